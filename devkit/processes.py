@@ -1,0 +1,101 @@
+"""Child processes that become ready, are stopped by id, and never outlive their parent unnoticed.
+
+Every server of the devkit is a `Process`: started with its output in a log file, waited for with a probe,
+ended by SIGTERM and, after a grace, SIGKILL. A child that dies early raises with the tail of its log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+PR_SET_PDEATHSIG = 1
+
+
+class ProcessFailedError(RuntimeError):
+    """A child ended, or was not ready in time; the message carries the tail of its log."""
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Process:
+    """One child process, in a session of its own so that a Ctrl-C reaches only the parent."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._file = log.open("ab")
+        self.popen = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def running(self) -> bool:
+        return self.popen.poll() is None
+
+    def wait_ready(self, probe: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Poll `probe` until it is true; raise when the child ends or `seconds` pass first."""
+        deadline = time.monotonic() + seconds
+        while not probe():
+            if not self.running:
+                raise ProcessFailedError(f"{self.name} ended with {self.popen.returncode}\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise ProcessFailedError(f"{self.name} was not ready after {seconds:.0f} s\n{self.tail()}")
+            time.sleep(0.05)
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines of the child's log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, grace: float = 10.0) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds; returns when the child is gone."""
+        if self.running:
+            self.popen.terminate()
+            try:
+                self.popen.wait(grace)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._file.close()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would be; returns when the child is gone."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

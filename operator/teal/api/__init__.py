@@ -1,0 +1,1 @@
+"""The two resources as pydantic models; `crds/` is rendered from them."""

@@ -1,0 +1,1 @@
+"""The commands `teal` and `kubectl-teal`."""

@@ -1,0 +1,1 @@
+"""Work queue, cache, reconciler, status and events."""

@@ -1,0 +1,1 @@
+"""Pure decisions: schema, diff, plan, transitions, gates, forecast. No I/O and no clock."""

@@ -1,0 +1,1 @@
+"""All that talks to Qdrant: admin gateway, bulk streams, ownership marks, readiness."""

@@ -1,0 +1,1 @@
+"""kopf handlers, settings, HTTP, logging and main: where the process is put together."""

@@ -1,0 +1,1 @@
+"""Where points come from, and the embedders that make vectors of text."""

@@ -1,0 +1,102 @@
+"""The migration's state machine: every transition that exists stands in one table.
+
+Two rules. A migration's stage is kept on its green collection in Qdrant and changes only by `advance`, with an
+event that some step reports after its effect is durable. And an event that the table does not know in a stage
+is a bug, so it raises instead of doing something plausible.
+
+`Stage` is the machine's state. `Phase` (what people see in status) adds what is not about one migration:
+waiting, suspended, deleting. The diagram in docs/ is drawn from `TABLE` by `diagram()`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    PROVISIONING = "Provisioning"
+    POPULATING = "Populating"
+    CATCHING_UP = "CatchingUp"
+    INDEXING = "Indexing"
+    VERIFYING = "Verifying"
+    AWAITING_PROMOTION = "AwaitingPromotion"
+    PROMOTING = "Promoting"
+    WATCHING = "Watching"
+    READY = "Ready"
+    ROLLING_BACK = "RollingBack"
+    HELD = "Held"
+
+
+class Event(StrEnum):
+    PROVISIONED = "provisioned"
+    POPULATED = "populated"
+    CAUGHT_UP = "caught up"
+    FELL_BEHIND = "fell behind"
+    INDEXED = "indexed"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    APPROVED = "approved"
+    WITHDRAWN = "approval withdrawn"
+    SWITCHED = "switched"
+    WATCHED = "watched"
+    BREACHED = "breached"
+    REVERTED = "reverted"
+    RETURNED = "returned"
+    REPLACED = "replaced"
+    RETRIED = "retried"
+
+
+class ImpossibleTransitionError(RuntimeError):
+    """An event was reported in a stage that cannot see it: a bug in Teal, never a user's mistake."""
+
+
+TABLE: dict[tuple[Stage, Event], Stage] = {
+    (Stage.PROVISIONING, Event.PROVISIONED): Stage.POPULATING,
+    (Stage.POPULATING, Event.POPULATED): Stage.CATCHING_UP,
+    (Stage.CATCHING_UP, Event.CAUGHT_UP): Stage.INDEXING,
+    (Stage.INDEXING, Event.FELL_BEHIND): Stage.CATCHING_UP,
+    (Stage.INDEXING, Event.INDEXED): Stage.VERIFYING,
+    (Stage.VERIFYING, Event.VERIFIED): Stage.AWAITING_PROMOTION,
+    (Stage.AWAITING_PROMOTION, Event.APPROVED): Stage.PROMOTING,
+    (Stage.PROMOTING, Event.WITHDRAWN): Stage.AWAITING_PROMOTION,
+    (Stage.PROMOTING, Event.SWITCHED): Stage.WATCHING,
+    (Stage.WATCHING, Event.WATCHED): Stage.READY,
+    (Stage.WATCHING, Event.BREACHED): Stage.ROLLING_BACK,
+    (Stage.READY, Event.REPLACED): Stage.READY,
+    (Stage.WATCHING, Event.REPLACED): Stage.READY,
+    (Stage.READY, Event.REVERTED): Stage.ROLLING_BACK,
+    (Stage.ROLLING_BACK, Event.RETURNED): Stage.READY,
+    (Stage.HELD, Event.RETRIED): Stage.POPULATING,
+    **{
+        (stage, Event.FAILED): Stage.HELD
+        for stage in (
+            Stage.PROVISIONING,
+            Stage.POPULATING,
+            Stage.CATCHING_UP,
+            Stage.INDEXING,
+            Stage.VERIFYING,
+            Stage.AWAITING_PROMOTION,
+            Stage.PROMOTING,
+        )
+    },
+}
+
+HAS_SERVED = frozenset({Stage.WATCHING, Stage.READY, Stage.ROLLING_BACK})
+
+
+def advance(stage: Stage, event: Event) -> Stage:
+    """The stage that `event` leads to.
+
+    Raises:
+        ImpossibleTransitionError: the table has no such transition.
+    """
+    try:
+        return TABLE[stage, event]
+    except KeyError:
+        raise ImpossibleTransitionError(f"{event.value!r} cannot happen in {stage.value}") from None
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram."""
+    rows = [f"    {source.value} --> {target.value}: {event.value}" for (source, event), target in TABLE.items()]
+    return "\n".join(["stateDiagram-v2", "    [*] --> Provisioning", *rows])

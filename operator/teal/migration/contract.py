@@ -1,0 +1,72 @@
+"""What the engine is given and what it gives back: the seam between Teal and whoever hosts it.
+
+The operator and the command line both turn a `Resource` into an `Outcome` by `Engine.reconcile`; neither the
+engine nor a step knows Kubernetes. A host keeps three promises: one reconcile in flight per resource, the
+outcome's status replaces the last one, and the resource comes back after `requeue_after` or when it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from teal.api.embedding_set import EmbeddingSet
+from teal.api.vector_collection import VectorCollection
+
+
+class Secrets(Protocol):
+    """Reads one key of one Secret of the resource's own namespace, at the moment of use.
+
+    Raises:
+        TerminalError: reason `SecretNotFound` or `SecretKeyNotFound`; the message names both.
+        TransientError: the API server could not be asked.
+    """
+
+    async def read(self, namespace: str, name: str, key: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One VectorCollection as declared, with the EmbeddingSet it refers to (`None`: not found)."""
+
+    manifest: VectorCollection
+    embedding_set: EmbeddingSet | None
+    uid: str
+    namespace: str
+    name: str
+    generation: int = 1
+    deleting: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event to post, once, because something happened: `MigrationStarted`, `CutoverCompleted`, …"""
+
+    reason: str
+    message: str
+    action: str = "Reconcile"
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one reconcile found and did.
+
+    `status` is the whole status (camelCase, JSON-ready, without nulls). `requeue_after` is in seconds. A
+    `failed` outcome asks the host to back off further each time instead. `finished` means that a deleted
+    resource needs nothing more, so that its finalizer can go.
+    """
+
+    status: Mapping[str, Any]
+    notes: Sequence[Note] = ()
+    requeue_after: float = 60.0
+    failed: bool = False
+    finished: bool = False
+    endpoint: str = ""

@@ -155,9 +155,7 @@ class Marks:
             migration=Migration.from_json(migration) if migration else None,
             replaced=Replaced(str(replaced["by"]), float(replaced["at"])) if replaced else None,
             fence=(
-                Fence(float(fence["at"]), bool(fence["enabled"]), fence.get("writeRateLimit"))
-                if fence
-                else None
+                Fence(float(fence["at"]), bool(fence["enabled"]), fence.get("writeRateLimit")) if fence else None
             ),
             verdict=found.get(VERDICT),
             checkpoint=found.get(CHECKPOINT),

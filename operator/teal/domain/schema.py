@@ -51,11 +51,14 @@ class DenseVector:
 
 @dataclass(frozen=True)
 class Schema:
-    """What cannot change in place. `vectors` and `sparse` are sorted by name, so equal means equal."""
+    """What cannot change in place. `vectors` and `sparse` are sorted by name, so equal means equal.
+
+    `shard_number` is `None` where the spec leaves it to the server.
+    """
 
     vectors: tuple[DenseVector, ...]
     sparse: tuple[str, ...] = ()
-    shard_number: int = 1
+    shard_number: int | None = None
     sharding_method: str = "auto"
     schema_version: str = "v1"
     model: str | None = None

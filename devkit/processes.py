@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +31,16 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+@cache
+def _forker(_pid: int) -> ThreadPoolExecutor:
+    """The one thread of this process that forks.
+
+    To Linux the parent is the *thread* that forked: a child started in a worker of some event loop would be
+    ended with that loop. This thread lives as long as the process.
+    """
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
+
+
 class Process:
     """One child process, in a session of its own so that a Ctrl-C reaches only the parent."""
 
@@ -43,17 +55,22 @@ class Process:
     ) -> None:
         self.name = name
         self.log = log
-        self._file = log.open("ab")
-        self.popen = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
+        with log.open("ab") as output:
+            self.popen = (
+                _forker(os.getpid())
+                .submit(
+                    subprocess.Popen,
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **(env or {})},
+                    cwd=cwd,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,
+                )
+                .result()
+            )
 
     @property
     def pid(self) -> int:
@@ -67,11 +84,15 @@ class Process:
         """Poll `probe` until it is true; raise when the child ends or `seconds` pass first."""
         deadline = time.monotonic() + seconds
         while not probe():
-            if not self.running:
-                raise ProcessFailedError(f"{self.name} ended with {self.popen.returncode}\n{self.tail()}")
+            self.check()
             if time.monotonic() > deadline:
                 raise ProcessFailedError(f"{self.name} was not ready after {seconds:.0f} s\n{self.tail()}")
             time.sleep(0.05)
+
+    def check(self) -> None:
+        """Raise if the child has ended."""
+        if not self.running:
+            raise ProcessFailedError(f"{self.name} ended with {self.popen.returncode}\n{self.tail()}")
 
     def tail(self, lines: int = 30) -> str:
         """The last lines of the child's log."""
@@ -85,7 +106,6 @@ class Process:
                 self.popen.wait(grace)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._file.close()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would be; returns when the child is gone."""

@@ -1,0 +1,158 @@
+"""A Kubernetes control plane to work against: the one that KUBECONFIG names, else one started here.
+
+Invariant: what `start` began, `stop` ends, wherever it was interrupted: no process stays and no run folder. So
+every server is on the exit stack before it is waited for, and nothing is kept outside of the run's folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from devkit import paths
+from devkit.control_plane import crds as crd_files
+from devkit.control_plane import kubeconfig
+from devkit.control_plane.api_server import ApiServer
+from devkit.control_plane.controllers import start_controllers
+from devkit.control_plane.etcd import Etcd
+from devkit.control_plane.report import Report
+
+
+class NotLocalError(RuntimeError):
+    """Asked of a cluster that KUBECONFIG names: only servers that were started here can be tampered with."""
+
+
+class ControlPlane:
+    """A running control plane and what a test may do to it. `start` makes one; use it as a context manager."""
+
+    def __init__(self, kubeconfig: Path, url: str) -> None:
+        self.kubeconfig = kubeconfig
+        """A kubeconfig with all rights (`system:masters`, if started here)."""
+        self.url = url
+        """The URL of the API server; it stays the same over restarts."""
+        self._resources = ExitStack()
+        self._servers: tuple[Etcd, ApiServer] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        crds: Path | None = None,
+        *,
+        controllers: bool = False,
+        port: int | None = None,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> Self:
+        """Start a control plane and return when it is ready and serves the definitions in the folder `crds`.
+
+        If KUBECONFIG is set, nothing is started: that cluster is used, and the other options mean nothing. Else
+        `controllers` adds kube-controller-manager (Jobs, garbage collection, deletion of namespaces), `port` fixes
+        the API server's port, and `keep` leaves the run's folder (logs, etcd's data) after the stop.
+        The first start may build for minutes, and says so on `report`.
+        """
+        given = kubeconfig.given()
+        plane = (
+            cls(given, kubeconfig.server_url(given))
+            if given
+            else cls._start_here(controllers=controllers, port=port, keep=keep, report=report or Report())
+        )
+        try:
+            if crds is not None:
+                crd_files.apply(plane.kubeconfig, crds)
+        except BaseException:
+            plane.stop()
+            raise
+        return plane
+
+    @classmethod
+    def _start_here(cls, *, controllers: bool, port: int | None, keep: bool, report: Report) -> Self:
+        with ExitStack() as stack:
+            folder = paths.new_run("control-plane")
+            if not keep:
+                stack.callback(shutil.rmtree, folder)
+            etcd = Etcd(folder)
+            stack.callback(etcd.process.stop)
+            api_server = ApiServer(folder, etcd.wait_ready().url, port, report)
+            stack.callback(api_server.stop)
+            api_server.start()
+            if controllers:
+                stack.callback(start_controllers(folder, api_server, report).stop)
+            plane = cls(api_server.kubeconfig, api_server.url)
+            plane._servers = etcd, api_server
+            plane._resources = stack.pop_all()
+            return plane
+
+    @property
+    def local(self) -> bool:
+        """Whether it was started here, so that its servers can be paused and restarted."""
+        return self._servers is not None
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, with a log for each server. Raises `NotLocalError`, as all below does."""
+        self._local()
+        return self.kubeconfig.parent
+
+    def wait(self) -> NoReturn:
+        """Return never: raise `ProcessFailedError` when one of the servers ends by itself."""
+        etcd, api_server = self._local()
+        while True:
+            etcd.process.check()
+            api_server.check()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stop all that was started, and remove its folder. Harmless when repeated."""
+        self._resources.close()
+
+    def restart_api_server(self) -> None:
+        """Stop the API server and start it again: every watch ends, nothing that was stored is lost."""
+        self.stop_api_server()
+        self.start_api_server()
+
+    def stop_api_server(self) -> None:
+        """Stop the API server: connections are refused until `start_api_server`."""
+        self._local()[1].stop()
+
+    def start_api_server(self) -> None:
+        """Start a stopped API server at the same URL; returns when it is ready."""
+        self._local()[1].start()
+
+    def pause_api_server(self) -> None:
+        """Freeze the API server: requests are accepted by the kernel and not answered until it is resumed."""
+        self._local()[1].signal(signal.SIGSTOP)
+
+    def resume_api_server(self) -> None:
+        """Undo `pause_api_server`."""
+        self._local()[1].signal(signal.SIGCONT)
+
+    def compact_etcd(self) -> int:
+        """Make etcd forget all history, and return the revision up to which it did.
+
+        A running API server still answers watches from its own cache; see `expire_watches`.
+        """
+        return self._local()[0].compact()
+
+    def expire_watches(self) -> None:
+        """Restart the API server over a compacted etcd: who resumes a watch from before is answered 410."""
+        self.stop_api_server()
+        self.compact_etcd()
+        self.start_api_server()
+
+    def _local(self) -> tuple[Etcd, ApiServer]:
+        if self._servers is None:
+            raise NotLocalError(f"{self.url} was not started here")
+        return self._servers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,42 @@
+"""The encoders that the server offers, by model name. A name tells everything: which encoder, which dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+HASHING_PREFIX = "teal/hashing-svd-"
+HASHING = f"{HASHING_PREFIX}256"
+
+
+class UnknownModelError(ValueError):
+    """No encoder has this name."""
+
+
+class Encoder(Protocol):
+    """Texts in; unit vectors of shape (len(texts), dimensions) and the tokens read out. Safe to call from threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]: ...
+
+
+def load(name: str) -> Encoder:
+    """The encoder `name`; takes up to some seconds, for its weights or its first fit."""
+    if name == MINILM:
+        from devkit.embeddings.minilm import MiniLM
+
+        return MiniLM()
+    if name.startswith(HASHING_PREFIX) and name.removeprefix(HASHING_PREFIX).isdecimal():
+        from devkit.embeddings.hashing import HashingSVD
+
+        return HashingSVD(int(name.removeprefix(HASHING_PREFIX)))
+    raise UnknownModelError(f"the model {name!r} does not exist; there are {MINILM} and {HASHING_PREFIX}<dimensions>")

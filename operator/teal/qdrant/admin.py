@@ -1,0 +1,304 @@
+"""Qdrant's administrative calls over REST, one small method each, in Qdrant's own names.
+
+Three rules. Names are physical: Qdrant resolves aliases in some calls (PATCH) and not in others (DELETE), so an
+alias must never be passed as a collection's name. Nothing is retried here: a failed read raises
+`TransientError`, a write without an answer `UnknownOutcomeError`, and the caller looks again. And an alias is
+moved by exactly one `create_alias` action, because up to 1.19 a list of actions can be half applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from teal.domain.errors import TerminalError
+from teal.domain.observed import CollectionState, Version
+from teal.qdrant.collection import (
+    Optimizations,
+    Quiescence,
+    Readiness,
+    Snapshot,
+    parse_collection,
+    parse_optimizations,
+    parse_update_queues,
+    readiness,
+)
+from teal.qdrant.endpoint import Endpoint
+from teal.qdrant.errors import from_httpx, from_response, not_qdrant
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+LONG_SECONDS = 900.0
+CONNECTIONS = 16
+
+MISSING = (404,)
+CONFLICT = (409,)
+NOT_TOLD = (403, 404, 501)
+
+
+class Admin:
+    """The administrative side of one Qdrant.
+
+    `requests` counts the calls made, by method name. Every method raises `TransientError` for what may pass
+    (`QdrantUnreachable`, `QdrantTLSFailed`, `QdrantBusy`, `QdrantFailed`, `CollectionGone`; a write without an
+    answer is its subclass `UnknownOutcomeError`) and `TerminalError` for what may not (`QdrantUnauthorized`,
+    `QdrantRefused`, `NotQdrant`).
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        requests: Counter[str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.requests: Counter[str] = Counter() if requests is None else requests
+        self._http = httpx.AsyncClient(
+            headers={"api-key": endpoint.api_key} if endpoint.api_key else {},
+            verify=endpoint.ssl_context() if endpoint.tls else True,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=CONNECTIONS),
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # The server
+
+    async def version(self) -> Version:
+        """The server's version.
+
+        Raises:
+            TerminalError: reason `NotQdrant`, when something else answers at this URL.
+        """
+        response = await self._send("version", "GET", f"{self.endpoint.root}/")
+        if response.status_code in (401, 403, 429) or response.status_code >= 500:
+            raise from_response(response, self.endpoint.root, "version", write=False)
+        try:
+            return Version.parse(response.json()["version"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise not_qdrant(self.endpoint.url) from None
+
+    async def names(self) -> frozenset[str]:
+        """All collections, by physical name."""
+        result = await self._get("names", "/collections")
+        return frozenset(entry["name"] for entry in result["collections"])
+
+    async def aliases(self) -> dict[str, str]:
+        """All aliases: alias → physical collection name, as the peer that answered knows them."""
+        return await self._aliases_of(self.endpoint.root)
+
+    async def peers(self) -> list[str]:
+        """The REST root of every peer, sorted; our own URL alone where Qdrant does not run as a cluster."""
+        result = await self._get("peers", "/cluster")
+        if result.get("status") != "enabled":
+            return [self.endpoint.root]
+        return sorted({self.endpoint.peer_root(peer["uri"]) for peer in result["peers"].values()})
+
+    async def aliases_by_peer(self) -> dict[str, dict[str, str]]:
+        """`aliases` as each peer knows them, by peer; raises if any of them does not answer."""
+        peers = await self.peers()
+        answers = await asyncio.gather(*(self._aliases_of(peer) for peer in peers))
+        return dict(zip(peers, answers, strict=True))
+
+    async def _aliases_of(self, root: str) -> dict[str, str]:
+        result = await self._get("aliases", "/aliases", root=root)
+        return {entry["alias_name"]: entry["collection_name"] for entry in result["aliases"]}
+
+    # One collection
+
+    async def collection(self, name: str) -> CollectionState | None:
+        """The collection's state; `None` if there is none of this name."""
+        result = await self._get("collection", _path(name), none_for=MISSING)
+        return None if result is None else parse_collection(name, result)
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> bool:
+        """Create a collection; False if one of this name exists already, which is then left as it is."""
+        return await self._write("create", "PUT", _path(name), json=body, none_for=CONFLICT) is not None
+
+    async def patch(self, name: str, body: Mapping[str, Any]) -> None:
+        """Change parameters in place. Qdrant accepts and ignores what it does not know: read back."""
+        await self._write("patch", "PATCH", _path(name), json=body)
+
+    async def mark(self, name: str, marks: Mapping[str, Any]) -> None:
+        """Set keys of the collection's metadata; a key with the value `None` is removed, others stay."""
+        await self._write("mark", "PATCH", _path(name), json={"metadata": dict(marks)})
+
+    async def delete(self, name: str) -> bool:
+        """Delete a collection, and with it every alias that points at it; False if there was none."""
+        return bool(await self._write("delete", "DELETE", _path(name), seconds=LONG_SECONDS))
+
+    async def create_index(self, name: str, field: str, schema: Mapping[str, Any] | str) -> None:
+        """Create the payload index of `field`, or replace it if its schema differs; returns when it is built."""
+        body = {"field_name": field, "field_schema": schema if isinstance(schema, str) else dict(schema)}
+        path = _path(name, "index")
+        await self._write("create_index", "PUT", path, json=body, wait="true", seconds=LONG_SECONDS)
+
+    async def delete_index(self, name: str, field: str) -> None:
+        """Delete the payload index of `field`; it is no error if there is none."""
+        await self._write("delete_index", "DELETE", _path(name, "index", field), wait="true")
+
+    async def count(self, name: str, *, exact: bool = True, filter: Mapping[str, Any] | None = None) -> int:  # noqa: A002 - Qdrant's name
+        """How many points match `filter` (REST shape); an inexact count is the optimizer's estimate."""
+        body = {"exact": exact, **({"filter": filter} if filter else {})}
+        path = _path(name, "points", "count")
+        result = await self._call("count", "POST", path, json=body, seconds=LONG_SECONDS)
+        return int(result["count"])
+
+    # Aliases
+
+    async def point_alias(self, alias: str, name: str) -> None:
+        """Make `alias` point at `name`, wherever it pointed before, in one indivisible action.
+
+        Raises:
+            TerminalError: reason `AliasIsCollection`, when a collection has the alias's name.
+        """
+        action = {"create_alias": {"collection_name": name, "alias_name": alias}}
+        body = {"actions": [action]}
+        done = await self._write("point_alias", "POST", "/collections/aliases", json=body, none_for=CONFLICT)
+        if done is None:
+            raise TerminalError(
+                "AliasIsCollection",
+                f"A collection is named {alias!r}, so Qdrant cannot have an alias of that name. Choose another "
+                "spec.alias, or rename the application's collection.",
+            )
+
+    async def delete_alias(self, alias: str) -> None:
+        """Remove an alias; it is no error if there is none."""
+        actions = [{"delete_alias": {"alias_name": alias}}]
+        await self._write("delete_alias", "POST", "/collections/aliases", json={"actions": actions})
+
+    # Rest and readiness
+
+    async def optimizations(self, name: str) -> Optimizations | None:
+        """What the optimizers do; `None` where the server does not tell."""
+        result = await self._get("optimizations", _path(name, "optimizations"), none_for=NOT_TOLD)
+        return None if result is None else parse_optimizations(result)
+
+    async def ready(self, name: str) -> Readiness:
+        """Whether the collection has digested its writes; ask over several polls before believing it."""
+        state, optimizations = await asyncio.gather(self.collection(name), self.optimizations(name))
+        if state is None:
+            return Readiness(ready=False, failed=f"the collection {name!r} is gone")
+        return readiness(state, optimizations)
+
+    async def quiescence(self, name: str) -> Quiescence | None:
+        """Where the logs of all shards on all peers stand; `None` where a peer's telemetry does not tell."""
+        peers = await self.peers()
+        found = await asyncio.gather(*(self._update_queues(name, peer) for peer in peers))
+        told = [queues for queues in found if queues is not None]
+        op_nums = {shard: number for queues in told for shard, number in queues.op_nums.items()}
+        if len(told) < len(found) or not op_nums:
+            return None
+        return Quiescence(op_nums, sum(queues.queued for queues in told))
+
+    async def _update_queues(self, name: str, peer: str) -> Quiescence | None:
+        result = await self._get("telemetry", "/telemetry", root=peer, details_level="3", none_for=NOT_TOLD)
+        return None if result is None else parse_update_queues(name, peer, result)
+
+    # Snapshots
+
+    async def snapshot(self, name: str) -> Snapshot:
+        """Take a snapshot of the shards on the node that answers; returns when it is complete."""
+        path = _path(name, "snapshots")
+        result = await self._write("snapshot", "POST", path, wait="true", seconds=LONG_SECONDS)
+        return _snapshot(result)
+
+    async def snapshots(self, name: str) -> list[Snapshot]:
+        """The snapshots of a collection on the node that answers; none if there is no such collection."""
+        result = await self._get("snapshots", _path(name, "snapshots"), none_for=MISSING)
+        return [_snapshot(entry) for entry in result or ()]
+
+    async def delete_snapshot(self, name: str, snapshot: str) -> None:
+        """Delete one snapshot, and wait until it is gone."""
+        await self._write("delete_snapshot", "DELETE", _path(name, "snapshots", snapshot), wait="true")
+
+    # Transport
+
+    async def _get(
+        self, kind: str, path: str, *, root: str | None = None, none_for: Collection[int] = (), **params: str
+    ) -> Any:
+        return await self._call(kind, "GET", path, root=root, params=params, none_for=none_for)
+
+    async def _write(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        seconds: float = READ_SECONDS,
+        none_for: Collection[int] = (),
+        **params: str,
+    ) -> Any:
+        return await self._call(
+            kind, method, path, json=json, params=params, seconds=seconds, none_for=none_for, write=True
+        )
+
+    async def _call(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        *,
+        root: str | None = None,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        seconds: float = READ_SECONDS,
+        none_for: Collection[int] = (),
+        write: bool = False,
+    ) -> Any:
+        """The answer's `result`; `None` for a status in `none_for`, which the caller gives its own meaning."""
+        root = root or self.endpoint.root
+        response = await self._send(kind, method, root + path, json=json, params=params, seconds=seconds, write=write)
+        if response.status_code in none_for:
+            return None
+        if not response.is_success:
+            raise from_response(response, root, kind, write=write)
+        try:
+            return response.json()["result"]
+        except (ValueError, KeyError, TypeError):
+            raise not_qdrant(root) from None
+
+    async def _send(
+        self,
+        kind: str,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        seconds: float = READ_SECONDS,
+        write: bool = False,
+    ) -> httpx.Response:
+        self.requests[kind] += 1
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=None)
+        try:
+            return await self._http.request(method, url, json=json, params=params, timeout=timeout)
+        except httpx.TransportError as error:
+            raise from_httpx(error, self.endpoint.root, kind, write=write) from error
+
+
+def _path(name: str, *parts: str) -> str:
+    return "/".join(["/collections", *(quote(part, safe="") for part in (name, *parts))])
+
+
+def _snapshot(result: Mapping[str, Any]) -> Snapshot:
+    return Snapshot(str(result["name"]), int(result["size"]), str(result.get("creation_time") or ""))

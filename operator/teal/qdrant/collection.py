@@ -1,0 +1,161 @@
+"""What Qdrant says about a collection, as the domain's data. Pure: answers in, values out.
+
+The split between `Schema` and the rest is the domain's; here only Qdrant's spelling of it is known. A collection
+whose vectors cannot be expressed is an error, never an approximation: it would be compared with what the spec
+declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from teal.domain.errors import TerminalError
+from teal.domain.marks import Marks
+from teal.domain.observed import CollectionState
+from teal.domain.schema import UNNAMED, Datatype, DenseVector, Distance, Schema
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Optimizations:
+    """Work of a collection's optimizers, over all its shards: runs under way and runs still queued."""
+
+    running: int
+    queued: int
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a collection has digested everything that was written to it.
+
+    `waiting_for` says in words what is missing, `failed` carries the optimizer's error, which does not pass by
+    itself. `grey` is true when work is due but nothing has triggered it: any PATCH does.
+    """
+
+    ready: bool
+    waiting_for: str | None = None
+    failed: str | None = None
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot on the node that was asked. `size` is in bytes, `created` the server's UTC time."""
+
+    name: str
+    size: int
+    created: str
+
+
+@dataclass(frozen=True)
+class Quiescence:
+    """Where every shard's write-ahead log stands: (peer URL, shard id) → number of its last operation."""
+
+    op_nums: Mapping[tuple[str, int], int]
+    queued: int
+
+    def same_as(self, other: Quiescence) -> bool:
+        """True proves that nothing was written to the collection between the two looks."""
+        return self.op_nums == other.op_nums and self.queued == 0 and other.queued == 0
+
+
+def parse_collection(name: str, result: Json) -> CollectionState:
+    """The `result` of `GET /collections/{name}`. `schema.schema_version` is empty where no mark names one.
+
+    Raises:
+        TerminalError: reason `UnsupportedCollection`: a vector has a distance or datatype unknown to Teal.
+    """
+    config: Json = result["config"]
+    marks = Marks.read(name, config.get("metadata"))
+    optimizer = result.get("optimizer_status")
+    return CollectionState(
+        name=name,
+        schema=_schema(name, config["params"], marks),
+        config=config,
+        payload_schema=result.get("payload_schema") or {},
+        status=str(result["status"]),
+        points=int(result.get("points_count") or 0),
+        indexed_vectors=int(result.get("indexed_vectors_count") or 0),
+        queue_length=int((result.get("update_queue") or {}).get("length") or 0),
+        marks=marks,
+        optimizer_error=str(optimizer["error"]) if isinstance(optimizer, Mapping) else None,
+    )
+
+
+def parse_optimizations(result: Json) -> Optimizations:
+    """The `result` of `GET /collections/{name}/optimizations`."""
+    return Optimizations(len(result["running"]), int(result["summary"]["queued_optimizations"]))
+
+
+def parse_update_queues(name: str, peer: str, result: Json) -> Quiescence | None:
+    """One peer's local shards of a collection, from the `result` of `GET /telemetry?details_level=3`.
+
+    `None` when the answer has the collection's shards but not their update queues. A peer that holds no shard
+    of the collection has nothing to report, and reports that.
+    """
+    listed = (result.get("collections") or {}).get("collections")
+    if listed is None:
+        return None
+    op_nums: dict[tuple[str, int], int] = {}
+    queued = 0
+    for shard in (shard for entry in listed if entry.get("id") == name for shard in entry.get("shards") or ()):
+        local = shard.get("local")
+        if local is None:
+            continue
+        queue = local.get("update_queue")
+        if queue is None or queue.get("op_num") is None:
+            return None
+        op_nums[peer, int(shard["id"])] = int(queue["op_num"])
+        queued += int(queue.get("length") or 0)
+    return Quiescence(op_nums, queued)
+
+
+def readiness(state: CollectionState, optimizations: Optimizations | None) -> Readiness:
+    """Green, an empty queue and idle optimizers. `None` optimizations: the server would not tell, green decides.
+
+    After a PATCH a collection can be green for a moment before its optimizers start: ask over several polls.
+    """
+    if state.optimizer_error or state.status == "red":
+        return Readiness(ready=False, failed=state.optimizer_error or "the collection's status is red")
+    if state.status != "green":
+        return Readiness(ready=False, waiting_for=f"status {state.status}", grey=state.status == "grey")
+    if state.queue_length:
+        return Readiness(ready=False, waiting_for=f"{state.queue_length} updates in the queue")
+    if optimizations and (optimizations.running or optimizations.queued):
+        pending = f"{optimizations.running} optimizations running, {optimizations.queued} queued"
+        return Readiness(ready=False, waiting_for=pending)
+    return Readiness(ready=True)
+
+
+def _schema(name: str, params: Json, marks: Marks) -> Schema:
+    dense = params.get("vectors") or {}
+    # A vector may itself be named "size", so it is the type that tells an unnamed vector's parameters.
+    by_name = {UNNAMED: dense} if isinstance(dense.get("size"), int) else dense
+    return Schema(
+        vectors=tuple(_dense(name, vector, found) for vector, found in by_name.items()),
+        sparse=tuple(params.get("sparse_vectors") or ()),
+        shard_number=int(params.get("shard_number") or 1),
+        sharding_method=str(params.get("sharding_method") or "auto"),
+        schema_version=marks.owner.schema_version if marks.owner else "",
+        model=(marks.encoder or {}).get("model"),
+    )
+
+
+def _dense(collection: str, name: str, found: Json) -> DenseVector:
+    datatype = str(found.get("datatype") or "float32").capitalize()
+    try:
+        return DenseVector(
+            name=name,
+            size=int(found["size"]),
+            distance=Distance(found["distance"]),
+            datatype=Datatype(datatype),
+            multivector=(found.get("multivector_config") or {}).get("comparator"),
+        )
+    except ValueError as error:
+        raise TerminalError(
+            "UnsupportedCollection",
+            f"The vector {name!r} of {collection!r} is of a kind unknown to Teal: {error}.",
+        ) from error

@@ -1,0 +1,183 @@
+"""From what went wrong on the wire to what the resource's status says. The only place that decides it.
+
+The rule that everything here serves: a read that failed may simply be tried again, a write without an answer
+may have been applied. So a broken connection means `TransientError` for a read and `UnknownOutcomeError` for a
+write, unless the connection never came about, when nothing can have been sent.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+
+import grpc
+import httpx
+
+from teal.domain.errors import HeldError, TealError, TerminalError, TransientError, UnknownOutcomeError
+from teal.domain.observed import Version
+
+OLDEST = Version(1, 17)
+MAX_DETAIL = 500
+
+RETRY_AFTER = re.compile(r"[Rr]etry after (\d+(?:\.\d+)?)\s*s")
+TLS_WORDS = ("ssl", "certificate", "handshake", "tls_", "wrong version number")
+NEVER_SENT = ("failed to connect", "dns resolution failed", "connection refused", "name resolution")
+
+
+def require_supported(version: Version, url: str = "Qdrant") -> None:
+    """Refuse servers that lack what a migration needs (`insert_only`, `update_queue`, `/optimizations`).
+
+    Raises:
+        TerminalError: reason `QdrantTooOld`.
+    """
+    if version < OLDEST:
+        raise TerminalError(
+            "QdrantTooOld",
+            f"{url} runs version {version}; Teal needs {OLDEST} or newer. Upgrade Qdrant, one minor at a time.",
+        )
+
+
+def not_qdrant(url: str) -> TerminalError:
+    return TerminalError(
+        "NotQdrant", f"What answers at {url} is not Qdrant's REST interface. Check spec.qdrant.url and its port."
+    )
+
+
+def unauthorized(url: str, detail: str) -> TerminalError:
+    return TerminalError(
+        "QdrantUnauthorized",
+        f"{url} refused the API key ({_short(detail)}). Check that the Secret of spec.qdrant.apiKeySecretRef "
+        "holds, under the key it names, a key with manage rights.",
+    )
+
+
+def tls_failed(url: str, detail: str) -> TransientError:
+    return TransientError(
+        "QdrantTLSFailed",
+        f"No trusted TLS connection to {url} ({_short(detail)}). Check that the URL's scheme fits the server "
+        "(http or https), that tls.caSecretRef holds the CA that signed its certificate, and that the "
+        "certificate names this host.",
+    )
+
+
+def unreachable(url: str, detail: str) -> TransientError:
+    return TransientError(
+        "QdrantUnreachable",
+        f"No answer from {url} ({_short(detail)}). Check that Qdrant runs, that the URL is right, and that "
+        "network policies let Teal through.",
+    )
+
+
+def unknown_outcome(url: str, what: str, detail: str) -> UnknownOutcomeError:
+    return UnknownOutcomeError(
+        "QdrantOutcomeUnknown", f"{what} was sent to {url}, but no answer came ({_short(detail)})."
+    )
+
+
+def collection_gone(detail: str) -> TransientError:
+    return TransientError("CollectionGone", f"{_short(detail)} It is looked at again.")
+
+
+def from_httpx(error: httpx.TransportError, url: str, what: str, *, write: bool) -> TealError:
+    """The meaning of a REST request that got no answer. `what` names the request for people."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ReadError) and any(map(_is_tls, _causes(error))):
+        return tls_failed(url, detail)
+    if _answered_in_tls(error, detail):
+        return tls_failed(url, "the server seems to expect https")
+    if write and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return unknown_outcome(url, what, detail)
+    return unreachable(url, detail)
+
+
+def from_response(response: httpx.Response, url: str, what: str, *, write: bool) -> TealError:
+    """The meaning of an answer that is not a success."""
+    status, detail = response.status_code, _rest_detail(response)
+    if status in (401, 403):
+        return unauthorized(url, detail)
+    if status == 429:
+        return _busy(url, detail, response.headers.get("retry-after"))
+    if status == 404 and "Not found: Collection" in detail:
+        return collection_gone(detail)
+    if status in (400, 404, 405, 409, 413, 422):
+        return TerminalError("QdrantRefused", f"{url} refused {what} ({status}): {_short(detail)}")
+    if status >= 500 and write and "timeout" in detail.lower():
+        return unknown_outcome(url, what, detail)
+    return TransientError("QdrantFailed", f"{url} failed at {what} ({status}): {_short(detail)}")
+
+
+def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) -> TealError:
+    """The meaning of a gRPC call that failed, in the same words as for REST."""
+    code, detail = error.code(), error.details() or ""
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+        return _broken_call(code, detail, url, what, write=write)
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return unauthorized(url, detail)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return _busy(url, detail, _trailing(error, "retry-after"))
+    if code is grpc.StatusCode.NOT_FOUND:
+        return collection_gone(detail)
+    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
+        if write:
+            return HeldError("PointsRefused", f"{url} refused {what}: {_short(detail)}")
+        return TerminalError("QdrantRefused", f"{url} refused {what}: {_short(detail)}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return TerminalError(
+            "QdrantUnsupported",
+            f"{url} does not offer {what} over gRPC ({_short(detail)}). Check spec.qdrant.grpcPort.",
+        )
+    if write and "timeout" in detail.lower():
+        return unknown_outcome(url, what, detail)
+    return TransientError("QdrantFailed", f"{url} failed at {what} ({code.name}): {_short(detail)}")
+
+
+def _broken_call(code: grpc.StatusCode, detail: str, url: str, what: str, *, write: bool) -> TealError:
+    lowered = detail.lower()
+    if any(word in lowered for word in TLS_WORDS):
+        return tls_failed(url, detail)
+    never_sent = code is grpc.StatusCode.UNAVAILABLE and any(word in lowered for word in NEVER_SENT)
+    if write and not never_sent:
+        return unknown_outcome(url, what, detail or code.name)
+    return unreachable(url, detail or code.name)
+
+
+def _busy(url: str, detail: str, header: str | None) -> TransientError:
+    found = RETRY_AFTER.search(detail)
+    seconds = header if header and header.isdigit() else found and found[1]
+    return TransientError("QdrantBusy", f"{url} limits the rate: {_short(detail)}", float(seconds or 0) or None)
+
+
+def _rest_detail(response: httpx.Response) -> str:
+    """The server's own message; the body where it is not Qdrant's shape of error."""
+    try:
+        return str(response.json()["status"]["error"])
+    except (ValueError, KeyError, TypeError):
+        return response.text or response.reason_phrase
+
+
+def _trailing(error: grpc.aio.AioRpcError, name: str) -> str | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == name:
+            return str(value)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_tls(error: BaseException) -> bool:
+    return isinstance(error, ssl.SSLError | ssl.CertificateError)
+
+
+def _answered_in_tls(error: httpx.TransportError, detail: str) -> bool:
+    """Plain HTTP to a TLS port: the server's alert record is no HTTP status line."""
+    return isinstance(error, httpx.RemoteProtocolError) and "\\x15\\x03" in detail
+
+
+def _short(detail: str) -> str:
+    line = " ".join(detail.split())
+    return line if len(line) <= MAX_DETAIL else f"{line[:MAX_DETAIL]}…"

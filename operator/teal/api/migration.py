@@ -1,0 +1,185 @@
+"""How a change is carried out, proved, watched, and undone: the policies of a VectorCollection.
+
+Every field that has a default has it in the CRD, so `kubectl get -o yaml` shows the policy that is in force.
+Gates that this version cannot keep have no default: a threshold that stands in a resource is enforced, or the
+resource is `Stalled` with reason `NotSupportedYet` (see `unsupported.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from teal.api.model import Items, Model, Rule, present, section
+from teal.api.values import FieldPath, GoDuration, HttpUrl, KeyedBy, Matches, ObjectName, QdrantName
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(ge=1, le=1000)]
+
+
+class Throttle(Model):
+    """When population slows down for the sake of whoever is reading."""
+
+    max_read_latency_millis: int = Field(200, ge=1, le=600000)
+    """Milliseconds that a read of the serving collection may take; above, or unknown, population waits."""
+
+
+class Window(Model):
+    """A recurring time in which the switch may happen."""
+
+    schedule: Annotated[
+        str,
+        Field(max_length=128),
+        Matches(r"\S+( +\S+){4}", "must be a cron expression of five fields: minute hour day month weekday"),
+    ]
+    """When the window opens: minute, hour, day, month, weekday."""
+    duration: Annotated[timedelta, GoDuration("1m", "168h")]
+    """How long it stays open."""
+    time_zone: Annotated[
+        str, Field(max_length=64), Matches("[A-Za-z][A-Za-z0-9_+/-]*", "must be an IANA name: Europe/Berlin")
+    ] = "UTC"
+    """IANA name of the schedule's time zone."""
+
+
+class Promotion(Model):
+    """How the alias moves to the new collection."""
+
+    mode: Literal["Automatic", "Manual"] = "Automatic"
+    """Manual: wait for the annotation `teal.dev/promote: <planHash>`."""
+    fence: Literal["WhenBusy", "Never"] = "WhenBusy"
+    """WhenBusy: if writes never pause, hold them back with 429 for the moment of the switch."""
+    quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
+    """How long to wait for a moment without writes before fencing."""
+    max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
+    """The longest that writers are held back; Qdrant tells them to come back after 60 s at the latest."""
+    windows: Items[Window] = Field((), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    """When the switch may happen; empty: at any time."""
+
+
+class Hook(Model):
+    """A request that must succeed before the migration goes on."""
+
+    url: HttpUrl
+    """Receives a POST with the migration's status as JSON."""
+    timeout: Annotated[timedelta, GoDuration("1s", "10m")] = timedelta(seconds=30)
+    """How long to wait for the answer."""
+    retries: int = Field(3, ge=0, le=100)
+    """Further attempts after the first."""
+
+
+class Hooks(Model):
+    """Requests around the switch."""
+
+    before_switch: Hook | None = None
+    """After verification, before the alias moves."""
+    after_switch: Hook | None = None
+    """After the alias has moved."""
+
+
+class Migration(Model):
+    """How a change is carried out."""
+
+    strategy: Literal["Auto", "InPlaceOnly", "BlueGreen"] = "Auto"
+    """Auto: in place where Qdrant can. InPlaceOnly: refuse a change that needs a new collection. BlueGreen:
+    always a new collection."""
+    writes: Literal["CatchUp", "DualWrite", "Frozen"] = "CatchUp"
+    """What happens to writes meanwhile. CatchUp: Teal copies what changes. DualWrite: the application writes to
+    both. Frozen: nobody writes."""
+    change_field: FieldPath | None = None
+    """Payload field that grows with every change of a point; catching up then reads only what changed."""
+    runner: Literal["Auto", "InProcess", "Job"] = "Auto"
+    """Who copies. InProcess: the operator. Job: pods of an Indexed Job."""
+    parallelism: int = Field(4, ge=1, le=256)
+    """Streams that copy at once."""
+    allow_normalized: bool = False
+    """Copy from a Cosine collection into another distance, though Cosine stores vectors normalised and their
+    lengths are lost. True where the encoder's vectors have length 1 anyway."""
+    throttle: Throttle = section(Throttle)
+    """When population slows down."""
+    promotion: Promotion = section(Promotion)
+    """How the alias moves."""
+    hooks: Hooks | None = None
+    """Requests around the switch."""
+
+
+class ConfigMapRef(Model):
+    """A ConfigMap in the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+
+
+class GoldenQueries(Model):
+    """Queries whose right answers are known."""
+
+    config_map_ref: ConfigMapRef
+    """Holds the queries and the ids that they should find."""
+    min_recall: Ratio
+    """Share of those ids that the new collection must find."""
+
+
+class Verification(Model):
+    """What must be true of the new collection before it serves."""
+
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the source's points that must be there."""
+    sample: int = Field(1000, ge=0, le=1000000)
+    """Points whose content is compared."""
+    min_overlap: Ratio | None = None
+    """Same encoder: share of the same results that both collections must give."""
+    golden_queries: GoldenQueries | None = None
+    """Another encoder: queries whose right answers are known."""
+    max_latency_ratio: Factor | None = None
+    """Search latency of the new collection as a multiple of the old one's."""
+
+
+class PrometheusQuery(Model):
+    """A query with the range that its value must stay in."""
+
+    name: QdrantName
+    """What it measures."""
+    query: Annotated[str, Field(min_length=1, max_length=4096)]
+    """PromQL with one value as its result."""
+    min: float | None = None
+    """The value below which the switch is undone."""
+    max: float | None = None
+    """The value above which the switch is undone."""
+
+    @Rule("has(self.min) || has(self.max)", "set min, max or both")
+    def bounded(self) -> bool:
+        return present(self, "min", "max") > 0
+
+
+class Prometheus(Model):
+    """The user's own measurements."""
+
+    url: HttpUrl
+    """Base URL of the Prometheus API."""
+    queries: Annotated[Items[PrometheusQuery], KeyedBy("name"), Field(min_length=1, max_length=16)]
+    """What is watched."""
+
+
+class Watch(Model):
+    """What is watched after the switch; a breach moves the alias back."""
+
+    duration: Annotated[timedelta, GoDuration("0s", "168h")] = timedelta(minutes=30)
+    """How long; 0s: not at all."""
+    interval: Annotated[timedelta, GoDuration("1s", "1h")] = timedelta(seconds=30)
+    """Time between two probes."""
+    max_error_rate: Ratio | None = None
+    """Share of probes that may fail."""
+    max_latency_ratio: Factor | None = None
+    """Latency through the alias as a multiple of that before the switch."""
+    prometheus: Prometheus | None = None
+    """The user's own measurements."""
+
+
+class Retention(Model):
+    """What becomes of a collection that was replaced."""
+
+    keep_for: Annotated[timedelta, GoDuration("0s", "8760h")] = timedelta(hours=48)
+    """How long it is kept, so that reverting the spec switches back at once."""
+    snapshot: bool = True
+    """Take a snapshot before it is deleted."""

@@ -1,0 +1,112 @@
+"""Indexes over payload fields, with every option of every type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.alias_generators import to_camel
+
+from teal.api.model import Items, Model, Rule, only_where
+from teal.api.values import FieldPath, KeyedBy
+
+IndexType = Literal["keyword", "integer", "float", "bool", "geo", "datetime", "text", "uuid"]
+Tokenizer = Literal["prefix", "whitespace", "word", "multilingual", "code"]
+Language = Annotated[str, Field(min_length=1, max_length=32, pattern="^[a-z]+$")]
+
+
+class Stopwords(Model):
+    """Words that a text index leaves out."""
+
+    languages: Items[Language] = Field((), max_length=32)
+    """Languages whose common words are left out, such as english."""
+    custom: Items[Annotated[str, Field(min_length=1, max_length=64)]] = Field((), max_length=1000)
+    """Further words to leave out."""
+
+
+class Stemmer(Model):
+    """Reduces words to their stems."""
+
+    type: Literal["snowball"] = "snowball"
+    """The algorithm."""
+    language: Language
+    """The language of the texts, such as english."""
+
+
+def _option(types: tuple[IndexType, ...], *fields: str) -> Rule:
+    """A rule: `fields` (snake_case) are options of indexes of `types` only."""
+    return only_where(
+        " || ".join(f"self.type == '{each}'" for each in types),
+        *fields,
+        message=f"{', '.join(map(to_camel, fields))}: only for an index of type {' or '.join(types)}",
+        holds=lambda index: index.type in types,
+    )
+
+
+class PayloadIndex(Model):
+    """An index over one field, so that filters by it are fast; made and changed in place."""
+
+    field: FieldPath
+    """Path of the field in the payload: `tenant`, `meta.source`, `chunks[].id`."""
+    type: IndexType
+    """Type of the field's values; values of another type are not indexed."""
+    on_disk: bool | None = None
+    """Keep the index on disk instead of in memory."""
+    enable_hnsw: bool | None = None
+    """Build additional HNSW links for this field's values, where `hnsw.payloadM` allows them; default true."""
+    is_tenant: bool | None = None
+    """keyword, uuid: the field separates tenants; their points are stored together."""
+    is_principal: bool | None = None
+    """integer, float, datetime: most queries filter by this field; storage is ordered by it."""
+    lookup: bool | None = None
+    """integer: support exact matches; default true."""
+    range: bool | None = None
+    """integer: support ranges; default true."""
+    tokenizer: Tokenizer | None = None
+    """text: how a text is split into tokens; default word."""
+    lowercase: bool | None = None
+    """text: ignore case; default true."""
+    ascii_folding: bool | None = None
+    """text: ignore accents; default false."""
+    min_token_len: int | None = Field(None, ge=0, le=65536)
+    """text: characters below which a token is ignored."""
+    max_token_len: int | None = Field(None, ge=0, le=65536)
+    """text: characters above which a token is ignored."""
+    phrase_matching: bool | None = None
+    """text: support phrases; default false."""
+    stopwords: Stopwords | None = None
+    """text: words to leave out; default none."""
+    stemmer: Stemmer | None = None
+    """text: reduce words to stems; default none."""
+
+    tenant_types = _option(("keyword", "uuid"), "is_tenant")
+    principal_types = _option(("integer", "float", "datetime"), "is_principal")
+    integer_options = _option(("integer",), "lookup", "range")
+    text_options = _option(
+        ("text",),
+        "tokenizer",
+        "lowercase",
+        "ascii_folding",
+        "min_token_len",
+        "max_token_len",
+        "phrase_matching",
+        "stopwords",
+        "stemmer",
+    )
+
+    @Rule(
+        "!has(self.lookup) || !has(self.range) || self.lookup || self.range",
+        "an integer index needs lookup or range",
+    )
+    def lookup_or_range(self) -> bool:
+        return not (self.lookup is False and self.range is False)
+
+    @Rule(
+        "!has(self.minTokenLen) || !has(self.maxTokenLen) || self.minTokenLen <= self.maxTokenLen",
+        "minTokenLen must not exceed maxTokenLen",
+    )
+    def token_lengths(self) -> bool:
+        return self.min_token_len is None or self.max_token_len is None or self.min_token_len <= self.max_token_len
+
+
+PayloadIndexes = Annotated[Items[PayloadIndex], KeyedBy("field"), Field(max_length=64)]

@@ -1,0 +1,218 @@
+"""The status of a VectorCollection: a report for people and tools, never Teal's memory.
+
+Qdrant is the truth. Wiping a status costs at most one repeated step, so nothing here is ever needed to go on,
+and one that cannot be read, such as a newer operator's, counts as none. Texts and lists that are too long are
+cut rather than refused: a status that the API server rejects would hide what it has to say.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from teal.api.common import Report
+from teal.api.conditions import Conditions
+from teal.api.model import Items
+from teal.api.values import GoDuration, Sentence, Time, Word, at_most
+
+Phase = Literal[
+    "Pending",
+    "Provisioning",
+    "Populating",
+    "CatchingUp",
+    "Indexing",
+    "Verifying",
+    "AwaitingPromotion",
+    "Promoting",
+    "Watching",
+    "Ready",
+    "RollingBack",
+    "Held",
+    "Suspended",
+    "Deleting",
+]
+Verdict = Literal["Passed", "Failed", "Error", "Inconclusive"]
+
+HISTORY = 10
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Active(Report):
+    """The collection behind the alias."""
+
+    collection: Word
+    """Its name in Qdrant."""
+    schema_version: Word | None = None
+    """Version of its embeddings."""
+    revision: Word | None = None
+    """Hash over what cannot change in place."""
+    dimensions: Count | None = None
+    """Elements per vector; of several vectors, the first one's."""
+    distance: Word | None = None
+    """How two vectors are compared; of several vectors, the first one's."""
+    points: Count | None = None
+    """Points, as Qdrant counts them; approximate while it optimises."""
+    since: Time | None = None
+    """Since when it serves."""
+
+
+class Progress(Report):
+    """How far population got."""
+
+    points_done: Count | None = None
+    """Points that are durably in the new collection."""
+    points_total: Count | None = None
+    """Points of the source."""
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """The same in whole percent."""
+    points_per_second: Annotated[float, Field(ge=0)] | None = None
+    """Points per second, lately."""
+    eta_seconds: Count | None = None
+    """Seconds that are left at this rate."""
+    throttled: bool | None = None
+    """Whether population is slowed down for the sake of readers. That is not stalled."""
+    throttle_reason: Sentence | None = None
+    """Why."""
+
+
+class Check(Report):
+    """One thing that was verified."""
+
+    name: Word
+    """What was looked at."""
+    verdict: Verdict
+    """Failed: it is not so. Error: it could not be looked at. Inconclusive: too little to tell."""
+    observed: Word | None = None
+    """What was found."""
+    threshold: Word | None = None
+    """What was needed."""
+    message: Sentence | None = None
+    """In words."""
+    samples: Annotated[Items[Word], *at_most(10)] = ()
+    """Ids of points that show it."""
+
+
+class VerificationReport(Report):
+    """Whether the new collection may serve. A failure stays until `teal.dev/retry` or a new plan."""
+
+    verdict: Verdict
+    """The worst of the checks."""
+    checks: Annotated[Items[Check], *at_most(32)] = ()
+    """What was verified."""
+
+
+class Writes(Report):
+    """What became of writes during the migration."""
+
+    mode: Word | None = None
+    """CatchUp, DualWrite or Frozen."""
+    guarantee: Sentence | None = None
+    """What holds for a write that was acknowledged meanwhile."""
+    passes: Count | None = None
+    """Passes over the source in search of changes."""
+    proof: Sentence | None = None
+    """What shows that none was missed."""
+
+
+class MigrationStatus(Report):
+    """The migration under way."""
+
+    id: Word | None = None
+    """Names it in `teal.dev/abort`, `teal.dev/retry` and `teal.dev/rollback`."""
+    plan_hash: Word | None = None
+    """Names the plan in `teal.dev/promote`; any change of the spec changes it."""
+    strategy: Word | None = None
+    """InPlace or BlueGreen."""
+    reasons: Annotated[Items[Sentence], *at_most(32)] = ()
+    """What differs, and so why."""
+    source: Word | None = None
+    """The collection that it starts from."""
+    target: Word | None = None
+    """The collection that it makes."""
+    phase: Phase | None = None
+    """The step that it is at."""
+    started_at: Time | None = None
+    """When it began."""
+    progress: Progress | None = None
+    """How far population got."""
+    attempts: Count | None = None
+    """Times it was begun."""
+    verification: VerificationReport | None = None
+    """Whether the new collection may serve."""
+    writes: Writes | None = None
+    """What became of writes meanwhile."""
+    last_error: Sentence | None = None
+    """What went wrong last, and what to do."""
+
+
+class Retained(Report):
+    """A collection that was replaced and is kept for a while."""
+
+    collection: Word
+    """Its name in Qdrant."""
+    schema_version: Word | None = None
+    """Version of its embeddings."""
+    revision: Word | None = None
+    """Hash over what cannot change in place."""
+    retain_until: Time | None = None
+    """When it will be deleted."""
+    snapshot: Word | None = None
+    """Name of the snapshot that was taken of it."""
+
+
+class HistoryEntry(Report):
+    """A migration that is over."""
+
+    from_: Word | None = Field(None, validation_alias="from", serialization_alias="from")
+    """The collection that served before."""
+    to: Word | None = None
+    """The collection that it made."""
+    outcome: Word | None = None
+    """How it ended."""
+    points: Count | None = None
+    """Points that it moved."""
+    duration: Annotated[timedelta, GoDuration("0s", "876000h")] | None = None
+    """How long it took."""
+    finished_at: Time | None = None
+    """When it ended."""
+    message: Sentence | None = None
+    """In words."""
+
+
+class Forecast(Report):
+    """What the change will cost; there before population begins."""
+
+    points: Count | None = None
+    """Points to move."""
+    bytes: Count | None = None
+    """Bytes that the new collection will need."""
+    seconds: Count | None = None
+    """Seconds that population will take."""
+    embedding_tokens: Count | None = None
+    """Tokens to embed; 0 where vectors are copied."""
+
+
+class VectorCollectionStatus(Report):
+    """What is."""
+
+    observed_generation: int | None = None
+    """The generation that this status is about; -1 before the first look."""
+    phase: Phase | None = None
+    """Where things stand, for people; tools read the conditions."""
+    alias: Word | None = None
+    """The alias that clients use."""
+    active: Active | None = None
+    """The collection behind the alias."""
+    migration: MigrationStatus | None = None
+    """The migration under way."""
+    retained: Annotated[Items[Retained], *at_most(32)] = ()
+    """Collections that were replaced and are kept for a while."""
+    history: Annotated[Items[HistoryEntry], *at_most(HISTORY)] = ()
+    """The last migrations, newest first."""
+    forecast: Forecast | None = None
+    """What the change will cost."""
+    conditions: Conditions = ()
+    """Ready, Available, Reconciling, Stalled, Verified."""

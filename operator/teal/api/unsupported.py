@@ -1,0 +1,94 @@
+"""Fields whose step comes in a later version: using one stalls the resource, it is never passed over.
+
+The schema is whole from the first day, so that manifests need not be rewritten. But a field that is accepted
+and does nothing is a lie: whoever sets `promotion.mode: Manual` relies on nothing being switched without them.
+So each stands in this table, and leaves it together with the change that builds its step.
+
+Fields with a default are always present. *Used* therefore means: set to another value than the default, or to
+one of the values that the row names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic.alias_generators import to_camel
+
+from teal.api.embedding_set import EmbeddingSetSpec
+from teal.api.model import Model
+from teal.api.vector_collection import VectorCollectionSpec
+
+
+@dataclass(frozen=True)
+class Later:
+    """A field (snake_case path from `spec`) of a later version, and what to do without it."""
+
+    path: str
+    instead: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def shown_path(self) -> str:
+        return ".".join(["spec", *(to_camel(step) for step in self.path.split("."))])
+
+    def used_in(self, spec: Model) -> bool:
+        """Whether `spec` asks for it."""
+        parent, name = _owner(spec, self.path)
+        if parent is None:
+            return False
+        value = getattr(parent, name)
+        return value in self.values if self.values else value != type(parent).model_fields[name].get_default()
+
+    def describe(self, spec: Model) -> str:
+        """Which value is not supported, where, and what to do."""
+        parent, name = _owner(spec, self.path)
+        value = f" {getattr(parent, name)}" if self.values else ""
+        return f"{self.shown_path}:{value} is not supported yet; {self.instead}"
+
+
+VECTOR_COLLECTION = (
+    Later("migration.writes", "use CatchUp, which needs nothing from the application", ("DualWrite", "Frozen")),
+    Later("migration.change_field", "remove it: changes are found by the points' versions"),
+    Later("migration.runner", "use Auto or InProcess", ("Job",)),
+    Later("migration.promotion.mode", "use Automatic, or suspend the resource meanwhile", ("Manual",)),
+    Later("migration.promotion.fence", "use WhenBusy", ("Never",)),
+    Later("migration.promotion.windows", "remove it, and apply the change when the switch may happen"),
+    Later("migration.hooks", "remove it"),
+    Later("verification.min_overlap", "remove it: results are not compared yet"),
+    Later("verification.golden_queries", "remove it: recall is not measured yet"),
+    Later("verification.max_latency_ratio", "remove it: latencies are not compared yet"),
+    Later("watch.max_error_rate", "remove it"),
+    Later("watch.max_latency_ratio", "remove it"),
+    Later("watch.prometheus", "remove it"),
+)
+
+EMBEDDING_SET = (
+    Later("source.postgres", "use source.collection, or load the collection yourself"),
+    Later("source.files", "use source.collection, or load the collection yourself"),
+    Later("source.external", "use source.collection"),
+)
+
+
+def unsupported(spec: VectorCollectionSpec, embedding_set: EmbeddingSetSpec | None) -> list[str]:
+    """What is asked for and cannot be done yet: a sentence each, beginning with the field's path.
+
+    Paths in the EmbeddingSet begin with `EmbeddingSet <name>:`.
+    """
+    found = [later.describe(spec) for later in VECTOR_COLLECTION if later.used_in(spec)]
+    if embedding_set is not None and (reference := spec.embedding_set_ref) is not None:
+        found += [f"EmbeddingSet {reference.name}: {each}" for each in unsupported_source(embedding_set)]
+    return found
+
+
+def unsupported_source(embedding_set: EmbeddingSetSpec) -> list[str]:
+    """The same for an EmbeddingSet by itself."""
+    return [later.describe(embedding_set) for later in EMBEDDING_SET if later.used_in(embedding_set)]
+
+
+def _owner(spec: Model, path: str) -> tuple[Model | None, str]:
+    """The model that holds the last field of `path`, `None` where one in between is absent; and its name."""
+    *steps, name = path.split(".")
+    model: Model | None = spec
+    for step in steps:
+        model = getattr(model, step) if model is not None else None
+    return model, name

@@ -1,0 +1,252 @@
+"""VectorCollection: where vectors are served, under which alias, and how that may change.
+
+The spec says once what the collection is; where it does not speak, Teal does not manage. An alias is the one
+thing that never changes: clients hold on to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from teal.api.common import Readable, Resource, SecretKeyRef
+from teal.api.embedding_set import EmbeddingSetSpec
+from teal.api.migration import Migration, Retention, Verification, Watch
+from teal.api.model import Model, Rule, exactly_one, only_where, section
+from teal.api.parameters import (
+    Datatype,
+    DenseVector,
+    DenseVectors,
+    Dimensions,
+    Distance,
+    Hnsw,
+    Optimizers,
+    Quantization,
+    SparseVectors,
+    StrictMode,
+)
+from teal.api.payload_index import PayloadIndexes
+from teal.api.status import VectorCollectionStatus
+from teal.api.values import (
+    ALIAS_LENGTH,
+    ForeignName,
+    HttpUrl,
+    ModelName,
+    ObjectName,
+    QdrantName,
+    SchemaVersion,
+)
+
+DEFAULT_SCHEMA_VERSION = "v1"
+ALIAS = "(has({0}.spec.alias) ? {0}.spec.alias : {0}.metadata.name)"
+
+
+class Tls(Model):
+    """How Qdrant's certificate is checked."""
+
+    ca_secret_ref: SecretKeyRef | None = None
+    """PEM certificates to trust; absent: those of the system."""
+    insecure_skip_verify: bool = False
+    """Accept any certificate. Only for trying things out: whoever is in between reads the API key."""
+
+
+class Qdrant(Model):
+    """The Qdrant that serves the collection."""
+
+    url: HttpUrl
+    """Base URL of its REST API; with https, gRPC is encrypted too."""
+    grpc_port: int = Field(6334, ge=1, le=65535)
+    """Port of its gRPC API, on the same host."""
+    api_key_secret_ref: SecretKeyRef | None = None
+    """API key with write access; absent: none is sent."""
+    tls: Tls | None = None
+    """How its certificate is checked."""
+
+    @Rule("!has(self.tls) || self.url.startsWith('https://')", "tls needs a url that begins with https://")
+    def tls_needs_https(self) -> bool:
+        return self.tls is None or self.url.startswith("https://")
+
+
+class EmbeddingSetRef(Model):
+    """An EmbeddingSet in the same namespace."""
+
+    name: ObjectName
+    """Name of the EmbeddingSet."""
+
+
+class Adopt(Model):
+    """A collection that Teal did not create and is to take over."""
+
+    collection: ForeignName
+    """Its name in Qdrant."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a collection's vectors are, whichever way the spec says it."""
+
+    schema_version: str
+    model: str | None
+    vectors: tuple[DenseVector, ...]
+
+
+class VectorCollectionSpec(Model):
+    """What is wanted. Vectors are given in one of three ways: embeddingSetRef, dimensions, or vectors."""
+
+    qdrant: Qdrant
+    """The Qdrant that serves the collection."""
+    alias: QdrantName | None = None
+    """The name that clients use; default: the resource's name. It never changes."""
+
+    embedding_set_ref: EmbeddingSetRef | None = None
+    """The EmbeddingSet that says what the vectors are."""
+    dimensions: Dimensions | None = None
+    """Inline: elements per vector."""
+    distance: Distance | None = None
+    """Inline: how two vectors are compared; default Cosine."""
+    datatype: Datatype | None = None
+    """Inline: how an element is stored; default Float32."""
+    schema_version: SchemaVersion | None = None
+    """Inline or vectors: version of the embeddings, part of the collection's name; default v1."""
+    model: ModelName | None = None
+    """Inline or vectors: the encoder's name. Another model means a new collection."""
+    vectors: DenseVectors = Field((), min_length=1)
+    """Named vectors."""
+    sparse_vectors: SparseVectors = ()
+    """Sparse vectors, beside the dense ones."""
+
+    shard_number: int | None = Field(None, ge=1, le=1024)
+    """Shards of the collection; another number means a new collection. Absent: Qdrant's choice."""
+    replication_factor: int | None = Field(None, ge=1, le=64)
+    """Copies of each shard."""
+    write_consistency_factor: int | None = Field(None, ge=1, le=64)
+    """Copies that must have a write before it is acknowledged."""
+    hnsw: Hnsw | None = None
+    """The HNSW index."""
+    quantization: Quantization | None = None
+    """Compressed copies of the vectors."""
+    optimizers: Optimizers | None = None
+    """When segments are merged, indexed and vacuumed."""
+    on_disk_payload: bool | None = None
+    """Keep payloads on disk instead of in memory."""
+    strict_mode: StrictMode | None = None
+    """Limits on what clients may ask."""
+    payload_indexes: PayloadIndexes = ()
+    """Indexes over payload fields."""
+
+    migration: Migration = section(Migration)
+    """How a change is carried out."""
+    verification: Verification = section(Verification)
+    """What must be true of a new collection before it serves."""
+    watch: Watch = section(Watch)
+    """What is watched after the switch."""
+    retention: Retention = section(Retention)
+    """What becomes of a collection that was replaced."""
+    adopt: Adopt | None = None
+    """A collection that Teal did not create and is to take over."""
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    """What becomes of the collections in Qdrant when this resource is deleted."""
+    suspend: bool = False
+    """Touch nothing in Qdrant while true; a migration under way stops where it is."""
+
+    one_way = exactly_one("embedding_set_ref", "dimensions", "vectors")
+    inline_fields = only_where(
+        "has(self.dimensions)",
+        "distance",
+        "datatype",
+        message="distance and datatype belong to dimensions; an EmbeddingSet and vectors have their own",
+        holds=lambda spec: spec.dimensions is not None,
+    )
+    provenance = only_where(
+        "!has(self.embeddingSetRef)",
+        "schema_version",
+        "model",
+        message="schemaVersion and model are those of the EmbeddingSet; set them there",
+        holds=lambda spec: spec.embedding_set_ref is None,
+    )
+
+    @Rule(
+        "!has(self.vectors) || self.vectors.size() == 1 || self.vectors.all(vector, vector.name != '')",
+        "a vector with an empty name (Qdrant's unnamed vector) must be the only one",
+    )
+    def unnamed_alone(self) -> bool:
+        return len(self.vectors) <= 1 or all(vector.name for vector in self.vectors)
+
+    @Rule(
+        "!has(self.vectors) || !has(self.sparseVectors)"
+        " || self.vectors.all(vector, !self.sparseVectors.exists(sparse, sparse.name == vector.name))",
+        "vectors and sparseVectors must not share a name",
+    )
+    def distinct_names(self) -> bool:
+        return not {vector.name for vector in self.vectors} & {vector.name for vector in self.sparse_vectors}
+
+    @Rule(
+        "!has(self.writeConsistencyFactor) || !has(self.replicationFactor)"
+        " || self.writeConsistencyFactor <= self.replicationFactor",
+        "writeConsistencyFactor must not exceed replicationFactor",
+    )
+    def consistent_copies(self) -> bool:
+        if self.write_consistency_factor is None or self.replication_factor is None:
+            return True
+        return self.write_consistency_factor <= self.replication_factor
+
+    def effective_alias(self, name: str) -> str:
+        """The alias that clients use, for a resource called `name`."""
+        return self.alias or name
+
+    def encoding(self, embedding_set: EmbeddingSetSpec | None = None) -> Encoding:
+        """What the vectors are; the only vector of the first two ways is unnamed (`""`).
+
+        Raises:
+            ValueError: the spec refers to an EmbeddingSet and `embedding_set` is `None`.
+        """
+        if self.embedding_set_ref is not None:
+            if embedding_set is None:
+                raise ValueError(f"the EmbeddingSet {self.embedding_set_ref.name!r} is needed")
+            given: Any = embedding_set
+        else:
+            given = self
+        vectors = self.vectors or (_unnamed(given.dimensions, given.distance, given.datatype),)
+        return Encoding(given.schema_version or DEFAULT_SCHEMA_VERSION, given.model, vectors)
+
+
+def _unnamed(dimensions: int, distance: Distance | None, datatype: Datatype | None) -> DenseVector:
+    return DenseVector(
+        name="", dimensions=dimensions, distance=distance or "Cosine", datatype=datatype or "Float32"
+    )
+
+
+class VectorCollection(Resource):
+    """A Qdrant collection behind an alias, kept as declared and migrated without a failed read."""
+
+    kind: Literal["VectorCollection"] = "VectorCollection"
+    spec: VectorCollectionSpec
+    """What is wanted."""
+    status: Annotated[VectorCollectionStatus | None, Readable] = None
+    """What is; written by Teal only."""
+
+    @Rule(
+        f"has(self.spec.alias) || self.metadata.name.size() <= {ALIAS_LENGTH}",
+        f"the resource's name is the alias and has more than {ALIAS_LENGTH} characters: set spec.alias",
+    )
+    def name_fits(self) -> bool:
+        return len(self.alias) <= ALIAS_LENGTH
+
+    @Rule(
+        f"!has(self.spec.adopt) || self.spec.adopt.collection != {ALIAS.format('self')}",
+        "the alias must differ from adopt.collection: in Qdrant an alias and a collection cannot share a name",
+    )
+    def alias_is_free(self) -> bool:
+        return self.spec.adopt is None or self.spec.adopt.collection != self.alias
+
+    alias_stays = Rule(
+        f"{ALIAS.format('self')} == {ALIAS.format('oldSelf')}",
+        "the alias cannot be changed: clients use it. Create another VectorCollection for another alias",
+    )
+
+    @property
+    def alias(self) -> str:
+        """The alias that clients use."""
+        return self.spec.effective_alias(self.metadata.name)

@@ -1,0 +1,51 @@
+"""Fixtures: plain callers of the server under test, and collections that are gone afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from tests.conformance.client import Grpc, Rest
+
+
+@pytest.fixture(scope="session")
+def rest(qdrant: Any) -> Iterator[Rest]:
+    """REST calls to the server under test."""
+    with Rest(qdrant.url, os.environ.get("QDRANT_API_KEY")) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="session")
+def grpc(qdrant: Any) -> Iterator[Grpc]:
+    """gRPC calls to the server under test."""
+    with Grpc(f"{urlsplit(qdrant.url).hostname}:{qdrant.grpc_port}", os.environ.get("QDRANT_API_KEY")) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="session")
+def server_version(rest: Rest) -> tuple[int, int]:
+    """(major, minor) of the server under test."""
+    return rest.version()
+
+
+@pytest.fixture
+def new_collection(rest: Rest, prefix: str) -> Callable[..., str]:
+    """Create a collection (`vectors` of 4 dimensions, Dot, unless given) and return its name."""
+
+    def create(**config: Any) -> str:
+        name = f"{prefix}-{uuid4().hex[:6]}"
+        rest.create(name, **{"vectors": {"size": 4, "distance": "Dot"}, **config})
+        return name
+
+    return create
+
+
+@pytest.fixture
+def collection(new_collection: Callable[..., str]) -> str:
+    """An empty collection: one unnamed vector, 4 dimensions, Dot."""
+    return new_collection()

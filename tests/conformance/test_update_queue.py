@@ -1,0 +1,55 @@
+"""The proof of quiet that a cut-over stands on: `op_num` moves with every write and with nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conformance.client import Rest
+from tests.conformance.test_point_versions import CHANGES, IDS, PROBE, Write, post
+
+WRITES: dict[str, Write] = {
+    **{name: write for name, (write, _) in CHANGES.items()},
+    "delete": post("/points/delete", {"points": [1]}),
+    "create an index": lambda rest, c: rest.index(c, "n", "integer"),
+    "drop an index": lambda rest, c: rest.drop_index(c, "n"),
+}
+
+READS: dict[str, Write] = {
+    "scroll": lambda rest, c: rest.scroll(c, limit=5, with_vector=True),
+    "retrieve": lambda rest, c: rest.retrieve(c, 1, 2),
+    "count": lambda rest, c: rest.count(c),
+    "query": lambda rest, c: rest.versions(c, IDS, PROBE),
+    "collection info": lambda rest, c: rest.info(c),
+    "telemetry": lambda rest, c: rest.update_queues(c),
+    "metadata": lambda rest, c: rest.patch(c, metadata={"seen": True}),
+    "strict mode": lambda rest, c: rest.patch(c, strict_mode_config={"enabled": False}),
+}
+
+
+@pytest.fixture(params=[1, 2], ids=["one shard", "two shards"])
+def filled(request: Any, rest: Rest, new_collection: Callable[..., str]) -> str:
+    c = new_collection(shard_number=request.param)
+    points = [{"id": i, "vector": [i, 1, 0, 2], "payload": {"n": i, "parity": "even"}} for i in IDS]
+    rest.upsert(c, points)
+    assert len(rest.update_queues(c)) == request.param
+    return c
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_every_write_moves_op_num(rest: Rest, filled: str, write: Write) -> None:
+    before = rest.update_queues(filled)
+    write(rest, filled)
+    after = rest.update_queues(filled)
+    assert after != before
+    assert all(new >= old for (new, _), (old, _) in zip(after, before, strict=True))
+    assert all(length == 0 for _, length in after)
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_nothing_else_moves_op_num(rest: Rest, filled: str, read: Write) -> None:
+    before = rest.update_queues(filled)
+    read(rest, filled)
+    assert rest.update_queues(filled) == before

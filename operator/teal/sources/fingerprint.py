@@ -1,0 +1,39 @@
+"""A short name for what an encoder does, to notice when a provider changes a model under the same name.
+
+The fingerprint is a locality-sensitive hash: one bit for each of 64 fixed directions, the side of it on which
+the vector of a fixed sentence lies. Rounding differs between batches, machines and number formats, and turns no
+bit or one or two; another model turns about half of them. So fingerprints are compared with `same_encoder`, not
+with `==`. (A hash of rounded numbers would change whenever one number sits on a rounding edge.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+SENTENCE = "The quick brown fox jumps over the lazy dog while the port turns teal."
+BITS = 64
+# Six of 64 bits: an angle of about 17 degrees. Float16 instead of Float32 is less than one degree.
+TOLERATED_BITS = 6
+
+
+def fingerprint(vector: NDArray[np.float32]) -> str:
+    """`<dimensions>-<16 hex digits>` of a finite vector; its length does not matter, only its direction."""
+    sides = _directions(len(vector)) @ vector > 0
+    return f"{len(vector)}-{np.packbits(sides).tobytes().hex()}"
+
+
+def same_encoder(one: str, other: str) -> bool:
+    """Whether two fingerprints can come from one encoder."""
+    (dimensions, bits), (other_dimensions, other_bits) = one.split("-"), other.split("-")
+    turned = (int(bits, 16) ^ int(other_bits, 16)).bit_count()
+    return dimensions == other_dimensions and turned <= TOLERATED_BITS
+
+
+def _directions(dimensions: int) -> NDArray[np.float32]:
+    """BITS directions of +1 and -1, from a hash: a random generator's numbers may change with its library."""
+    raw = hashlib.shake_256(b"teal encoder fingerprint").digest(BITS * dimensions // 8)
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8)).reshape(BITS, dimensions)
+    return bits.astype(np.float32) * 2 - 1

@@ -202,11 +202,12 @@ class Rest:
 class Grpc:
     """The compiled stubs on one channel; an error is the `grpc.RpcError` that the server's status makes."""
 
-    def __init__(self, address: str, api_key: str | None = None) -> None:
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
-        )
+    def __init__(self, address: str, api_key: str | None = None, *, tls: bool = False) -> None:
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        if tls:
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
         self._metadata = (("api-key", api_key),) if api_key else ()
         self.points = q.PointsStub(self._channel)
         self.collections = q.CollectionsStub(self._channel)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 
@@ -23,7 +23,9 @@ def rest(qdrant: Any) -> Iterator[Rest]:
 @pytest.fixture(scope="session")
 def grpc(qdrant: Any) -> Iterator[Grpc]:
     """gRPC calls to the server under test."""
-    with Grpc(f"{urlsplit(qdrant.url).hostname}:{qdrant.grpc_port}", os.environ.get("QDRANT_API_KEY")) as caller:
+    url = urlsplit(qdrant.url)
+    address, key = f"{url.hostname}:{qdrant.grpc_port}", os.environ.get("QDRANT_API_KEY")
+    with Grpc(address, key, tls=url.scheme == "https") as caller:
         yield caller
 
 
@@ -36,9 +38,10 @@ def server_version(rest: Rest) -> tuple[int, int]:
 @pytest.fixture
 def new_collection(rest: Rest, prefix: str) -> Callable[..., str]:
     """Create a collection (`vectors` of 4 dimensions, Dot, unless given) and return its name."""
+    numbers = count(1)
 
     def create(**config: Any) -> str:
-        name = f"{prefix}-{uuid4().hex[:6]}"
+        name = f"{prefix}-{next(numbers)}"
         rest.create(name, **{"vectors": {"size": 4, "distance": "Dot"}, **config})
         return name
 

@@ -59,7 +59,7 @@ def plain_id(value: q.PointId) -> PointId:
 
 def to_json(value: q.Value) -> Json:
     """A payload value of gRPC as JSON has it; the kind decides, so 2 and 2.0 stay apart."""
-    kind = value.WhichOneof("kind")
+    kind: str = value.WhichOneof("kind") or "null_value"
     if kind == "struct_value":
         return {key: to_json(item) for key, item in value.struct_value.fields.items()}
     if kind == "list_value":
@@ -94,7 +94,7 @@ def to_point(record: q.RetrievedPoint) -> Json:
     }
 
 
-def scroll(grpc: Grpc, c: str, **options: Any) -> q.ScrollResponse:
+def scroll(grpc: Grpc, c: str, **options: Any) -> Any:
     """One page with payload and vectors."""
     request = q.ScrollPoints(collection_name=c, **options)
     request.with_payload.enable = True

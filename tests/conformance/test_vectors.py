@@ -163,14 +163,14 @@ def test_other_distances_keep_the_vector(
     rest: Rest, grpc: Grpc, new_collection: Callable[..., str], distance: str
 ) -> None:
     c = new_collection(vectors={"size": 3, "distance": distance})
-    vector = [float(x) for x in np.float32([0.1, 1e-30, -3.4e38])]
+    vector = np.array([0.1, 1e-30, -3.4e38], np.float32).tolist()
     rest.upsert(c, [{"id": 1, "vector": vector}])
     assert [np.float32(x) for x in rest.retrieve(c, 1)[1]["vector"]] == vector
     assert read_over_grpc(grpc, c) == vector
 
 
 ROUNDED: dict[str, tuple[list[float], list[float]]] = {
-    "float16": ([0.1, 1.5, -2.0], [float(x) for x in np.float16([0.1, 1.5, -2.0])]),
+    "float16": ([0.1, 1.5, -2.0], np.array([0.1, 1.5, -2.0], np.float16).tolist()),
     "uint8": ([0.0, 17.0, 255.0], [0.0, 17.0, 255.0]),
 }
 

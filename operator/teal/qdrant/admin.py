@@ -66,7 +66,6 @@ class Admin:
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=CONNECTIONS),
             transport=transport,
-            trust_env=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -88,7 +87,7 @@ class Admin:
         Raises:
             TerminalError: reason `NotQdrant`, when something else answers at this URL.
         """
-        response = await self._send("version", "GET", f"{self.endpoint.root}/")
+        response = await self._send("version", "GET", self.endpoint.root, "/")
         if response.status_code in (401, 403, 429) or response.status_code >= 500:
             raise from_response(response, self.endpoint.root, "version", write=False)
         try:
@@ -267,7 +266,9 @@ class Admin:
     ) -> Any:
         """The answer's `result`; `None` for a status in `none_for`, which the caller gives its own meaning."""
         root = root or self.endpoint.root
-        response = await self._send(kind, method, root + path, json=json, params=params, seconds=seconds, write=write)
+        response = await self._send(
+            kind, method, root, path, json=json, params=params, seconds=seconds, write=write
+        )
         if response.status_code in none_for:
             return None
         if not response.is_success:
@@ -281,7 +282,8 @@ class Admin:
         self,
         kind: str,
         method: str,
-        url: str,
+        root: str,
+        path: str,
         *,
         json: Any = None,
         params: Mapping[str, str] | None = None,
@@ -291,9 +293,9 @@ class Admin:
         self.requests[kind] += 1
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=None)
         try:
-            return await self._http.request(method, url, json=json, params=params, timeout=timeout)
+            return await self._http.request(method, root + path, json=json, params=params, timeout=timeout)
         except httpx.TransportError as error:
-            raise from_httpx(error, self.endpoint.root, kind, write=write) from error
+            raise from_httpx(error, root, kind, write=write) from error
 
 
 def _path(name: str, *parts: str) -> str:

@@ -1,0 +1,76 @@
+"""One gRPC connection to a Qdrant, trusted as the endpoint says.
+
+gRPC cannot be told to skip the check of a certificate. For `insecureSkipVerify` the certificate that the server
+shows is fetched first and is then the only one that this connection trusts: no better than skipping, and no
+worse. When it is replaced, the connection fails and a new one takes the new certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import grpc
+
+from teal.qdrant.endpoint import Endpoint
+from teal.qdrant.errors import tls_failed, unreachable
+
+CONNECT_SECONDS = 5.0
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # Channels to one address share a connection unless told otherwise; streams are meant to be several.
+    ("grpc.use_local_subchannel_pool", 1),
+    # The default backs off for up to two minutes, long after a restarted Qdrant is back.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
+
+
+async def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+    """A channel to the endpoint's gRPC port; it connects when it is first used.
+
+    Raises:
+        TransientError: `insecure_skip_verify`, and the server's certificate could not be fetched.
+    """
+    if not endpoint.tls:
+        return grpc.aio.insecure_channel(endpoint.grpc_target, OPTIONS)
+    if endpoint.insecure_skip_verify:
+        certificate, name = await _shown_certificate(endpoint)
+        credentials = grpc.ssl_channel_credentials(certificate.encode())
+        options = (*OPTIONS, ("grpc.ssl_target_name_override", name))
+        return grpc.aio.secure_channel(endpoint.grpc_target, credentials, options)
+    credentials = grpc.ssl_channel_credentials(endpoint.ca.encode() if endpoint.ca else None)
+    return grpc.aio.secure_channel(endpoint.grpc_target, credentials, OPTIONS)
+
+
+async def _shown_certificate(endpoint: Endpoint) -> tuple[str, str]:
+    """The certificate (PEM) that the gRPC port shows, and a host name that it is made out to."""
+    blind = endpoint.ssl_context()
+    pem = ssl.DER_cert_to_PEM_cert((await _handshake(endpoint, blind)).getpeercert(binary_form=True) or b"")
+    # Python decodes a certificate's names only once it is verified, so it is verified by itself.
+    pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    pinned.check_hostname = False
+    pinned.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    pinned.load_verify_locations(cadata=pem)
+    shown = (await _handshake(endpoint, pinned)).getpeercert() or {}
+    names = [str(name) for _, name in shown.get("subjectAltName", ())]
+    return pem, names[0] if names else endpoint.host
+
+
+async def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> ssl.SSLObject:
+    context.set_alpn_protocols(["h2"])
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.grpc_port, ssl=context)
+    except ssl.SSLError as error:
+        raise tls_failed(endpoint.grpc_target, str(error)) from error
+    except OSError as error:
+        raise unreachable(endpoint.grpc_target, str(error) or "time-out") from error
+    try:
+        found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        return found
+    finally:
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,348 @@
+"""Points in bulk over gRPC: ids, versions, contents and writes, of which only ids and versions are looked at.
+
+Two invariants. A write is reported done only when the server says that it is applied: with `wait=True` an answer
+that says anything else is an `UnknownOutcomeError`, so nobody checkpoints what may be lost. And ids and versions
+are always asked for over the same connection: a version is a sequence number of one shard replica, so another
+peer's numbers differ without a change. (Qdrant has no way to name the replica to read. A peer answers from its
+own replica where it has one; a reconnect to another peer makes points look changed, which costs a copy, never a
+missed change.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from qdrant_client import grpc as qdrant
+
+from teal.domain.errors import TerminalError, UnknownOutcomeError
+from teal.domain.schema import Schema
+from teal.qdrant import wire
+from teal.qdrant.channel import open_channel
+from teal.qdrant.endpoint import Endpoint
+from teal.qdrant.errors import from_grpc
+from teal.qdrant.wire import RawId, RawPoint
+
+SCAN_PAGE = 5000
+BATCH_BYTES = 30_000_000
+BATCH_POINTS = 500
+COPY_BYTES = 4_000_000
+FIRST_BATCH = 32
+SIZED_POINTS = 20
+DELETE_IDS = 10_000
+READ_SECONDS = 60.0
+WRITE_SECONDS = 180.0
+NO_ANSWER = -1
+
+_NO: Final[bytes] = qdrant.WithPayloadSelector(enable=False).SerializeToString()
+_YES: Final[bytes] = qdrant.WithPayloadSelector(enable=True).SerializeToString()
+_EXACT: Final[bytes] = qdrant.SearchParams(exact=True).SerializeToString()
+_APPLIED = (qdrant.UpdateStatus.Completed,)
+_TAKEN = (qdrant.UpdateStatus.Acknowledged, qdrant.UpdateStatus.Completed)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The vector by which versions are asked for: a scored query is the only call that tells them."""
+
+    name: str
+    size: int
+    multivector: bool = False
+
+    @classmethod
+    def of(cls, schema: Schema) -> Self:
+        """The cheapest dense vector of a collection.
+
+        Raises:
+            TerminalError: reason `NoDenseVector`. A sparse vector scores only points that share an element with
+                the query, so a collection with sparse vectors alone has no way to tell the versions of all.
+        """
+        if not schema.vectors:
+            raise TerminalError(
+                "NoDenseVector",
+                "A collection with sparse vectors alone does not tell which points changed. Give it a dense "
+                "vector, or set spec.migration.writes: Frozen and pause its writers.",
+            )
+        cheapest = min(schema.vectors, key=lambda vector: (vector.multivector is not None, vector.size))
+        return cls(cheapest.name, cheapest.size, cheapest.multivector is not None)
+
+    @property
+    def query(self) -> bytes:
+        """A serialized `Query` for the points nearest to a unit vector: any will do, but it must not be zero."""
+        unit = np.zeros((1, self.size), dtype=np.float32)
+        unit[0, 0] = 1.0
+        return nearest(unit if self.multivector else unit[0])
+
+
+class Hit(NamedTuple):
+    """One answer of a search."""
+
+    id: RawId
+    score: float
+    version: int
+
+
+class Copied(NamedTuple):
+    """What a copy did: points written, and the ids that the source did not have any more."""
+
+    points: int
+    gone: list[RawId]
+
+
+class Points:
+    """The points of one Qdrant.
+
+    `streams` is the number of connections that contents are read and written over; as many copies can run side
+    by side. `requests` counts the calls made, by name. Methods raise as `Admin`'s do; a write whose points the
+    server refuses raises `HeldError` (`PointsRefused`).
+    """
+
+    def __init__(self, endpoint: Endpoint, *, streams: int = 4, requests: Counter[str] | None = None) -> None:
+        self.endpoint = endpoint
+        self.streams = streams
+        self.requests: Counter[str] = Counter() if requests is None else requests
+        self._metadata = (("api-key", endpoint.api_key),) if endpoint.api_key else ()
+        self._opening = asyncio.Lock()
+        self._channels: list[grpc.aio.Channel] = []
+        self._bulk: cycle[grpc.aio.Channel] = cycle(())
+        self._batch: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        channels, self._channels = self._channels, []
+        for channel in channels:
+            await channel.close()
+
+    # Ids and versions
+
+    async def ids(
+        self, collection: str, page: int = SCAN_PAGE, *, start: RawId | None = None
+    ) -> AsyncIterator[list[RawId]]:
+        """All ids in pages, in Qdrant's order (numbers, then UUIDs), from `start` on if it is given.
+
+        Stable under writes, except that an id inserted behind the cursor is not seen.
+        """
+        while True:
+            found, start = await self._id_page(collection, page, start)
+            if found:
+                yield found
+            if start is None:
+                return
+
+    async def versions(self, collection: str, ids: Sequence[RawId], probe: Probe) -> dict[RawId, int]:
+        """The sequence number of each point's last change; points without the probe's vector are absent.
+
+        Comparable only for (in)equality, and only with what the same server answered before.
+        """
+        request = wire.QueryPoints(
+            collection_name=collection,
+            query=probe.query,
+            using=probe.name or None,
+            filter={"must": [{"has_id": {"has_id": ids}}]},
+            params=_EXACT,
+            limit=len(ids),
+            with_payload=_NO,
+            with_vectors=_NO,
+        )
+        answer = await self._read("query", "Query", request, wire.QueryResponse)
+        return {point.id: point.version for point in answer.result}
+
+    async def scan(
+        self, collection: str, probe: Probe, page: int = SCAN_PAGE, *, start: RawId | None = None
+    ) -> AsyncIterator[dict[RawId, int]]:
+        """Every point with its version, page by page; points without the probe's vector have the version -1.
+
+        -1 says nothing about changes: such points must be compared by content.
+        """
+        ahead = asyncio.ensure_future(self._id_page(collection, page, start))
+        try:
+            while True:
+                found, start = await ahead
+                if start is not None:
+                    ahead = asyncio.ensure_future(self._id_page(collection, page, start))
+                if found:
+                    told = await self.versions(collection, found, probe)
+                    yield {raw: told.get(raw, NO_ANSWER) for raw in found}
+                if start is None:
+                    return
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _id_page(
+        self, collection: str, limit: int, offset: RawId | None
+    ) -> tuple[list[RawId], RawId | None]:
+        request = wire.ScrollPoints(
+            collection_name=collection, offset=offset, limit=limit, with_payload=_NO, with_vectors=_NO
+        )
+        answer = await self._read("scroll", "Scroll", request, wire.ScrollResponse)
+        following = answer.next_page_offset if answer.HasField("next_page_offset") else None
+        return [point.id for point in answer.result], following
+
+    # Contents
+
+    async def fetch(
+        self, collection: str, ids: Sequence[RawId], *, vectors: bool = True, payload: bool = True
+    ) -> list[RawPoint]:
+        """The points that exist of `ids`, in any order, in one request: the caller chooses how many fit."""
+        request = wire.GetPoints(
+            collection_name=collection,
+            ids=ids,
+            with_payload=_YES if payload else _NO,
+            with_vectors=_YES if vectors else _NO,
+        )
+        answer = await self._read("get", "Get", request, wire.GetResponse, bulk=True)
+        return list(answer.result)
+
+    async def upsert(
+        self, collection: str, points: Sequence[RawPoint], *, wait: bool = True, insert_only: bool = False
+    ) -> None:
+        """Write whole points, in batches; with `insert_only`, points whose id exists are left as they are.
+
+        Raises:
+            HeldError: reason `PointsRefused`: a vector does not fit the collection. Earlier batches are written.
+        """
+        for start in range(0, len(points), BATCH_POINTS):
+            await self._upsert(
+                collection, points[start : start + BATCH_POINTS], wait=wait, insert_only=insert_only
+            )
+
+    async def _upsert(self, collection: str, points: Sequence[RawPoint], *, wait: bool, insert_only: bool) -> None:
+        mode = qdrant.UpdateMode.InsertOnly if insert_only else None
+        request = wire.UpsertPoints(collection_name=collection, wait=wait, update_mode=mode)
+        add = request.points.add
+        for point in points:
+            add(id=point.id, payload=point.payload, vectors=point.vectors or wire.NO_VECTORS)
+        body = request.SerializeToString()
+        if len(body) > BATCH_BYTES and len(points) > 1:
+            half = len(points) // 2
+            await self._upsert(collection, points[:half], wait=wait, insert_only=insert_only)
+            await self._upsert(collection, points[half:], wait=wait, insert_only=insert_only)
+        else:
+            await self._write("upsert", "Upsert", body, wait=wait)
+
+    async def delete(self, collection: str, ids: Sequence[RawId], *, wait: bool = True) -> None:
+        """Delete points by id; ids that do not exist are no error."""
+        for start in range(0, len(ids), DELETE_IDS):
+            chunk = ids[start : start + DELETE_IDS]
+            request = wire.DeletePoints(collection_name=collection, wait=wait, points={"points": {"ids": chunk}})
+            await self._write("delete", "Delete", request.SerializeToString(), wait=wait)
+
+    async def copy(self, source: str, target: str, ids: Sequence[RawId], *, insert_only: bool = False) -> Copied:
+        """Copy whole points from one collection to another, applied when this returns.
+
+        Works in batches of about `COPY_BYTES`, one after the other; run several copies at once for speed.
+        """
+        gone: list[RawId] = []
+        start = 0
+        while start < len(ids):
+            wanted = ids[start : start + self._batch.get(source, FIRST_BATCH)]
+            found = await self.fetch(source, wanted)
+            if len(found) < len(wanted):
+                present = {point.id for point in found}
+                gone += [raw for raw in wanted if raw not in present]
+            await self.upsert(target, found, insert_only=insert_only)
+            self._learn_size(source, found)
+            start += len(wanted)
+        return Copied(len(ids) - len(gone), gone)
+
+    def _learn_size(self, collection: str, points: Sequence[RawPoint]) -> None:
+        """Points of one collection are much alike: size the next batch by these."""
+        size = sum(len(point.vectors) for point in points[:SIZED_POINTS])
+        each = size // max(1, len(points[:SIZED_POINTS]))
+        self._batch[collection] = max(1, min(BATCH_POINTS, COPY_BYTES // max(1, each)))
+
+    # Searches
+
+    async def query(
+        self, collection: str, vector: npt.ArrayLike | RawId, limit: int, *, name: str = "", exact: bool = False
+    ) -> list[Hit]:
+        """The nearest points by vector `name`, best first.
+
+        `vector` has the shape (dimensions,), or (rows, dimensions) for a multivector; or it is the id of a point
+        whose own vector is meant, which then is not among the answers.
+        """
+        request = wire.QueryPoints(
+            collection_name=collection,
+            query=nearest(vector),
+            using=name or None,
+            params=_EXACT if exact else None,
+            limit=limit,
+            with_payload=_NO,
+            with_vectors=_NO,
+        )
+        answer = await self._read("search", "Query", request, wire.QueryResponse)
+        return [Hit(point.id, point.score, point.version) for point in answer.result]
+
+    async def count(self, collection: str, *, exact: bool = True) -> int:
+        """How many points there are; an inexact count is an estimate."""
+        request = qdrant.CountPoints(collection_name=collection, exact=exact)
+        answer = await self._read("count", "Count", request, qdrant.CountResponse)
+        return int(answer.result.count)
+
+    # Transport
+
+    async def _read(self, kind: str, method: str, request: Any, answer: Any, *, bulk: bool = False) -> Any:
+        call = (await self._channel(bulk=bulk)).unary_unary(
+            f"/qdrant.Points/{method}", response_deserializer=answer.FromString
+        )
+        self.requests[kind] += 1
+        try:
+            return await call(request.SerializeToString(), timeout=READ_SECONDS, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error, self.endpoint.grpc_target, kind, write=False) from error
+
+    async def _write(self, kind: str, method: str, body: bytes, *, wait: bool) -> None:
+        call = (await self._channel(bulk=True)).unary_unary(
+            f"/qdrant.Points/{method}", response_deserializer=qdrant.PointsOperationResponse.FromString
+        )
+        self.requests[kind] += 1
+        try:
+            answer = await call(body, timeout=WRITE_SECONDS, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error, self.endpoint.grpc_target, kind, write=True) from error
+        status = answer.result.status
+        if status not in (_APPLIED if wait else _TAKEN):
+            raise UnknownOutcomeError(
+                "QdrantOutcomeUnknown",
+                f"{self.endpoint.grpc_target} took the {kind}, but answered "
+                f"{qdrant.UpdateStatus.Name(status)} instead of Completed.",
+            )
+
+    async def _channel(self, *, bulk: bool) -> grpc.aio.Channel:
+        """The next connection for contents; always the first one for what must come from one peer."""
+        if not self._channels:
+            async with self._opening:
+                if not self._channels:
+                    self._channels = [await open_channel(self.endpoint) for _ in range(self.streams)]
+                    self._bulk = cycle(self._channels)
+        return next(self._bulk) if bulk else self._channels[0]
+
+
+def nearest(vector: npt.ArrayLike | RawId) -> bytes:
+    """A serialized `Query` for the points nearest to a vector, a multivector, or the point of this id."""
+    if isinstance(vector, bytes):
+        like = qdrant.VectorInput(id=qdrant.PointId.FromString(vector))
+    else:
+        array = np.asarray(vector, dtype=np.float32)
+        if array.ndim == 1:
+            like = qdrant.VectorInput(dense=qdrant.DenseVector(data=array))
+        else:
+            rows = [qdrant.DenseVector(data=row) for row in array]
+            like = qdrant.VectorInput(multi_dense=qdrant.MultiDenseVector(vectors=rows))
+    return bytes(qdrant.Query(nearest=like).SerializeToString())

@@ -26,7 +26,17 @@ MIN_CHARACTERS = 40
 MIN_WORDS = 6
 MIN_LETTERS = 0.7
 # Tests and vendored tools: their docstrings are about themselves, not about what the library does.
-SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "lib2to3", "turtledemo", "ensurepip", "__pycache__"}
+SKIPPED = {
+    "test",
+    "tests",
+    "idle_test",
+    "site-packages",
+    "dist-packages",
+    "lib2to3",
+    "turtledemo",
+    "ensurepip",
+    "__pycache__",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +70,13 @@ def sample(count: int) -> tuple[Entry, ...]:
 
 
 def synthetic(count: int, dimensions: int, seed: int = 0) -> NDArray[np.float32]:
-    """`count` unit vectors of shape (count, dimensions) in clusters, as embeddings are; equal for equal arguments."""
+    """Unit vectors of shape (count, dimensions) in clusters, as embeddings are; equal for equal arguments."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((max(1, count // 100), dimensions), dtype=np.float32)
     vectors = centres[rng.integers(len(centres), size=count)]
     vectors += 0.5 * rng.standard_normal((count, dimensions), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def _module_name(relative: Path) -> str:
@@ -99,7 +110,7 @@ def _documented(tree: ast.Module, module: str) -> Iterator[tuple[str, Kind, ast.
 
 
 def _prose(docstring: str) -> str:
-    """The first paragraph on one line, or nothing when it is too short or is not sentences (a signature, a table)."""
+    """The first paragraph on one line, or nothing when it is short or no sentences (a signature, a table)."""
     text = " ".join(re.split(r"\n\s*\n", docstring.strip(), maxsplit=1)[0].split())
     letters = sum(character.isalpha() or character == " " for character in text)
     is_prose = (

@@ -18,7 +18,7 @@ class UnknownModelError(ValueError):
 
 
 class Encoder(Protocol):
-    """Texts in; unit vectors of shape (len(texts), dimensions) and the tokens read out. Safe to call from threads."""
+    """Texts in; unit vectors of shape (len(texts), dimensions) and the tokens read out. Threads may share it."""
 
     @property
     def name(self) -> str: ...
@@ -39,4 +39,6 @@ def load(name: str) -> Encoder:
         from devkit.embeddings.hashing import HashingSVD
 
         return HashingSVD(int(name.removeprefix(HASHING_PREFIX)))
-    raise UnknownModelError(f"the model {name!r} does not exist; there are {MINILM} and {HASHING_PREFIX}<dimensions>")
+    raise UnknownModelError(
+        f"the model {name!r} does not exist; there are {MINILM} and {HASHING_PREFIX}<dimensions>"
+    )

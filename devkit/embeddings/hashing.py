@@ -1,4 +1,4 @@
-"""A second real encoder, of any dimension: hashed words and character n-grams, reduced by an SVD (latent semantics).
+"""A second real encoder, of any dimension: hashed words and character n-grams, reduced by an SVD.
 
 It knows nothing but the corpus it is fitted on, yet finds texts by their words' company, and costs microseconds.
 What was fitted is kept under the devkit's data folder by what it depends on, so an encoder is the same encoder

@@ -31,7 +31,7 @@ PASS_TOKENS = 1024
 
 
 class MiniLM:
-    """The encoder: texts in, unit vectors of 384 dimensions out. Only reads its weights, so threads may share it."""
+    """The encoder: texts in, unit vectors of 384 dimensions out. Threads may share it: weights are only read."""
 
     name = MINILM
     dimensions = DIMENSIONS

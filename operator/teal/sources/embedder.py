@@ -229,12 +229,12 @@ class OpenAIEmbedder:
             return await self._client.post(self._url, json=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise EmbedderUnavailableError(f"{self._url} cannot be reached: {_reason(error)}") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             # It may have been served and only the answer lost: that costs, too.
             charge.settle(None)
             raise EmbedderUnavailableError(f"{self._url} did not answer: {_reason(error)}") from error
 
 
-def _reason(error: httpx.TransportError) -> str:
+def _reason(error: httpx.RequestError) -> str:
     # Time-outs have no message of their own.
     return str(error) or type(error).__name__

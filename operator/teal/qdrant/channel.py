@@ -55,7 +55,7 @@ async def _shown_certificate(endpoint: Endpoint) -> tuple[str, str]:
     pinned.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     pinned.load_verify_locations(cadata=pem)
     shown = (await _handshake(endpoint, pinned)).getpeercert() or {}
-    names = [str(name) for _, name in shown.get("subjectAltName", ())]
+    names = [str(entry[1]) for entry in shown.get("subjectAltName", ())]
     return pem, names[0] if names else endpoint.host
 
 

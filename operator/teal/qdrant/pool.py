@@ -1,0 +1,185 @@
+"""One `Server` for every distinct Qdrant, shared by all resources that use it.
+
+What keeps a thousand idle resources as cheap as one: collections and aliases are listed once per interval for
+all of them, a collection's own state is read once and again only after a change, at the drift interval or when
+somebody asks for a fresher one, and finding what concerns one resource is a search in a sorted list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from teal.domain.observed import CollectionState, Observed, Version
+from teal.qdrant.admin import Admin
+from teal.qdrant.endpoint import Endpoint
+from teal.qdrant.errors import require_supported
+from teal.qdrant.points import Points
+from teal.qdrant.shared import Shared
+
+LISTING_SECONDS = 30.0
+DRIFT_SECONDS = 600.0
+IDLE_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """All collections and aliases of a server at one time, sorted for looking up what begins with a prefix."""
+
+    names: frozenset[str]
+    aliases: Mapping[str, str]
+
+    @cached_property
+    def _sorted_names(self) -> list[str]:
+        return sorted(self.names)
+
+    @cached_property
+    def _sorted_aliases(self) -> list[str]:
+        return sorted(self.aliases)
+
+    def concerning(self, alias: str, adopt: str | None) -> set[str]:
+        """The collections that can matter to the resource with this alias."""
+        prefix = f"{alias}-"
+        aliases = [alias, *_beginning(self._sorted_aliases, prefix)]
+        targets = {self.aliases[name] for name in aliases if name in self.aliases}
+        own = {name for name in (alias, adopt) if name in self.names}
+        return (targets | own | set(_beginning(self._sorted_names, prefix))) & self.names
+
+
+class Server:
+    """One Qdrant: its administrative side, its points, and what was seen there lately.
+
+    `requests` counts all calls to it, by name.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        streams: int = 4,
+        listing_seconds: float = LISTING_SECONDS,
+        drift_seconds: float = DRIFT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        admin: Admin | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.admin = admin or Admin(endpoint)
+        self.requests: Counter[str] = self.admin.requests
+        self.points = Points(endpoint, streams=streams, requests=self.requests)
+        self._listing_seconds = listing_seconds
+        self._drift_seconds = drift_seconds
+        self._clock = clock
+        self._version = Shared(self._load_version, clock)
+        self._listing = Shared(self._load_listing, clock)
+        self._states: dict[str, Shared[CollectionState | None]] = {}
+
+    async def close(self) -> None:
+        await self.points.close()
+        await self.admin.close()
+
+    async def observe(self, alias: str, adopt: str | None = None, *, max_age: float | None = None) -> Observed:
+        """What is there that concerns the resource with this alias.
+
+        Without `max_age`, the listings are at most `listing_seconds` old and the states `drift_seconds`, changes
+        of our own excepted; with it (in seconds), everything is at most that old.
+
+        Raises:
+            TerminalError: reason `QdrantTooOld` or `NotQdrant`, or as `Admin`'s methods.
+        """
+        version = await self._version.get(self._drift_seconds)
+        listing = await self._listing.get(self._listing_seconds if max_age is None else max_age)
+        wanted = sorted(listing.concerning(alias, adopt))
+        age = self._drift_seconds if max_age is None else max_age
+        found = await asyncio.gather(*(self._state(name).get(age) for name in wanted))
+        states = {state.name: state for state in found if state is not None}
+        return Observed(version, listing.names, listing.aliases, states)
+
+    def invalidate(self, name: str | None = None) -> None:
+        """Forget the listings, and the state of `name`: we have just changed them."""
+        self._listing.invalidate()
+        if name in self._states:
+            self._states[name].invalidate()
+
+    def _state(self, name: str) -> Shared[CollectionState | None]:
+        if name not in self._states:
+            self._states[name] = Shared(lambda: self.admin.collection(name), self._clock)
+        return self._states[name]
+
+    async def _load_version(self) -> Version:
+        version = await self.admin.version()
+        require_supported(version, self.endpoint.url)
+        return version
+
+    async def _load_listing(self) -> _Listing:
+        names, aliases = await asyncio.gather(self.admin.names(), self.admin.aliases())
+        for gone in self._states.keys() - names:
+            del self._states[gone]
+        return _Listing(names, aliases)
+
+
+@dataclass
+class _Lease:
+    server: Server
+    users: int = 0
+    left_at: float = 0.0
+
+
+class QdrantPool:
+    """Servers by endpoint, made when first used and closed when unused for `idle_seconds`."""
+
+    def __init__(
+        self,
+        *,
+        make: Callable[[Endpoint], Server] = Server,
+        idle_seconds: float = IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make = make
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._leases: dict[Endpoint, _Lease] = {}
+
+    @asynccontextmanager
+    async def use(self, endpoint: Endpoint) -> AsyncIterator[Server]:
+        """The server of this endpoint, which stays open at least until the block ends."""
+        lease = self._leases.get(endpoint)
+        if lease is None:
+            lease = self._leases[endpoint] = _Lease(self._make(endpoint))
+        lease.users += 1
+        try:
+            yield lease.server
+        finally:
+            lease.users -= 1
+            lease.left_at = self._clock()
+            await self._close_idle()
+
+    @property
+    def servers(self) -> list[Server]:
+        """Those that are open, as for metrics."""
+        return [lease.server for lease in self._leases.values()]
+
+    async def close(self) -> None:
+        """Close all, whoever may still use them."""
+        leases, self._leases = self._leases, {}
+        for lease in leases.values():
+            await lease.server.close()
+
+    async def _close_idle(self) -> None:
+        long_ago = self._clock() - self._idle_seconds
+        idle = [end for end, lease in self._leases.items() if not lease.users and lease.left_at < long_ago]
+        for lease in [self._leases.pop(endpoint) for endpoint in idle]:
+            await lease.server.close()
+
+
+def _beginning(ordered: list[str], prefix: str) -> Iterator[str]:
+    """The strings of a sorted list that begin with `prefix`."""
+    for index in range(bisect_left(ordered, prefix), len(ordered)):
+        if not ordered[index].startswith(prefix):
+            return
+        yield ordered[index]

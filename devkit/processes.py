@@ -27,8 +27,9 @@ class ProcessFailedError(RuntimeError):
 
 
 def _die_with_parent() -> None:
+    """By SIGKILL: nobody is left to wait, and an API server whose etcd is gone would ignore SIGTERM for ever."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @cache

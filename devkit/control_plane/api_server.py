@@ -99,12 +99,12 @@ class ApiServer:
         """Ready by its own word, and the namespace is there that it makes a moment later."""
         if not self.certificate.exists():
             return False
-        trusted = ssl.create_default_context(cafile=str(self.certificate))
         headers = {"Authorization": f"Bearer {self.token}"}
         try:
+            trusted = ssl.create_default_context(cafile=str(self.certificate))
             with httpx.Client(base_url=self.url, headers=headers, verify=trusted, trust_env=False) as client:
                 answers = [client.get(path) for path in ("/readyz", "/api/v1/namespaces/default")]
-        except httpx.TransportError:
+        except (ssl.SSLError, httpx.TransportError):  # half written, or not listening yet
             return False
         return all(answer.status_code == httpx.codes.OK for answer in answers)
 

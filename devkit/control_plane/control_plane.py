@@ -14,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
+from kubernetes.client import ApiClient
+
 from devkit import paths
-from devkit.control_plane import crds as crd_files
-from devkit.control_plane import kubeconfig
+from devkit.control_plane import binaries, definitions, kubeconfig
 from devkit.control_plane.api_server import ApiServer
 from devkit.control_plane.controllers import start_controllers
 from devkit.control_plane.etcd import Etcd
@@ -37,6 +38,12 @@ class ControlPlane:
         """The URL of the API server; it stays the same over restarts."""
         self._resources = ExitStack()
         self._servers: tuple[Etcd, ApiServer] | None = None
+
+    @staticmethod
+    def prepare(report: Report | None = None) -> None:
+        """Build now what `start` would have to build first, so that it takes seconds."""
+        if kubeconfig.given() is None:
+            binaries.prepare(report or Report())
 
     @classmethod
     def start(
@@ -63,7 +70,7 @@ class ControlPlane:
         )
         try:
             if crds is not None:
-                crd_files.apply(plane.kubeconfig, crds)
+                definitions.apply(plane.kubeconfig, crds)
         except BaseException:
             plane.stop()
             raise
@@ -71,9 +78,12 @@ class ControlPlane:
 
     @classmethod
     def _start_here(cls, *, controllers: bool, port: int | None, keep: bool, report: Report) -> Self:
+        binaries.prepare(report, controllers=controllers)
         with ExitStack() as stack:
             folder = paths.new_run("control-plane")
-            if not keep:
+            if keep:
+                (folder / paths.OWNER).unlink()
+            else:
                 stack.callback(shutil.rmtree, folder)
             etcd = Etcd(folder)
             stack.callback(etcd.process.stop)
@@ -86,6 +96,17 @@ class ControlPlane:
             plane._servers = etcd, api_server
             plane._resources = stack.pop_all()
             return plane
+
+    def api_client(self) -> ApiClient:
+        """A client with all rights; the caller closes it (it is a context manager)."""
+        return kubeconfig.client(self.kubeconfig)
+
+    def kubeconfig_for(self, service_account: str, namespace: str, path: Path) -> Path:
+        """Write to `path` a kubeconfig of an existing service account, valid for an hour.
+
+        So a process can be run here with exactly the rights that its pod would have.
+        """
+        return kubeconfig.write_for_account(self.kubeconfig, service_account, namespace, path)
 
     @property
     def local(self) -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes import client, config
+from kubernetes import client
+
+from devkit.control_plane import kubeconfig
 
 SECONDS = 30.0
 
@@ -16,8 +18,10 @@ class NotServedError(RuntimeError):
     """A definition was applied, but its resources cannot be used."""
 
 
-def apply(kubeconfig: Path, folder: Path) -> None:
-    """Apply every definition in `folder/*.yaml` server-side; return when each is established and served.
+def apply(path: Path, folder: Path) -> None:
+    """Apply every definition in `folder/*.yaml` server-side to the cluster of the kubeconfig at `path`.
+
+    Returns when each is established and served.
 
     Raises `ValueError` if there is none or a file holds something else, `NotServedError` if one is not served in
     time, and the client's `ApiException` if the server refuses one.
@@ -25,7 +29,7 @@ def apply(kubeconfig: Path, folder: Path) -> None:
     definitions = read(folder)
     if not definitions:
         raise ValueError(f"{folder} holds no CustomResourceDefinition")
-    with config.new_client_from_config(config_file=str(kubeconfig)) as api_client:  # type: ignore[no-untyped-call]
+    with kubeconfig.client(path) as api_client:
         api = client.ApiextensionsV1Api(api_client)
         for definition in definitions:
             api.patch_custom_resource_definition(

@@ -11,7 +11,7 @@ along, and must not be mistaken for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from teal.domain.transitions import Stage
@@ -24,6 +24,7 @@ VERDICT = "teal.dev/verdict"
 REPLACED = "teal.dev/replaced"
 DECLARED = "teal.dev/declared"
 FENCE = "teal.dev/fence"
+AT_SWITCH = "teal.dev/at-switch"
 
 Json = Mapping[str, Any]
 
@@ -74,35 +75,50 @@ class Owner:
 class Migration:
     """How far the migration into this collection got; `stage` moves only by the transition table."""
 
-    id: str
     plan_hash: str
+    data_hash: str
     stage: Stage
     source: str | None
     started_at: float
     attempt: int = 1
     stage_since: float = 0.0
+    reason: str | None = None
+    message: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What annotations name; a retry makes a new one, so an old annotation cannot act twice."""
+        return f"{self.plan_hash}-{self.attempt}"
+
+    def at(self, stage: Stage, now: float, reason: str | None = None, message: str | None = None) -> Self:
+        """The same migration in its next stage; `reason` says why it is held."""
+        return replace(self, stage=stage, stage_since=now, reason=reason, message=message)
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "id": self.id,
             "planHash": self.plan_hash,
+            "dataHash": self.data_hash,
             "stage": self.stage.value,
             "source": self.source,
             "startedAt": self.started_at,
             "attempt": self.attempt,
             "stageSince": self.stage_since,
+            "reason": self.reason,
+            "message": self.message,
         }
 
     @classmethod
     def from_json(cls, value: Json) -> Self:
         return cls(
-            id=str(value["id"]),
             plan_hash=str(value["planHash"]),
+            data_hash=str(value.get("dataHash", "")),
             stage=Stage(value["stage"]),
             source=value.get("source"),
             started_at=float(value.get("startedAt", 0)),
             attempt=int(value.get("attempt", 1)),
             stage_since=float(value.get("stageSince", 0)),
+            reason=value.get("reason"),
+            message=value.get("message"),
         )
 
 
@@ -139,6 +155,7 @@ class Marks:
     fence: Fence | None = None
     verdict: Json | None = None
     checkpoint: Json | None = None
+    at_switch: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
 
@@ -159,6 +176,7 @@ class Marks:
             ),
             verdict=found.get(VERDICT),
             checkpoint=found.get(CHECKPOINT),
+            at_switch=found.get(AT_SWITCH),
             encoder=found.get(ENCODER),
             declared=found.get(DECLARED) or {},
         )

@@ -42,8 +42,8 @@ class Event(StrEnum):
     BREACHED = "breached"
     REVERTED = "reverted"
     RETURNED = "returned"
-    REPLACED = "replaced"
     RETRIED = "retried"
+    EDITED = "tuning edited"
 
 
 class ImpossibleTransitionError(RuntimeError):
@@ -62,11 +62,17 @@ TABLE: dict[tuple[Stage, Event], Stage] = {
     (Stage.PROMOTING, Event.SWITCHED): Stage.WATCHING,
     (Stage.WATCHING, Event.WATCHED): Stage.READY,
     (Stage.WATCHING, Event.BREACHED): Stage.ROLLING_BACK,
-    (Stage.READY, Event.REPLACED): Stage.READY,
-    (Stage.WATCHING, Event.REPLACED): Stage.READY,
     (Stage.READY, Event.REVERTED): Stage.ROLLING_BACK,
+    (Stage.WATCHING, Event.REVERTED): Stage.ROLLING_BACK,
     (Stage.ROLLING_BACK, Event.RETURNED): Stage.READY,
     (Stage.HELD, Event.RETRIED): Stage.POPULATING,
+    (Stage.HELD, Event.EDITED): Stage.POPULATING,
+    (Stage.POPULATING, Event.EDITED): Stage.POPULATING,
+    (Stage.CATCHING_UP, Event.EDITED): Stage.CATCHING_UP,
+    **{
+        (stage, Event.EDITED): Stage.INDEXING
+        for stage in (Stage.INDEXING, Stage.VERIFYING, Stage.AWAITING_PROMOTION, Stage.PROMOTING)
+    },
     **{
         (stage, Event.FAILED): Stage.HELD
         for stage in (

@@ -1,0 +1,105 @@
+"""Which version of every point is known to be on green, and a digest of it that survives a crash.
+
+Catching up compares two numbers for each point: the version that was copied and the version that blue has now.
+The ledger holds the first. It lives in memory, because for millions of points nothing else is fast enough; what
+is kept durably (in the collection mark `checkpoint`) is one 64-bit digest for each *bucket* of points. After a
+crash one scan of blue's versions gives the digests again: a bucket whose digest is the same holds exactly the
+points that were copied, at the versions that were copied, and need not be touched; any other is copied again.
+
+Invariant: a version is recorded only after the point's content, read later than that version was noted, has been
+durably applied to green. So a digest can be behind what green holds, never ahead of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+RawId = bytes
+DIGEST_BYTES = 8
+MIN_BUCKETS, MAX_BUCKETS, POINTS_PER_BUCKET = 16, 1024, 500
+
+
+def buckets_for(points: int) -> int:
+    """How many buckets suit a collection of `points` points: fine enough to resume, small enough to store."""
+    return max(MIN_BUCKETS, min(MAX_BUCKETS, points // POINTS_PER_BUCKET))
+
+
+def _digest(point: RawId, version: int) -> int:
+    # Not a CRC: those are linear, and two equal version steps in one bucket would cancel out.
+    content = point + version.to_bytes(8, "big", signed=True)
+    return int.from_bytes(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), "big")
+
+
+class Digests:
+    """One digest for each bucket: the exclusive or over its points, so order and grouping do not matter."""
+
+    def __init__(self, buckets: int) -> None:
+        self.values = [0] * buckets
+
+    def bucket(self, point: RawId) -> int:
+        return zlib.crc32(point) % len(self.values)
+
+    def toggle(self, point: RawId, version: int) -> None:
+        """Put (point, version) in if it is out, and out if it is in."""
+        self.values[self.bucket(point)] ^= _digest(point, version)
+
+    def as_json(self) -> dict[str, Any]:
+        width = DIGEST_BYTES * 2
+        return {"buckets": len(self.values), "digests": "".join(f"{v:0{width}x}" for v in self.values)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        width = DIGEST_BYTES * 2
+        found = cls(int(value["buckets"]))
+        text = str(value["digests"])
+        found.values = [int(text[i : i + width], 16) for i in range(0, len(text), width)]
+        return found
+
+
+class Ledger:
+    """The versions that were copied, by point."""
+
+    def __init__(self, buckets: int) -> None:
+        self.versions: dict[RawId, int] = {}
+        self.digests = Digests(buckets)
+
+    def __len__(self) -> int:
+        return len(self.versions)
+
+    def record(self, copied: Mapping[RawId, int]) -> None:
+        """These points are durably on green, at these versions or newer content."""
+        for point, version in copied.items():
+            old = self.versions.get(point)
+            if old is not None:
+                self.digests.toggle(point, old)
+            self.digests.toggle(point, version)
+            self.versions[point] = version
+
+    def forget(self, points: Iterable[RawId]) -> None:
+        """These points are gone from green."""
+        for point in points:
+            old = self.versions.pop(point, None)
+            if old is not None:
+                self.digests.toggle(point, old)
+
+    def changed(self, page: Mapping[RawId, int]) -> dict[RawId, int]:
+        """The points of a scanned page that are new or have moved. Version −1 (unknown) always counts as moved."""
+        known = self.versions
+        return {p: v for p, v in page.items() if v < 0 or known.get(p) != v}
+
+
+def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, points: int) -> Ledger:
+    """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue."""
+    if not checkpoint:
+        return Ledger(buckets_for(points))
+    saved = Digests.from_json(checkpoint)
+    now = Digests(len(saved.values))
+    for point, version in seen.items():
+        now.toggle(point, version)
+    proven = [a == b for a, b in zip(saved.values, now.values, strict=True)]
+    ledger = Ledger(len(saved.values))
+    ledger.record({p: v for p, v in seen.items() if v >= 0 and proven[now.bucket(p)]})
+    return ledger

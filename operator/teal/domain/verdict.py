@@ -1,0 +1,66 @@
+"""What verification found: one `Check` for each question, and the verdict over all of them.
+
+Failed, Error and Inconclusive are different. *Failed*: the question was asked and the answer is bad; the
+migration holds. *Error*: the question could not be asked; it is asked again. *Inconclusive*: it was asked and
+the answer says nothing (too few points, say); it is shown, and does not block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    PASSED = "Passed"
+    FAILED = "Failed"
+    ERROR = "Error"
+    INCONCLUSIVE = "Inconclusive"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question's answer; `observed` and `threshold` are in the unit that `message` names."""
+
+    name: str
+    verdict: Verdict
+    message: str
+    observed: float | None = None
+    threshold: float | None = None
+    samples: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": self.name, "verdict": self.verdict.value, "message": self.message}
+        if self.observed is not None:
+            found["observed"] = str(round(self.observed, 6))
+        if self.threshold is not None:
+            found["threshold"] = str(round(self.threshold, 6))
+        if self.samples:
+            found["samples"] = list(self.samples[:10])
+        return found
+
+
+def overall(checks: Iterable[Check]) -> Verdict:
+    """The worst of all: one failure fails, one error keeps the question open."""
+    found = {check.verdict for check in checks}
+    for worst in (Verdict.FAILED, Verdict.ERROR):
+        if worst in found:
+            return worst
+    return Verdict.PASSED
+
+
+def as_mark(plan_hash: str, checks: Iterable[Check]) -> dict[str, Any]:
+    """The verdict as it is kept on green: sticky for this plan, through restarts."""
+    rows = list(checks)
+    return {
+        "planHash": plan_hash,
+        "verdict": overall(rows).value,
+        "checks": [check.as_json() for check in rows],
+    }
+
+
+def failed_for(mark: Mapping[str, Any] | None, plan_hash: str) -> bool:
+    """Whether this very plan has failed before."""
+    return bool(mark) and mark["planHash"] == plan_hash and mark["verdict"] == Verdict.FAILED  # type: ignore[index]

@@ -1,0 +1,53 @@
+"""The tools that a resource's own fields and Secrets name: its Qdrant and its embedder.
+
+Secrets are read each time they are used, in the resource's own namespace only, and a key goes only to the URL
+that stands beside it in the same spec.
+"""
+
+from __future__ import annotations
+
+from teal.api.embedding_set import EmbeddingSet
+from teal.api.vector_collection import VectorCollectionSpec
+from teal.migration.contract import Secrets
+from teal.qdrant.endpoint import Endpoint
+from teal.sources.embedder import OpenAIEmbedder
+
+
+async def endpoint(spec: VectorCollectionSpec, namespace: str, secrets: Secrets) -> Endpoint:
+    """Where the resource's Qdrant is, with its key and CA."""
+    qdrant = spec.qdrant
+    key = qdrant.api_key_secret_ref
+    ca = qdrant.tls.ca_secret_ref if qdrant.tls else None
+    return Endpoint(
+        url=qdrant.url,
+        grpc_port=qdrant.grpc_port,
+        api_key=await secrets.read(namespace, key.name, key.key) if key else None,
+        ca=await secrets.read(namespace, ca.name, ca.key) if ca else None,
+        insecure_skip_verify=bool(qdrant.tls and qdrant.tls.insecure_skip_verify),
+    )
+
+
+def embedder(
+    embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets, spent: int = 0
+) -> OpenAIEmbedder | None:
+    """The set's embedder; `spent` is what this migration has cost so far, in tokens."""
+    if embedding_set is None or embedding_set.spec.embedder is None or embedding_set.spec.model is None:
+        return None
+    declared = embedding_set.spec.embedder
+    server, budget = declared.open_ai, declared.budget
+    reference = server.api_key_secret_ref
+
+    async def key() -> str | None:
+        return await secrets.read(namespace, reference.name, reference.key) if reference else None
+
+    return OpenAIEmbedder(
+        server.url,
+        embedding_set.spec.model,
+        embedding_set.spec.dimensions,
+        api_key=key,
+        batch_size=server.batch_size,
+        parallelism=server.parallelism,
+        requests_per_minute=budget.requests_per_minute if budget else None,
+        max_tokens=budget.max_tokens if budget else None,
+        tokens_spent=spent,
+    )

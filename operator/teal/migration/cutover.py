@@ -1,0 +1,265 @@
+"""Moving the alias so that no acknowledged write is lost, whichever way it moves.
+
+An update that lands on the old side after the last pass, and another to the same point that lands on the new
+side after the switch, could not be merged. So the last pass must see the old side at rest:
+
+* *quiet first*: when no shard's `op_num` moves from before a pass to right before the switch, nothing is missing;
+* else *fence*: strict mode on the old side answers writers 429 for at most `maxFence`, reads go on.
+
+The switch is one `create_alias`, read back from every peer. `op_num` is compared once more afterwards: unchanged
+proves that nothing was missed; moved means writes that had resolved the alias before it moved, and those are
+drained, except for points that the application has touched on the new side since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from teal.domain import marks
+from teal.domain.carry import UNLIMITED
+from teal.domain.errors import TransientError, UnknownOutcomeError
+from teal.domain.ledger import Digests, RawId, buckets_for
+from teal.domain.marks import Fence
+from teal.domain.observed import CollectionState
+from teal.migration import passes
+from teal.migration.transform import transform_for
+from teal.migration.work import SLICE_SECONDS, Work
+from teal.qdrant import wire
+from teal.qdrant.collection import Quiescence
+from teal.qdrant.points import Probe
+
+QUIET_POLL = 1.0
+FENCE_MARGIN = 0.5
+PEER_WAIT = 15.0
+TOKENS_PER_SHARD = 4
+
+
+@dataclass
+class CutOver:
+    """One attempt's memory: it lives in the session and may be lost, which only costs another attempt."""
+
+    since: float
+    before: Quiescence | None = None
+    still_passes: int = 0
+    new_side: dict[RawId, int] | None = None
+    dirty: set[RawId] = field(default_factory=set)
+
+
+async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
+    """Try to move the alias from `old` to `new`; the proof when it has moved, `None` to be called again.
+
+    Raises:
+        TransientError: not possible right now, and nothing is lost.
+    """
+    state = _state(work)
+    await _know_new_side(work, state, new)
+    if state.before is None and work.session.running_pass is None:
+        state.before = await work.server.admin.quiescence(old.name)
+    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+        return None
+    after = await work.server.admin.quiescence(old.name)
+    quiet = await _at_rest(work, state, state.before, after)
+    state.before = None
+    if quiet:
+        return await _switch(work, state, old, new, after, fenced=None)
+    waited = work.clock.monotonic() - state.since
+    if not work.options.fence or waited < work.options.quiet_wait:
+        return None
+    return await _fenced(work, state, old, new)
+
+
+def _state(work: Work) -> CutOver:
+    found = work.session.cutover.get("state")
+    if not isinstance(found, CutOver):
+        found = work.session.cutover["state"] = CutOver(since=work.clock.monotonic())
+    return found
+
+
+async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> None:
+    """The versions on the new side, while Teal is its only writer: what drains and rollbacks start from."""
+    if state.new_side is not None:
+        return
+    state.new_side = {}
+    work.session.touched = state.dirty
+    async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
+        state.new_side.update(page)
+
+
+async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:
+    known = state.new_side if state.new_side is not None else {}
+    dirty = list(state.dirty)
+    for start in range(0, len(dirty), 1000):
+        page = dirty[start : start + 1000]
+        now = await work.server.points.versions(new.name, page, Probe.of(new.schema))
+        for point in page:
+            known.pop(point, None)
+        known.update(now)
+    state.dirty.clear()
+
+
+async def _at_rest(work: Work, state: CutOver, before: Quiescence | None, after: Quiescence | None) -> bool:
+    """Equal `op_num`s on empty queues; without telemetry, two passes in a row that found nothing."""
+    if before is not None and after is not None:
+        return before.same_as(after)
+    state.still_passes = state.still_passes + 1 if not work.session.last_pass_changes else 0
+    return state.still_passes >= 2
+
+
+async def _fenced(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
+    """Hold the writers of the old side back, for as long as one short pass and the switch take."""
+    limit = work.options.max_fence
+    estimate = work.session.last_pass_seconds * 1.5 + FENCE_MARGIN
+    if estimate > limit:
+        raise TransientError(
+            "FenceTooLong",
+            f"The last pass took {work.session.last_pass_seconds:.1f} s, so a fence would hold writers longer "
+            f"than promotion.maxFence ({limit:.0f} s). Teal keeps waiting for a quiet moment; raise maxFence or pause "
+            "the writers to switch sooner.",
+        )
+    clock = work.clock
+    began = clock.monotonic()
+    try:
+        await _raise_fence(work, old)
+        async with asyncio.timeout(limit):
+            await _spend_tokens(work, old)
+            after = await _pass_at_rest(work, state, old)
+            return await _switch(work, state, old, new, after, fenced=began)
+    except TimeoutError:
+        state.since = clock.monotonic()
+        raise TransientError(
+            "FenceExpired",
+            f"The fence was lifted after {limit:.0f} s without a switch; writers go on and Teal tries again.",
+        ) from None
+    finally:
+        await asyncio.shield(lift_fence(work, old.name))
+
+
+async def _pass_at_rest(work: Work, state: CutOver, old: CollectionState) -> Quiescence | None:
+    while True:
+        before = await work.server.admin.quiescence(old.name)
+        await passes.advance(work)
+        after = await work.server.admin.quiescence(old.name)
+        if await _at_rest(work, state, before, after):
+            return after
+
+
+async def _raise_fence(work: Work, old: CollectionState) -> None:
+    """First the mark that says how to lift it, then the fence: a crash in between leaves nothing to lift."""
+    strict = old.config.get("strict_mode_config") or {}
+    fence = Fence(work.clock.now(), bool(strict.get("enabled")), strict.get("write_rate_limit"))
+    await work.server.admin.mark(old.name, {marks.FENCE: fence.as_json()})
+    await work.server.admin.patch(old.name, {"strict_mode_config": {"enabled": True, "write_rate_limit": 1}})
+
+
+async def _spend_tokens(work: Work, old: CollectionState) -> None:
+    """The limit lets one single-point write a minute through on each shard: use it up with deletes of nobody."""
+    shards = old.schema.shard_number or 1
+    for _ in range(1 if shards == 1 else shards * TOKENS_PER_SHARD):
+        with contextlib.suppress(TransientError):
+            await work.server.points.delete(old.name, [wire.raw_id(uuid4())])
+
+
+async def lift_fence(work: Work, name: str) -> None:
+    """Give a collection its own strict mode back; called on every way out, and again after a crash."""
+    state = await work.server.admin.collection(name)
+    if state is None or state.marks.fence is None:
+        return
+    fence = state.marks.fence
+    own = {"enabled": fence.enabled, "write_rate_limit": fence.write_rate_limit or UNLIMITED}
+    await work.server.admin.patch(name, {"strict_mode_config": own})
+    await work.server.admin.mark(name, {marks.FENCE: None})
+    work.server.invalidate(name)
+
+
+async def _switch(
+    work: Work,
+    state: CutOver,
+    old: CollectionState,
+    new: CollectionState,
+    rest: Quiescence | None,
+    *,
+    fenced: float | None,
+) -> dict[str, Any]:
+    """One `create_alias`, and the evidence that it was in time."""
+    alias, clock = work.desired.alias, work.clock
+    await _refresh_new_side(work, state, new)
+    await _remember_switch(work, state, new)
+    if (await work.server.admin.aliases()).get(alias) != old.name:
+        raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
+    began = clock.monotonic()
+    await point_alias(work, alias, new.name)
+    alias_seconds = clock.monotonic() - began
+    after = await work.server.admin.quiescence(old.name)
+    late = 0
+    if rest is None or after is None or not rest.same_as(after):
+        late = await _drain(work, state, old, new)
+    fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
+    work.session.cutover.clear()
+    return {
+        "switch": "Fenced" if fenced is not None else "Quiet",
+        "opNumBefore": _numbers(rest),
+        "opNumAfter": _numbers(after),
+        "lateWrites": late,
+        "aliasMillis": round(alias_seconds * 1000, 1),
+        "fenceMillis": round(fence_seconds * 1000, 1),
+        "switchedAt": clock.now(),
+    }
+
+
+async def _remember_switch(work: Work, state: CutOver, new: CollectionState) -> None:
+    """The new side's versions as digests, durably: a later rollback takes back only what changed since."""
+    versions = state.new_side or {}
+    digests = Digests(buckets_for(len(versions)))
+    for point, version in versions.items():
+        digests.toggle(point, version)
+    await work.server.admin.mark(new.name, {marks.AT_SWITCH: digests.as_json()})
+
+
+async def point_alias(work: Work, alias: str, target: str) -> None:
+    """Point `alias` at `target` and return when every peer shows it. A lost answer is looked up, not assumed."""
+    with contextlib.suppress(UnknownOutcomeError):
+        await work.server.admin.point_alias(alias, target)
+    deadline = work.clock.monotonic() + PEER_WAIT
+    while True:
+        shown = {peer: found.get(alias) for peer, found in (await work.server.admin.aliases_by_peer()).items()}
+        if all(name == target for name in shown.values()):
+            work.server.invalidate()
+            return
+        if work.clock.monotonic() > deadline:
+            lagging = ", ".join(sorted(peer for peer, name in shown.items() if name != target))
+            raise TransientError(
+                "AliasNotOnAllPeers", f"The alias {alias!r} is not on {target!r} yet at {lagging}."
+            )
+        await work.clock.sleep(0.05)
+
+
+async def _drain(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> int:
+    """Carry over what reached the old side too late, unless the application has touched the point since."""
+    moved: dict[RawId, int] = {}
+    seen: set[RawId] = set()
+    ledger = work.session.ledger
+    if ledger is None:
+        raise LookupError("a switch follows a pass, and a pass leaves a ledger")
+    async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
+        moved.update(ledger.changed(page))
+        seen.update(page)
+    gone = [p for p in ledger.versions if p not in seen]
+    now = await work.server.points.versions(new.name, [*moved, *gone], Probe.of(new.schema))
+    known = state.new_side or {}
+    untouched = {p: v for p, v in moved.items() if now.get(p) == known.get(p)}
+    if untouched:
+        points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
+        await work.server.points.upsert(new.name, points)
+    vanished = [p for p in gone if now.get(p) == known.get(p)]
+    if vanished:
+        await work.server.points.delete(new.name, vanished)
+    return len(untouched) + len(vanished)
+
+
+def _numbers(found: Quiescence | None) -> list[int] | None:
+    """The `op_num` of every shard, in a fixed order."""
+    return [number for _, number in sorted(found.op_nums.items())] if found else None

@@ -1,0 +1,170 @@
+"""From the two resources to what the planner and the steps need: the only place that knows both vocabularies.
+
+Kubernetes' camelCase becomes Qdrant's own names; durations become seconds. Only what the spec declares is
+carried over, so that an undeclared value stays Qdrant's or the application's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from teal.api.embedding_set import EmbeddingSetSpec
+from teal.api.model import Model
+from teal.api.parameters import DenseVector as ApiDenseVector
+from teal.api.parameters import Quantization, SparseVector
+from teal.api.payload_index import PayloadIndex
+from teal.api.vector_collection import VectorCollectionSpec
+from teal.domain.errors import TerminalError
+from teal.domain.plan import Desired, Identity
+from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema
+from teal.domain.tuning import Tuning
+from teal.migration.contract import Resource
+from teal.migration.work import Options
+
+RETRY = "teal.dev/retry"
+QUANTIZATION_KINDS = ("scalar", "product", "binary")
+
+
+def desired(resource: Resource, cluster: str) -> Desired:
+    """What `resource` wants.
+
+    Raises:
+        TerminalError: reason `EmbeddingSetNotFound`, when it refers to one that is not there.
+    """
+    spec = resource.manifest.spec
+    embedding_set = _embedding_set(resource)
+    encoding = spec.encoding(embedding_set)
+    schema = Schema(
+        vectors=tuple(_dense(vector) for vector in encoding.vectors),
+        sparse=tuple(vector.name for vector in spec.sparse_vectors),
+        shard_number=spec.shard_number,
+        schema_version=encoding.schema_version,
+        model=encoding.model,
+    )
+    return Desired(
+        identity=Identity(resource.uid, cluster, resource.namespace, resource.name),
+        alias=resource.manifest.alias,
+        schema=schema,
+        tuning=Tuning(_sections(spec, encoding.vectors), {i.field: _index(i) for i in spec.payload_indexes}),
+        encoder=_encoder(schema, embedding_set),
+        has_embedder=embedding_set is not None and embedding_set.embedder is not None,
+        text_field=embedding_set.text_field if embedding_set else None,
+        adopt=spec.adopt.collection if spec.adopt else None,
+        strategy=spec.migration.strategy,
+        accept_normalised=spec.migration.allow_normalized,
+        keep_for=spec.retention.keep_for.total_seconds(),
+        retry=resource.annotations.get(RETRY),
+    )
+
+
+def options(resource: Resource) -> Options:
+    """How `resource` wants it done."""
+    spec = resource.manifest.spec
+    migration, budget = spec.migration, None
+    if resource.embedding_set and (embedder := resource.embedding_set.spec.embedder):
+        budget = embedder.budget
+    return Options(
+        parallelism=migration.parallelism,
+        max_read_latency=migration.throttle.max_read_latency_millis / 1000,
+        fence=migration.promotion.fence == "WhenBusy",
+        quiet_wait=migration.promotion.quiet_wait.total_seconds(),
+        max_fence=migration.promotion.max_fence.total_seconds(),
+        min_coverage=spec.verification.min_coverage,
+        sample=spec.verification.sample,
+        watch_for=spec.watch.duration.total_seconds(),
+        watch_every=spec.watch.interval.total_seconds(),
+        keep_for=spec.retention.keep_for.total_seconds(),
+        snapshot=spec.retention.snapshot,
+        max_tokens=budget.max_tokens if budget else None,
+    )
+
+
+def _embedding_set(resource: Resource) -> EmbeddingSetSpec | None:
+    reference = resource.manifest.spec.embedding_set_ref
+    if reference is None:
+        return None
+    if resource.embedding_set is None:
+        raise TerminalError(
+            "EmbeddingSetNotFound",
+            f"spec.embeddingSetRef names {reference.name!r}, but namespace {resource.namespace!r} has no "
+            "EmbeddingSet of that name. Apply it, or correct the name.",
+        )
+    return resource.embedding_set.spec
+
+
+def _encoder(schema: Schema, embedding_set: EmbeddingSetSpec | None) -> Encoder | None:
+    """What clients are told; without a model there is nothing to tell them."""
+    if schema.main is None or schema.model is None:
+        return None
+    url = embedding_set.embedder.open_ai.url if embedding_set and embedding_set.embedder else None
+    return Encoder(schema.model, schema.schema_version, schema.main.size, url)
+
+
+def _dense(vector: ApiDenseVector) -> DenseVector:
+    return DenseVector(
+        vector.name,
+        vector.dimensions,
+        Distance(vector.distance),
+        Datatype(vector.datatype),
+        vector.multivector.comparator if vector.multivector else None,
+    )
+
+
+def _sections(spec: VectorCollectionSpec, vectors: tuple[ApiDenseVector, ...]) -> dict[str, Any]:
+    sections = {
+        "hnsw_config": declared(spec.hnsw),
+        "optimizers_config": declared(spec.optimizers),
+        "strict_mode_config": declared(spec.strict_mode),
+        "quantization_config": _quantization(spec.quantization),
+        "params": _without_absent(
+            replication_factor=spec.replication_factor,
+            write_consistency_factor=spec.write_consistency_factor,
+            on_disk_payload=spec.on_disk_payload,
+        ),
+        "vectors": _nonempty({vector.name: _vector_tuning(vector) for vector in vectors}),
+        "sparse_vectors": _nonempty({vector.name: _sparse_tuning(vector) for vector in spec.sparse_vectors}),
+    }
+    return _nonempty(sections)
+
+
+def _vector_tuning(vector: ApiDenseVector) -> dict[str, Any]:
+    return _nonempty(
+        _without_absent(
+            hnsw_config=declared(vector.hnsw),
+            quantization_config=_quantization(vector.quantization),
+            on_disk=vector.on_disk,
+        )
+    )
+
+
+def _sparse_tuning(vector: SparseVector) -> dict[str, Any]:
+    index = declared(vector.index)
+    if "datatype" in index:
+        index["datatype"] = index["datatype"].lower()
+    modifier = vector.modifier.lower() if vector.modifier != "None" else None
+    return _nonempty(_without_absent(modifier=modifier, index=index))
+
+
+def _quantization(value: Quantization | None) -> dict[str, Any]:
+    if value is None:
+        return {}
+    return {k: declared(getattr(value, k)) for k in QUANTIZATION_KINDS if getattr(value, k) is not None}
+
+
+def _index(index: PayloadIndex) -> dict[str, Any]:
+    options = declared(index)
+    del options["field"]
+    return options
+
+
+def declared(model: Model | None) -> dict[str, Any]:
+    """The fields that the spec sets, under Qdrant's names (our own are the same in snake_case)."""
+    return model.model_dump(mode="json", by_alias=False, exclude_none=True) if model else {}
+
+
+def _without_absent(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _nonempty(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value != {}}

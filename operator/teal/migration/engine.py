@@ -1,0 +1,236 @@
+"""The engine: observe, decide, do one bounded piece of work, report. The same with and without a cluster.
+
+Everything that it does is found again by looking: `decide` names the next thing from what Qdrant shows, a step
+does it, and the stage on the collection moves on by the transition table. A decision to act is never taken on a
+cached view; a decision to rest may be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teal.api.embedding_set import EmbeddingSet
+from teal.api.unsupported import unsupported
+from teal.domain.decide import Decision, Do, decide
+from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
+from teal.domain.observed import Observed
+from teal.domain.plan import Desired
+from teal.migration import adopt, connect, finish, in_place, provision, remove, report, retire, roll_back
+from teal.migration import embedding_set as embedding_sets
+from teal.migration.clock import Clock
+from teal.migration.contract import Note, Outcome, Resource, Secrets
+from teal.migration.desired import desired as resolve
+from teal.migration.desired import options as resolve_options
+from teal.migration.report import Found
+from teal.migration.stages import continue_migration
+from teal.migration.work import SLICE_SECONDS, Result, Session, Work
+from teal.qdrant.pool import QdrantPool, Server
+from teal.sources.embedder import OpenAIEmbedder
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 300.0
+STALLED_SECONDS = 120.0
+
+ACTIONS = {
+    Do.ADOPT: adopt.adopt,
+    Do.CLAIM: adopt.claim,
+    Do.LIFT_FENCE: finish.lift_fence,
+    Do.PROVISION: provision.run,
+    Do.CONTINUE: continue_migration,
+    Do.FINISH_SWITCH: finish.finish_switch,
+    Do.RESTORE_ALIAS: finish.restore_alias,
+    Do.SWITCH_BACK: roll_back.run,
+    Do.DROP_ABANDONED: finish.drop_abandoned,
+    Do.STAMP_REPLACED: finish.stamp_replaced,
+    Do.RETIRE: retire.run,
+}
+
+
+class Engine:
+    """Reconciles resources against their Qdrants.
+
+    Args:
+        secrets: reads Secrets when they are used.
+        cluster: names this cluster in ownership marks, so that two clusters cannot own one collection.
+        clock: the time; tests pass their own.
+        pool: the connections; shared by all resources.
+    """
+
+    def __init__(
+        self, secrets: Secrets, cluster: str, *, clock: Clock | None = None, pool: QdrantPool | None = None
+    ) -> None:
+        self._secrets = secrets
+        self._cluster = cluster
+        self._clock = clock or Clock()
+        self._pool = pool or QdrantPool()
+        self._sessions: dict[str, Session] = {}
+        self._embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
+        self._probes = embedding_sets.Probes(self._clock)
+
+    async def close(self) -> None:
+        for _, embedder in self._embedders.values():
+            await embedder.aclose()
+        await self._pool.close()
+
+    async def forget(self, uid: str) -> None:
+        """The resource is gone: drop what is remembered of it. Qdrant is not touched."""
+        self._sessions.pop(uid, None)
+        _, embedder = self._embedders.pop(uid, ("", None))
+        if embedder:
+            await embedder.aclose()
+
+    async def inspect_embedding_set(
+        self, found: EmbeddingSet, namespace: str, used_by: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """The status of an EmbeddingSet: does its embedder answer, and with what."""
+        return await self._probes.status(found, namespace, used_by, self._secrets)
+
+    async def plan(self, resource: Resource) -> Found:
+        """What `reconcile` would do next, and why; nothing is touched."""
+        found = Found(resource, self._clock.now())
+        try:
+            wanted = self._resolve(found)
+            endpoint = await connect.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
+            async with self._pool.use(endpoint) as server:
+                decision = await self._look(found, wanted, server, max_age=0.0)
+                if decision.do is Do.PROVISION:
+                    work = await self._work(found, wanted, server, decision, Session())
+                    found.session.forecast = await provision.estimate(work)
+        except TealError as error:
+            found.error = error
+        return found
+
+    async def reconcile(self, resource: Resource) -> Outcome:
+        """One bounded step towards what `resource` declares. Expected errors end in its status, not here."""
+        session = self._sessions.setdefault(resource.uid, Session())
+        found = Found(resource, self._clock.now(), session)
+        try:
+            await self._advance(found)
+        except TealError as error:
+            self._failed(found, error)
+        else:
+            session.failures = 0
+        return report.outcome(found)
+
+    async def _advance(self, found: Found) -> None:
+        resource = found.resource
+        spec = resource.manifest.spec
+        found.endpoint = spec.qdrant.url
+        if resource.deleting and spec.deletion_policy == "Retain":
+            found.finished = True
+            return
+        wanted = self._resolve(found)
+        endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
+        async with self._pool.use(endpoint) as server:
+            if resource.deleting:
+                found.notes += await remove.run(server, wanted, spec.retention.snapshot)
+                found.finished = True
+            elif spec.suspend:
+                found.observed = await server.observe(wanted.alias, wanted.adopt)
+                found.suspended = True
+            else:
+                await self._work_a_while(found, wanted, server)
+
+    def _resolve(self, found: Found) -> Desired:
+        resource = found.resource
+        embedding_set = resource.embedding_set.spec if resource.embedding_set else None
+        problems = unsupported(resource.manifest.spec, embedding_set)
+        if problems and not resource.deleting:
+            raise TerminalError("NotSupportedYet", "; ".join(problems))
+        found.desired = resolve(resource, self._cluster)
+        return found.desired
+
+    async def _work_a_while(self, found: Found, wanted: Desired, server: Server) -> None:
+        """Steps until there is nothing to do, something to wait for or to show, or the slice is over."""
+        until = self._clock.monotonic() + SLICE_SECONDS
+        while True:
+            decision = await self._look(found, wanted, server)
+            if decision.do is Do.REST:
+                found.requeue_after = self._rest(found, wanted)
+                return
+            result = await self._act(found, wanted, server, decision)
+            found.notes += result.notes
+            found.detail = result.detail
+            shown = decision.do in (Do.PROVISION, Do.SWITCH_BACK) and decision.plan.source is not None
+            if shown or result.requeue_after or self._clock.monotonic() >= until:
+                found.requeue_after = result.requeue_after
+                await self._look(found, wanted, server)
+                return
+
+    async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
+        found.observed = await server.observe(wanted.alias, wanted.adopt, max_age=max_age)
+        found.decision = decide(wanted, found.observed, self._clock.now())
+        if found.decision.do is not Do.REST and max_age is None:
+            return await self._look(found, wanted, server, max_age=0.0)
+        return found.decision
+
+    async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
+        session = found.session
+        work = await self._work(found, wanted, server, decision, session)
+        if decision.plan.source is not None:
+            session.begin(decision.plan.data_hash)
+        if decision.do is Do.APPLY_IN_PLACE:
+            return await in_place.run(work, decision.in_place)
+        result = await ACTIONS[decision.do](work)
+        report.remember(found, result)
+        return result
+
+    async def _work(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, session: Session
+    ) -> Work:
+        observed: Observed = found.observed  # type: ignore[assignment]
+        return Work(
+            desired=wanted,
+            options=resolve_options(found.resource),
+            plan=decision.plan,
+            observed=observed,
+            server=server,
+            session=session,
+            clock=self._clock,
+            subject=decision.subject or wanted.target,
+            embedder=await self._embedder(found.resource),
+        )
+
+    async def _embedder(self, resource: Resource) -> OpenAIEmbedder | None:
+        """One embedder for each resource, as long as its EmbeddingSet stays the same: it keeps count and cache."""
+        if resource.embedding_set is None:
+            return None
+        wanted = resource.embedding_set.spec.model_dump_json()
+        known, current = self._embedders.get(resource.uid, ("", None))
+        if known == wanted:
+            return current
+        spent = 0
+        if current:
+            spent = current.tokens_spent
+            await current.aclose()
+        made = connect.embedder(resource.embedding_set, resource.namespace, self._secrets, spent)
+        if made:
+            self._embedders[resource.uid] = (wanted, made)
+        return made
+
+    def _rest(self, found: Found, wanted: Desired) -> float:
+        """Until the next thing that is due by the clock, or the resync."""
+        now = self._clock.now()
+        due = [
+            state.marks.replaced.at + wanted.keep_for - now
+            for state in (found.observed.states.values() if found.observed else ())
+            if state.marks.replaced
+        ]
+        return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
+
+    def _failed(self, found: Found, error: TealError) -> None:
+        session = found.session
+        found.error = error
+        session.failures += 1
+        first = error.reason not in session.noted
+        if first:
+            session.noted = {error.reason}
+            found.notes.append(Note(error.reason, error.message, warning=True))
+        if isinstance(error, TransientError):
+            found.failed = error.retry_after is None
+            found.requeue_after = error.retry_after or 1.0
+        elif isinstance(error, TerminalError | HeldError):
+            found.requeue_after = STALLED_SECONDS

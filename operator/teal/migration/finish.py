@@ -1,0 +1,79 @@
+"""The bookkeeping around a switch: each is one idempotent write, and each is found again after a crash."""
+
+from __future__ import annotations
+
+from teal.domain import marks
+from teal.domain.errors import HeldError
+from teal.domain.marks import Replaced
+from teal.domain.observed import CollectionState
+from teal.domain.schema import next_alias, version_alias
+from teal.domain.transitions import Event, Stage, advance
+from teal.migration import cutover
+from teal.migration.contract import Note
+from teal.migration.work import Result, Work
+
+ENDINGS = {Stage.PROMOTING: Event.SWITCHED, Stage.ROLLING_BACK: Event.RETURNED}
+
+
+async def finish_switch(work: Work) -> Result:
+    """The alias is on `subject`, but its marks do not say so yet."""
+    state = work.the_target()
+    migration, now = state.marks.migration, work.clock.now()
+    cleared = {marks.REPLACED: None, marks.CHECKPOINT: None}
+    if migration and migration.stage in ENDINGS:
+        stage = advance(migration.stage, ENDINGS[migration.stage])
+        cleared[marks.MIGRATION] = migration.at(stage, now).as_json()  # type: ignore[assignment]
+    await work.server.admin.mark(state.name, cleared)
+    await serve_version_alias(work, state)
+    work.server.invalidate(state.name)
+    return Result()
+
+
+async def serve_version_alias(work: Work, state: CollectionState) -> None:
+    """`<alias>-<schemaVersion>` follows the newest live revision; `<alias>-next` has no meaning any more."""
+    alias = work.desired.alias
+    own = version_alias(alias, state.schema.schema_version)
+    aliases = await work.server.admin.aliases()
+    if aliases.get(own) != state.name and own not in await work.server.admin.names():
+        await work.server.admin.point_alias(own, state.name)
+    if aliases.get(next_alias(alias)) == state.name:
+        await work.server.admin.delete_alias(next_alias(alias))
+    work.server.invalidate()
+
+
+async def stamp_replaced(work: Work) -> Result:
+    """Blue learns since when it does not serve: its retention is counted from here."""
+    serving = work.observed.aliases[work.desired.alias]
+    state = work.observed.state(serving)
+    since = state.marks.migration.stage_since if state and state.marks.migration else 0.0
+    replaced = Replaced(serving, since or work.clock.now())
+    await work.server.admin.mark(work.subject, {marks.REPLACED: replaced.as_json()})
+    work.server.invalidate(work.subject)
+    return Result()
+
+
+async def restore_alias(work: Work) -> Result:
+    """The alias was deleted or pointed at an unfinished green by somebody: back to what serves."""
+    await cutover.point_alias(work, work.desired.alias, work.subject)
+    message = f"The alias {work.desired.alias!r} was gone or misplaced; it points at {work.subject} again."
+    return Result(notes=(Note("AliasRestored", message, "Restore", warning=True),))
+
+
+async def lift_fence(work: Work) -> Result:
+    """A crash left writers held back: give them their limits again."""
+    await cutover.lift_fence(work, work.subject)
+    message = f"A fence left on {work.subject} by an interrupted switch was lifted."
+    return Result(notes=(Note("FenceLifted", message, "Restore", warning=True),))
+
+
+async def drop_abandoned(work: Work) -> Result:
+    """A green whose plan no longer holds: ours, and it has served nobody."""
+    name = work.subject
+    aliases = await work.server.admin.aliases()
+    for alias in sorted(a for a, target in aliases.items() if target == name):
+        if alias == work.desired.alias:
+            raise HeldError("StillServing", f"{name} is served by {alias!r} and is not dropped.")
+        await work.server.admin.delete_alias(alias)
+    await work.server.admin.delete(name)
+    work.server.invalidate()
+    return Result(notes=(Note("GreenAbandoned", f"{name} was dropped: its plan no longer holds.", "Abandon"),))

@@ -1,0 +1,191 @@
+"""One pass of catching up; populating green is the first of them.
+
+A pass reads the version of every point of blue, copies those whose version is not the one in the ledger, and
+deletes from green what blue no longer has. The order carries the guarantee: a version is noted *before* the
+content is read, so a point that changes in between is copied now and seen as changed by the next pass.
+
+A pass works in slices: `advance` returns when its time is over and goes on where it stopped, so that an edit, a
+shutdown or a status write never waits for a large collection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+
+from teal.domain import marks
+from teal.domain.ledger import Ledger, RawId, restore
+from teal.domain.plan import Strategy
+from teal.migration.throttle import Throttle
+from teal.migration.transform import Transform, transform_for
+from teal.migration.work import Work
+from teal.qdrant.points import Points, Probe
+
+CHECKPOINT_SECONDS = 3.0
+RATE_MEMORY = 0.7
+
+
+class Pass:
+    """Takes green to blue's state at the versions that one scan sees."""
+
+    def __init__(self, work: Work, source: str, target: str) -> None:
+        self._work = work
+        self._clock = work.clock
+        self._points: Points = work.server.points
+        self._source, self._target = source, target
+        self._transform: Transform = transform_for(work)
+        self._throttle = Throttle(work, source)
+        self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
+        self._scan: AsyncIterator[Mapping[RawId, int]] | None = self._points.scan(
+            source, Probe.of(work.the_source().schema)
+        )
+        self._seen: dict[RawId, int] = {}
+        self._pending: deque[dict[RawId, int]] = deque()
+        self._gone: list[RawId] = []
+        self._since = self._clock.monotonic()
+        self.copied = 0
+        self.deleted = 0
+
+    async def advance(self, until: float = math.inf) -> bool:
+        """Work until the monotonic time `until`; true when the pass is complete and checkpointed.
+
+        Raises:
+            TransientError: try again; nothing that was done is lost.
+            HeldError: a point cannot be carried over.
+        """
+        if self._scan is not None and not await self._scan_until(until):
+            return False
+        await self._copy_until(until)
+        if self._pending:
+            await self._checkpoint(CHECKPOINT_SECONDS)
+            return False
+        await self._delete_gone()
+        await self._checkpoint(0.0)
+        self._account()
+        return True
+
+    async def _scan_until(self, until: float) -> bool:
+        assert self._scan is not None  # noqa: S101 - narrowed by the caller
+        async for page in self._scan:
+            self._seen.update(page)
+            if self._clock.monotonic() >= until:
+                return False
+        self._scan = None
+        await self._compare()
+        return True
+
+    async def _compare(self) -> None:
+        """From what the scan saw to what has to be done."""
+        session = self._work.session
+        extra: set[RawId] = set()
+        if session.ledger is None:
+            target = self._work.the_target()
+            known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
+            session.ledger = restore(self._seen, known, len(self._seen))
+            extra = await self._on_green() if target.points else set()
+        changed = session.ledger.changed(self._seen)
+        self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._seen]
+        ids = list(changed.items())
+        size = self._work.options.batch
+        self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
+        if not session.writes.passes:
+            session.progress.total = len(self._seen)
+            session.progress.done = len(self._seen) - len(ids)
+
+    async def _on_green(self) -> set[RawId]:
+        found: set[RawId] = set()
+        async for page in self._points.ids(self._target):
+            found.update(page)
+        return found
+
+    async def _copy_until(self, until: float) -> None:
+        """Keep `parallelism` batches in flight; a batch that fails goes back to the queue."""
+        running: set[asyncio.Task[None]] = set()
+        copied, began = self.copied, self._clock.monotonic()
+        try:
+            while self._pending or running:
+                if self._clock.monotonic() < until and await self._throttle.clear(until):
+                    while self._pending and len(running) < self._work.options.parallelism:
+                        running.add(asyncio.create_task(self._copy(self._pending.popleft())))
+                if not running:
+                    return
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            self._measure(self.copied - copied, self._clock.monotonic() - began)
+
+    async def _copy(self, batch: dict[RawId, int]) -> None:
+        try:
+            found = await self._points.fetch(self._source, list(batch))
+            points = await self._transform(found)
+            if points:
+                await self._points.upsert(self._target, points)
+        except BaseException:
+            self._pending.appendleft(batch)
+            raise
+        self._ledger.record({point.id: batch[point.id] for point in points})
+        self._work.session.touched.update(batch)
+        self.copied += len(points)
+        if not self._work.session.writes.passes:
+            self._work.session.progress.done += len(batch)
+
+    async def _delete_gone(self) -> None:
+        size = 1000
+        while self._gone:
+            batch = self._gone[:size]
+            await self._points.delete(self._target, batch)
+            self._ledger.forget(batch)
+            self._work.session.touched.update(batch)
+            del self._gone[:size]
+            self.deleted += len(batch)
+
+    async def _checkpoint(self, at_most_every: float) -> None:
+        """Durable, because every recorded point was applied with `wait=true` before."""
+        session = self._work.session
+        if self._backwards or self._clock.monotonic() - session.checkpoint_at < at_most_every:
+            return
+        if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
+            return
+        await self._work.server.admin.mark(self._target, {marks.CHECKPOINT: self._ledger.digests.as_json()})
+        session.checkpoint_at = self._clock.monotonic()
+
+    def _measure(self, points: int, seconds: float) -> None:
+        if seconds < 0.01 or not points:
+            return
+        progress = self._work.session.progress
+        rate = points / seconds
+        progress.rate = rate if not progress.rate else RATE_MEMORY * progress.rate + (1 - RATE_MEMORY) * rate
+
+    def _account(self) -> None:
+        session = self._work.session
+        if session.writes.passes:
+            session.writes.caught_up += self.copied
+        session.writes.deleted += self.deleted
+        session.writes.passes += 1
+        session.last_pass_seconds = self._clock.monotonic() - self._since
+        session.last_pass_changes = self.copied + self.deleted
+        session.progress.throttled = None
+
+    @property
+    def _ledger(self) -> Ledger:
+        if self._work.session.ledger is None:
+            raise LookupError("nothing is copied before the first scan")
+        return self._work.session.ledger
+
+
+async def advance(work: Work, until: float = math.inf) -> bool:
+    """Go on with the pass that is under way, or begin one; true when it is complete."""
+    session = work.session
+    current = session.running_pass
+    if current is None:
+        current = session.running_pass = Pass(work, work.the_source().name, work.subject)
+    complete: bool = await current.advance(until)
+    if complete:
+        session.running_pass = None
+    return complete

@@ -1,0 +1,19 @@
+"""Populating: the first pass, from an empty green or from where a crash left it."""
+
+from __future__ import annotations
+
+from teal.domain.transitions import Event
+from teal.migration import passes
+from teal.migration.contract import Note
+from teal.migration.work import SLICE_SECONDS, Result, Work
+
+
+async def run(work: Work) -> Result:
+    """One slice of copying; done when a whole pass is durably on green."""
+    if work.source is None:
+        return Result(Event.POPULATED)
+    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+        return Result()
+    done = work.session.progress.total
+    note = Note("Populated", f"{done:,} points are on {work.subject}.", "Populate")
+    return Result(Event.POPULATED, (note,))

@@ -1,0 +1,381 @@
+"""The status, made of what was found: a report that can be thrown away and is made again.
+
+Two audiences. The phase is for people; the conditions are for machines and follow kstatus: `Reconciling` and
+`Stalled` are never both there, `Ready` says that the serving collection equals the spec, `Available` that the
+alias serves, whatever the migration is doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from teal.api.values import format_duration
+from teal.domain.decide import Decision, Do, has_served, ours, stage_of
+from teal.domain.errors import TealError, TransientError
+from teal.domain.observed import CollectionState, Observed
+from teal.domain.plan import Desired, Strategy
+from teal.domain.transitions import Event, Stage
+from teal.domain.verdict import Verdict
+from teal.migration.clock import iso
+from teal.migration.contract import Note, Outcome, Resource
+from teal.migration.work import Result, Session
+
+HISTORY = 10
+GUARANTEE = (
+    "CatchUp: every acknowledged write to the alias before the switch is on the new collection; writers may be "
+    "answered 429 for at most promotion.maxFence when they never pause"
+)
+
+
+@dataclass
+class Found:
+    """What one reconcile found and did, gathered as it goes."""
+
+    resource: Resource
+    now: float
+    session: Session = field(default_factory=Session)
+    desired: Desired | None = None
+    observed: Observed | None = None
+    decision: Decision | None = None
+    error: TealError | None = None
+    notes: list[Note] = field(default_factory=list)
+    detail: str = ""
+    endpoint: str = ""
+    requeue_after: float = 60.0
+    suspended: bool = False
+    finished: bool = False
+    failed: bool = False
+
+    @property
+    def serving(self) -> CollectionState | None:
+        """The collection behind the alias, if it is ours."""
+        if self.observed is None or self.desired is None:
+            return None
+        state = self.observed.state(self.observed.aliases.get(self.desired.alias))
+        return state if ours(state, self.desired.identity) else None
+
+    @property
+    def target(self) -> CollectionState | None:
+        """The green of a migration under way."""
+        if self.decision is None or self.observed is None or self.decision.plan.source is None:
+            return None
+        return self.observed.state(self.decision.plan.target)
+
+
+def remember(found: Found, result: Result) -> None:
+    """Keep what a finished migration leaves in `history`, until the status has been written."""
+    decision = found.decision
+    if decision is None or decision.plan.source is None:
+        return
+    back = decision.do is Do.SWITCH_BACK and any(n.reason == "MigrationRolledBack" for n in result.notes)
+    outcome = "RolledBack" if back else {Event.SWITCHED: "Promoted", Event.FAILED: "Held"}.get(result.event)  # type: ignore[arg-type]
+    if outcome is None:
+        return
+    target = found.target
+    began = target.marks.migration.started_at if target and target.marks.migration else found.now
+    found.session.history.append(
+        {
+            "from": decision.plan.source,
+            "to": decision.plan.target,
+            "outcome": outcome,
+            "points": found.session.progress.total,
+            "duration": format_duration(timedelta(seconds=max(0, round(found.now - began)))),
+            "finishedAt": iso(found.now),
+            "message": "; ".join(note.message for note in result.notes)[:500],
+        }
+    )
+
+
+def outcome(found: Found) -> Outcome:
+    """Everything that the host needs to know."""
+    return Outcome(
+        status=status(found),
+        notes=tuple(found.notes),
+        requeue_after=found.requeue_after,
+        failed=found.failed,
+        finished=found.finished,
+        endpoint=found.endpoint,
+    )
+
+
+def status(found: Found) -> dict[str, Any]:
+    """The whole status, JSON-ready and without nulls."""
+    whole = {
+        "observedGeneration": found.resource.generation,
+        "phase": phase(found),
+        "alias": found.resource.manifest.alias,
+        "active": _active(found) or _kept(found, "active"),
+        "migration": _migration(found),
+        "retained": _retained(found),
+        "history": _history(found),
+        "forecast": _forecast(found),
+        "conditions": conditions(found),
+    }
+    return {name: value for name, value in whole.items() if value not in (None, [], {})}
+
+
+def phase(found: Found) -> str:
+    """Where things stand, in one word."""
+    if found.resource.deleting:
+        return "Deleting"
+    if found.suspended:
+        return "Suspended"
+    if found.decision is None:
+        return _phase_of_trouble(found)
+    if found.decision.do is Do.REST:
+        return "Ready"
+    if found.decision.do is Do.SWITCH_BACK:
+        return "RollingBack"
+    if found.decision.do is Do.PROVISION:
+        return "Provisioning"
+    subject = found.observed.state(found.decision.subject) if found.observed else None
+    if found.decision.do is Do.CONTINUE and subject:
+        return stage_of(subject).value
+    return _phase_of_trouble(found) if found.error else "Pending"
+
+
+def _phase_of_trouble(found: Found) -> str:
+    """Nothing could be decided: what was shown last, if the trouble may pass; else Held where something serves."""
+    if isinstance(found.error, TransientError):
+        return str(found.resource.status.get("phase") or "Pending")
+    return "Held" if found.serving else "Pending"
+
+
+def conditions(found: Found) -> list[dict[str, Any]]:
+    """The conditions, each with its reason and a message that says what to do."""
+    rows = [_ready(found), _available(found), *_progressing(found), *_verified(found)]
+    generation, since = found.resource.generation, iso(found.now)
+    before = {c["type"]: c for c in found.resource.status.get("conditions") or ()}
+    return [
+        {
+            "type": kind,
+            "status": value,
+            "reason": reason,
+            "message": message,
+            "observedGeneration": generation,
+            "lastTransitionTime": _since(before.get(kind), value, since),
+        }
+        for kind, value, reason, message in rows
+    ]
+
+
+Row = tuple[str, str, str, str]
+
+
+def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
+    return str(before["lastTransitionTime"]) if before and before["status"] == value else now
+
+
+def _ready(found: Found) -> Row:
+    if found.suspended:
+        return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
+    if found.error:
+        unknown = isinstance(found.error, TransientError) and found.decision is None
+        return "Ready", "Unknown" if unknown else "False", found.error.reason, found.error.message
+    held = _held(found)
+    if held:
+        return "Ready", "False", *held
+    serving, decision = found.serving, found.decision
+    if decision and serving and decision.plan.source is None and has_served(serving) and decision.do in CONVERGED:
+        return "Ready", "True", "Serving", f"{serving.name} serves {found.resource.manifest.alias!r} as declared."
+    return "Ready", "False", phase(found), _doing(found)
+
+
+CONVERGED = (Do.REST, Do.CONTINUE, Do.STAMP_REPLACED, Do.RETIRE, Do.DROP_ABANDONED)
+
+
+def _available(found: Found) -> Row:
+    alias = found.resource.manifest.alias
+    if found.observed is None:
+        reason = found.error.reason if found.error else "NotObserved"
+        return "Available", "Unknown", reason, "Qdrant could not be asked whether the alias serves."
+    if found.serving:
+        return "Available", "True", "AliasServes", f"{alias!r} serves {found.serving.name}."
+    return (
+        "Available",
+        "False",
+        "AliasMissing",
+        f"The alias {alias!r} does not serve a collection of this resource.",
+    )
+
+
+def _progressing(found: Found) -> list[Row]:
+    """At most one of Reconciling and Stalled."""
+    if found.suspended or found.resource.deleting:
+        return []
+    held = _held(found)
+    if held:
+        return [("Stalled", "True", *held)]
+    if found.error and not isinstance(found.error, TransientError):
+        return [("Stalled", "True", found.error.reason, found.error.message)]
+    if found.error:
+        return [("Reconciling", "True", found.error.reason, found.error.message)]
+    if found.decision is None or found.decision.do is Do.REST:
+        return []
+    return [("Reconciling", "True", phase(found), _doing(found))]
+
+
+def _verified(found: Found) -> list[Row]:
+    mark = found.target.marks.verdict if found.target else None
+    if not mark:
+        mark = found.serving.marks.verdict if found.serving and not found.target else None
+    if not mark:
+        return []
+    passed = mark["verdict"] == Verdict.PASSED
+    failed = [f"{c['name']}: {c['message']}" for c in mark["checks"] if c["verdict"] != Verdict.PASSED]
+    text = "; ".join(failed) or f"{len(mark['checks'])} checks passed."
+    return [("Verified", "True" if passed else "False", f"Verification{mark['verdict']}", text)]
+
+
+def _held(found: Found) -> tuple[str, str] | None:
+    target = found.target
+    migration = target.marks.migration if target else None
+    if migration is None or migration.stage is not Stage.HELD:
+        return None
+    message = (
+        f"{migration.message or ''} Blue keeps serving. Change the spec, or annotate "
+        f"teal.dev/retry={migration.id} to try again."
+    )
+    return migration.reason or "Held", message.strip()
+
+
+def _doing(found: Found) -> str:
+    if found.detail:
+        return found.detail
+    decision = found.decision
+    if decision is None:
+        return "Waiting for Qdrant."
+    if decision.plan.source:
+        return f"{decision.plan.source} → {decision.plan.target}"
+    return f"{decision.do.value.capitalize()}: {decision.subject}"
+
+
+def _kept(found: Found, name: str) -> Any:
+    """What could not be observed this time stays as it was last reported."""
+    return found.resource.status.get(name) if found.observed is None else None
+
+
+def _active(found: Found) -> dict[str, Any] | None:
+    serving = found.serving
+    if serving is None:
+        return None
+    migration, main = serving.marks.migration, serving.schema.main
+    since = migration.stage_since if migration else 0.0
+    before = found.resource.status.get("active") or {}
+    same = before.get("collection") == serving.name
+    active: dict[str, Any] = {
+        "collection": serving.name,
+        "schemaVersion": serving.schema.schema_version,
+        "revision": serving.revision,
+        "points": serving.points,
+        "since": before["since"] if same and before.get("since") else iso(since or found.now),
+    }
+    if main:
+        active |= {"dimensions": main.size, "distance": main.distance.value}
+    return active
+
+
+def _migration(found: Found) -> dict[str, Any] | None:
+    decision, session = found.decision, found.session
+    if decision is None:
+        return dict(found.resource.status.get("migration") or {}) or None
+    if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
+        return _under_way(found, decision)
+    last = found.resource.status.get("migration")
+    if last and session.writes.proof and found.serving and last.get("target") == found.serving.name:
+        return {**last, "phase": phase(found), "writes": _writes(session)}
+    if last and found.serving and last.get("target") == found.serving.name:
+        return {**last, "phase": phase(found)}
+    return None
+
+
+def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
+    plan, session, target = decision.plan, found.session, found.target
+    mark = target.marks.migration if target else None
+    row: dict[str, Any] = {
+        "planHash": plan.hash,
+        "strategy": plan.strategy.value,
+        "reasons": [*map(str, plan.reasons), *plan.warnings],
+        "source": plan.source,
+        "target": plan.target,
+        "phase": phase(found),
+        "progress": _progress(session),
+        "writes": _writes(session),
+    }
+    if mark:
+        row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}
+    if target and target.marks.verdict:
+        verdict = target.marks.verdict
+        row["verification"] = {"verdict": verdict["verdict"], "checks": list(verdict["checks"])}
+    if found.error:
+        row["lastError"] = found.error.message
+    elif mark and mark.message:
+        row["lastError"] = mark.message
+    return {name: value for name, value in row.items() if value not in (None, {}, [])}
+
+
+def _progress(session: Session) -> dict[str, Any]:
+    progress = session.progress
+    if not progress.total and not progress.done:
+        return {}
+    left = max(0, progress.total - progress.done)
+    row: dict[str, Any] = {
+        "pointsDone": progress.done,
+        "pointsTotal": progress.total,
+        "percent": min(100, progress.done * 100 // max(1, progress.total)),
+        "throttled": progress.throttled is not None,
+    }
+    if progress.rate:
+        row |= {"pointsPerSecond": round(progress.rate, 1), "etaSeconds": round(left / progress.rate)}
+    if progress.throttled:
+        row["throttleReason"] = progress.throttled
+    return row
+
+
+def _writes(session: Session) -> dict[str, Any]:
+    row: dict[str, Any] = {"mode": "CatchUp", "guarantee": GUARANTEE, "passes": session.writes.passes}
+    proof = session.writes.proof
+    if proof:
+        row["proof"] = (
+            f"{proof['switch']}: op_num {proof['opNumBefore']} before and {proof['opNumAfter']} after the switch, "
+            f"{session.writes.caught_up} points caught up, {proof['lateWrites']} late writes drained, alias "
+            f"{proof['aliasMillis']} ms, fence {proof['fenceMillis']} ms"
+        )
+    return row
+
+
+def _retained(found: Found) -> list[dict[str, Any]]:
+    if found.observed is None or found.desired is None:
+        return _kept(found, "retained") or []
+    rows = []
+    for name, state in sorted(found.observed.states.items()):
+        replaced = state.marks.replaced
+        if replaced and ours(state, found.desired.identity) and state is not found.serving:
+            rows.append(
+                {
+                    "collection": name,
+                    "schemaVersion": state.schema.schema_version,
+                    "revision": state.revision,
+                    "retainUntil": iso(replaced.at + found.desired.keep_for),
+                }
+            )
+    return rows
+
+
+def _history(found: Found) -> list[dict[str, Any]]:
+    before = list(found.resource.status.get("history") or ())
+    known = {(row.get("to"), row.get("finishedAt")) for row in before}
+    fresh = [row for row in found.session.history if (row["to"], row["finishedAt"]) not in known]
+    found.session.history = found.session.history[-HISTORY:]
+    return [*reversed(fresh), *before][:HISTORY]
+
+
+def _forecast(found: Found) -> dict[str, Any] | None:
+    if found.session.forecast is None or found.decision is None or found.decision.plan.source is None:
+        return None
+    figures = found.session.forecast.as_json()
+    del figures["embeddingTexts"]
+    return figures

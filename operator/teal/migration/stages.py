@@ -1,0 +1,102 @@
+"""From a stage to its step, and from a step's event to the next stage.
+
+The stage on green is written only here: after the step's effect is durable, by the transition table, together
+with what led there. A step that cannot go on for good puts the migration into `Held`, where it stays, through
+restarts, until the plan changes or `teal.dev/retry` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from teal.domain import marks
+from teal.domain.errors import HeldError
+from teal.domain.marks import Migration
+from teal.domain.schema import next_alias
+from teal.domain.transitions import Event, Stage, advance
+from teal.migration import catch_up, finish, index, populate, promote, verify, watch
+from teal.migration.contract import Note
+from teal.migration.work import Result, Work
+
+HELD_SECONDS = 300.0
+
+Step = Callable[[Work], Awaitable[Result]]
+
+
+async def approve(work: Work) -> Result:
+    """Automatic promotion approves itself; the first revision has nobody to ask."""
+    del work
+    return Result(Event.APPROVED)
+
+
+STEPS: dict[Stage, Step] = {
+    Stage.POPULATING: populate.run,
+    Stage.CATCHING_UP: catch_up.run,
+    Stage.INDEXING: index.run,
+    Stage.VERIFYING: verify.run,
+    Stage.AWAITING_PROMOTION: approve,
+    Stage.PROMOTING: promote.run,
+    Stage.WATCHING: watch.run,
+}
+
+
+async def continue_migration(work: Work) -> Result:
+    """One step of the migration that `subject` is the target of."""
+    migration = work.the_target().marks.migration
+    if migration is None:
+        raise HeldError("MarksDamaged", f"{work.subject} is ours, but its mark {marks.MIGRATION!r} is gone.")
+    if migration.stage is not Stage.WATCHING:
+        if migration.data_hash != work.plan.data_hash:
+            return await finish.drop_abandoned(work)
+        if migration.plan_hash != work.plan.hash:
+            return await _edited(work, migration)
+        if migration.stage is Stage.HELD:
+            return await _held(work, migration)
+    try:
+        result = await STEPS[migration.stage](work)
+    except HeldError as error:
+        return await _hold(work, migration, error)
+    if result.event is Event.FAILED:
+        failure = HeldError("VerificationFailed", result.detail)
+        held = await _hold(work, migration, failure)
+        return replace(held, notes=result.notes)
+    if result.event:
+        await enter(work, migration.at(advance(migration.stage, result.event), work.clock.now()))
+    return result
+
+
+async def enter(work: Work, migration: Migration) -> None:
+    """Write the stage; from *Verifying* on `<alias>-next` shows green to whoever wants to look."""
+    await work.server.admin.mark(work.subject, {marks.MIGRATION: migration.as_json()})
+    preview = next_alias(work.desired.alias)
+    if migration.stage is Stage.VERIFYING and work.plan.source and preview not in work.observed.names:
+        await work.server.admin.point_alias(preview, work.subject)
+    work.session.step_since = 0.0
+    work.server.invalidate(work.subject)
+
+
+async def _hold(work: Work, migration: Migration, error: HeldError) -> Result:
+    stage = advance(migration.stage, Event.FAILED)
+    await enter(work, migration.at(stage, work.clock.now(), error.reason, error.message))
+    serving = f" {work.plan.source} keeps serving." if work.plan.source else ""
+    note = Note(error.reason, f"{error.message}{serving}", "Hold", warning=True)
+    return Result(notes=(note,), requeue_after=HELD_SECONDS)
+
+
+async def _held(work: Work, migration: Migration) -> Result:
+    if work.desired.retry != migration.id:
+        return Result(requeue_after=HELD_SECONDS)
+    again = replace(migration, attempt=migration.attempt + 1)
+    await work.server.admin.mark(work.subject, {marks.VERDICT: None})
+    await enter(work, again.at(advance(migration.stage, Event.RETRIED), work.clock.now()))
+    return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {work.subject}.", "Retry"),))
+
+
+async def _edited(work: Work, migration: Migration) -> Result:
+    """The plan changed in what is tuned, not in the points: what was populated stays."""
+    stage = advance(migration.stage, Event.EDITED)
+    await work.server.admin.mark(work.subject, {marks.VERDICT: None})
+    edited = replace(migration, plan_hash=work.plan.hash).at(stage, work.clock.now())
+    await enter(work, edited)
+    return Result(notes=(Note("PlanChanged", f"The plan for {work.subject} is now {edited.plan_hash}.", "Plan"),))

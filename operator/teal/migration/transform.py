@@ -1,0 +1,106 @@
+"""From a point of blue to the point of green: the same bytes, or the same payload with a new vector."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from teal.domain.errors import HeldError
+from teal.domain.ledger import RawId
+from teal.domain.plan import Population
+from teal.domain.schema import UNNAMED
+from teal.migration.work import Work
+from teal.qdrant import wire
+from teal.qdrant.wire import Floats, Point, RawPoint
+from teal.sources.embedder import Embedder
+from teal.sources.errors import VectorError
+
+Transform = Callable[[Sequence[RawPoint]], Awaitable[Sequence[RawPoint]]]
+"""Raw points in, raw points out, same ids in the same order.
+
+Raises:
+    HeldError: a point cannot be carried over; its id is among the samples.
+"""
+
+
+async def unchanged(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+    """Copying: Qdrant itself refuses a vector that does not fit."""
+    return points
+
+
+def transform_for(work: Work) -> Transform:
+    """What the plan's population does with each point."""
+    if work.plan.population is not Population.REEMBED:
+        return unchanged
+    if work.embedder is None or not work.plan.text_field:
+        raise LookupError("a plan that re-embeds has an embedder and a text field")
+    return ReEmbed(work, work.embedder, work.plan.text_field)
+
+
+class ReEmbed:
+    """Makes each point's dense vector anew from one text field of its payload.
+
+    A text that green already holds with a vector has been paid for: after a restart its vector is taken from
+    green. Equal texts are embedded once (the embedder caches them).
+    """
+
+    def __init__(self, work: Work, embedder: Embedder, text_field: str) -> None:
+        self._points = work.server.points
+        self._target = work.subject
+        self._embedder = embedder
+        self._field = text_field
+        self._vector = work.plan.schema.vectors[0]
+        self._only_vector = not work.plan.schema.sparse and self._vector.name == UNNAMED
+        self._resumed = bool(work.target and work.target.points)
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        if not points:
+            return points
+        texts = self._texts(points)
+        paid = await self._paid_for(points, texts)
+        todo = [i for i, point in enumerate(points) if point.id not in paid]
+        rows = await self._embed([points[i] for i in todo], [texts[i] for i in todo])
+        fresh = {points[i].id: row for i, row in zip(todo, rows, strict=True)}
+        return [self._with(point, paid[point.id] if point.id in paid else fresh[point.id]) for point in points]
+
+    def _texts(self, points: Sequence[RawPoint]) -> list[str]:
+        texts = [wire.payload_value(point.payload, self._field) for point in points]
+        missing = [
+            p for p, text in zip(points, texts, strict=True) if not isinstance(text, str) or not text.strip()
+        ]
+        if missing:
+            samples = tuple(wire.id_text(point.id) for point in missing)
+            raise HeldError(
+                "TextMissing",
+                f"Point {samples[0]} has no text in its payload field {self._field!r}, so it cannot be embedded. "
+                "Add the text, delete the point, or name another source.collection.textField.",
+                samples,
+            )
+        return [str(text) for text in texts]
+
+    async def _paid_for(self, points: Sequence[RawPoint], texts: Sequence[str]) -> dict[RawId, Floats]:
+        if not self._resumed:
+            return {}
+        on_green = {p.id: p for p in await self._points.fetch(self._target, [p.id for p in points])}
+        found = {}
+        for point, text in zip(points, texts, strict=True):
+            green = on_green.get(point.id)
+            if green is not None and wire.payload_value(green.payload, self._field) == text:
+                row = wire.read_dense(green.vectors, self._vector.name)
+                if row is not None and len(row) == self._vector.size:
+                    found[point.id] = row
+        return found
+
+    async def _embed(self, points: Sequence[RawPoint], texts: Sequence[str]) -> Any:
+        if not texts:
+            return []
+        try:
+            return (await self._embedder.embed(texts)).vectors
+        except VectorError as error:
+            name = wire.id_text(points[error.index].id)
+            raise HeldError(error.reason, f"Point {name}: {error.message}", (name,)) from error
+
+    def _with(self, point: RawPoint, row: Any) -> RawPoint:
+        if self._only_vector:
+            return Point(point.id, point.payload, wire.dense_vectors([row])[0])
+        return Point(point.id, point.payload, wire.with_dense(point.vectors, self._vector.name, row))

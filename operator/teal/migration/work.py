@@ -1,0 +1,136 @@
+"""What a step is given, what it answers, and what is remembered between two steps of one migration.
+
+A step does a bounded piece of work and returns; nothing else runs between reconciles. The `Session` holds what
+makes the next piece cheap (the ledger of copied versions, a pass half-way, measured rates). It may be lost at
+any moment: everything that decides correctness is in Qdrant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from teal.domain.forecast import Forecast
+from teal.domain.ledger import Ledger, RawId
+from teal.domain.observed import CollectionState, Observed
+from teal.domain.plan import Desired, Plan
+from teal.domain.transitions import Event
+from teal.migration.clock import Clock
+from teal.migration.contract import Note
+from teal.qdrant.pool import Server
+from teal.sources.embedder import Embedder
+
+SLICE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to migrate: the resource's `migration`, `verification` and `watch`, in plain units (seconds)."""
+
+    parallelism: int = 4
+    batch: int = 256
+    max_read_latency: float | None = None
+    fence: bool = True
+    quiet_wait: float = 300.0
+    max_fence: float = 10.0
+    min_coverage: float = 1.0
+    sample: int = 1000
+    watch_for: float = 1800.0
+    watch_every: float = 30.0
+    keep_for: float = 172800.0
+    snapshot: bool = True
+    max_tokens: int | None = None
+
+
+@dataclass
+class Progress:
+    """Points of the running population; `rate` is points per second over the last slices."""
+
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    throttled: str | None = None
+
+
+@dataclass
+class Writes:
+    """What was done so that no write is lost, and what proves it."""
+
+    passes: int = 0
+    caught_up: int = 0
+    deleted: int = 0
+    proof: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """The memory of one resource's migration, in this process only."""
+
+    plan_hash: str = ""
+    ledger: Ledger | None = None
+    running_pass: Any = None
+    progress: Progress = field(default_factory=Progress)
+    writes: Writes = field(default_factory=Writes)
+    forecast: Forecast | None = None
+    last_pass_seconds: float = 0.0
+    last_pass_changes: int = 0
+    checkpoint_at: float = 0.0
+    ready_polls: int = 0
+    step_since: float = 0.0
+    cutover: dict[str, Any] = field(default_factory=dict)
+    touched: set[RawId] = field(default_factory=set)
+    noted: set[str] = field(default_factory=set)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    failures: int = 0
+
+    def begin(self, plan_hash: str) -> None:
+        """Start afresh for another plan; a plan that goes on keeps what is known."""
+        if self.plan_hash != plan_hash:
+            fresh = Session(plan_hash=plan_hash, history=self.history, noted=self.noted)
+            self.__dict__.update(fresh.__dict__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step did. With an `event` its effect is durable and the stage moves on."""
+
+    event: Event | None = None
+    notes: tuple[Note, ...] = ()
+    requeue_after: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One resource's migration in hand: what is wanted, what was seen, and the tools to change it."""
+
+    desired: Desired
+    options: Options
+    plan: Plan
+    observed: Observed
+    server: Server
+    session: Session
+    clock: Clock
+    subject: str
+    embedder: Embedder | None = None
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def source(self) -> CollectionState | None:
+        return self.observed.state(self.plan.source)
+
+    @property
+    def target(self) -> CollectionState | None:
+        return self.observed.state(self.subject)
+
+    def the_source(self) -> CollectionState:
+        """Blue, where a step cannot run without one."""
+        if self.source is None:
+            raise LookupError(f"{self.plan.source} was not observed")
+        return self.source
+
+    def the_target(self) -> CollectionState:
+        if self.target is None:
+            raise LookupError(f"{self.subject} was not observed")
+        return self.target

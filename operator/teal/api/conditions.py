@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from teal.api.model import Items, Model
-from teal.api.values import KeyedBy, Time, shortened
+from teal.api.values import Distinct, Time, shortened
 
 READY = "Ready"
 AVAILABLE = "Available"
@@ -32,7 +32,7 @@ class Condition(Model):
     """What this is about: Ready, Available, Reconciling, Stalled or Verified."""
     status: ConditionStatus
     """Whether it is so."""
-    observed_generation: int | None = Field(None, ge=0)
+    observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that this was said about."""
     last_transition_time: Time
     """When `status` last changed."""
@@ -40,11 +40,11 @@ class Condition(Model):
         str, Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
     ]
     """Why, as one CamelCase word for machines."""
-    message: Annotated[str, Field(max_length=32768), shortened(32768)] = ""
+    message: Annotated[str, Field(max_length=32768), shortened(32768)]
     """Why and what to do, for people."""
 
 
-Conditions = Annotated[Items[Condition], KeyedBy("type"), Field(max_length=16)]
+Conditions = Annotated[Items[Condition], Field(max_length=16), Distinct("type")]
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:

@@ -14,7 +14,7 @@ from teal.api.common import Readable, Report, Resource, SecretKeyRef
 from teal.api.conditions import Conditions
 from teal.api.model import Items, Model, Rule, at_most_one, exactly_one
 from teal.api.parameters import Datatype, Dimensions, Distance
-from teal.api.values import FieldPath, HttpUrl, Identifier, Matches, ModelName, SchemaVersion, Word
+from teal.api.values import Distinct, FieldPath, HttpUrl, Identifier, Matches, ModelName, SchemaVersion, Word
 
 
 class OpenAI(Model):
@@ -24,18 +24,18 @@ class OpenAI(Model):
     """Base URL with its version, such as `http://tei:8080/v1`."""
     api_key_secret_ref: SecretKeyRef | None = None
     """Bearer token; absent: none is sent."""
-    batch_size: int = Field(64, ge=1, le=2048)
+    batch_size: int = Field(default=64, ge=1, le=2048)
     """Texts per request."""
-    parallelism: int = Field(4, ge=1, le=64)
+    parallelism: int = Field(default=4, ge=1, le=64)
     """Requests at once."""
 
 
 class Budget(Model):
     """What embedding may cost; population stops before it would spend more."""
 
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
     """Tokens for one migration."""
-    requests_per_minute: int | None = Field(None, ge=1, le=1000000)
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1000000)
     """Requests to the embedder."""
 
 
@@ -70,9 +70,7 @@ class PostgresSource(Model):
     """Column with the vector."""
     text_column: Identifier | None = None
     """Column with the text to embed."""
-    payload_columns: Items[Identifier] = Field(
-        (), max_length=256, json_schema_extra={"x-kubernetes-list-type": "set"}
-    )
+    payload_columns: Annotated[Items[Identifier], Field(max_length=256), Distinct()] = ()
     """Columns that become payload."""
     change_column: Identifier | None = None
     """Column that grows with every change of a row, so that later changes are found."""
@@ -184,7 +182,7 @@ class EmbeddingSetStatus(Report):
     """Elements of the vector that the embedder answered to a probe."""
     fingerprint: Word | None = None
     """Hash of that vector: it changes when a provider changes a model under the same name."""
-    used_by: Items[Word] = Field((), max_length=10000)
+    used_by: Items[Word] = Field(default=(), max_length=10000)
     """VectorCollections in this namespace that refer to the set."""
 
 

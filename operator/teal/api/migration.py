@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from teal.api.model import Items, Model, Rule, present, section
-from teal.api.values import FieldPath, GoDuration, HttpUrl, KeyedBy, Matches, ObjectName, QdrantName
+from teal.api.values import Distinct, FieldPath, GoDuration, HttpUrl, Matches, ObjectName, QdrantName
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=1, le=1000)]
@@ -22,7 +22,7 @@ Factor = Annotated[float, Field(ge=1, le=1000)]
 class Throttle(Model):
     """When population slows down for the sake of whoever is reading."""
 
-    max_read_latency_millis: int = Field(200, ge=1, le=600000)
+    max_read_latency_millis: int = Field(default=200, ge=1, le=600000)
     """Milliseconds that a read of the serving collection may take; above, or unknown, population waits."""
 
 
@@ -53,8 +53,10 @@ class Promotion(Model):
     quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
     """How long to wait for a moment without writes before fencing."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
-    """The longest that writers are held back; Qdrant tells them to come back after 60 s at the latest."""
-    windows: Items[Window] = Field((), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    """The longest that writers are answered 429. It says to retry after 60 s, but retrying sooner helps."""
+    windows: Items[Window] = Field(
+        default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
+    )
     """When the switch may happen; empty: at any time."""
 
 
@@ -65,7 +67,7 @@ class Hook(Model):
     """Receives a POST with the migration's status as JSON."""
     timeout: Annotated[timedelta, GoDuration("1s", "10m")] = timedelta(seconds=30)
     """How long to wait for the answer."""
-    retries: int = Field(3, ge=0, le=100)
+    retries: int = Field(default=3, ge=0, le=100)
     """Further attempts after the first."""
 
 
@@ -91,7 +93,7 @@ class Migration(Model):
     """Payload field that grows with every change of a point; catching up then reads only what changed."""
     runner: Literal["Auto", "InProcess", "Job"] = "Auto"
     """Who copies. InProcess: the operator. Job: pods of an Indexed Job."""
-    parallelism: int = Field(4, ge=1, le=256)
+    parallelism: int = Field(default=4, ge=1, le=256)
     """Streams that copy at once."""
     allow_normalized: bool = False
     """Copy from a Cosine collection into another distance, though Cosine stores vectors normalised and their
@@ -125,7 +127,7 @@ class Verification(Model):
 
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the source's points that must be there."""
-    sample: int = Field(1000, ge=0, le=1000000)
+    sample: int = Field(default=1000, ge=0, le=1000000)
     """Points whose content is compared."""
     min_overlap: Ratio | None = None
     """Same encoder: share of the same results that both collections must give."""
@@ -157,7 +159,7 @@ class Prometheus(Model):
 
     url: HttpUrl
     """Base URL of the Prometheus API."""
-    queries: Annotated[Items[PrometheusQuery], KeyedBy("name"), Field(min_length=1, max_length=16)]
+    queries: Annotated[Items[PrometheusQuery], Field(min_length=1, max_length=16), Distinct("name")]
     """What is watched."""
 
 

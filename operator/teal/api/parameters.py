@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from teal.api.model import Items, Model, exactly_one
-from teal.api.values import KeyedBy, QdrantName, VectorName
+from teal.api.values import Distinct, QdrantName, VectorName
 
 Distance = Literal["Cosine", "Dot", "Euclid", "Manhattan"]
 Datatype = Literal["Float32", "Float16", "Uint8"]
@@ -24,15 +24,15 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)]
 class Hnsw(Model):
     """The HNSW index; changed in place by rebuilding it."""
 
-    m: int | None = Field(None, ge=0, le=1024)
+    m: int | None = Field(default=None, ge=0, le=1024)
     """Edges per node. More: better recall, more memory. 0: no graph over the whole collection."""
-    payload_m: int | None = Field(None, ge=0, le=1024)
+    payload_m: int | None = Field(default=None, ge=0, le=1024)
     """Edges per node of the graphs of one payload value each, as tenants have; default `m`."""
-    ef_construct: int | None = Field(None, ge=4, le=65536)
+    ef_construct: int | None = Field(default=None, ge=4, le=65536)
     """Neighbours considered while building. More: better recall, slower build."""
-    full_scan_threshold: int | None = Field(None, ge=10)
+    full_scan_threshold: int | None = Field(default=None, ge=10)
     """Below this many kB of matching vectors a search scans instead of walking the graph."""
-    max_indexing_threads: int | None = Field(None, ge=0, le=1024)
+    max_indexing_threads: int | None = Field(default=None, ge=0, le=1024)
     """Threads that build one index; 0: Qdrant chooses."""
     on_disk: bool | None = None
     """Keep the graph on disk instead of in memory."""
@@ -43,7 +43,7 @@ class ScalarQuantization(Model):
 
     type: Literal["int8"] = "int8"
     """The element's type."""
-    quantile: float | None = Field(None, ge=0.5, le=1)
+    quantile: float | None = Field(default=None, ge=0.5, le=1)
     """Share of the values that the byte's range covers; the rest is clipped. Absent: all."""
     always_ram: bool | None = None
     """Keep quantized vectors in memory, wherever the originals are."""
@@ -85,21 +85,21 @@ class Quantization(Model):
 class Optimizers(Model):
     """When Qdrant merges, indexes and vacuums segments; changed in place."""
 
-    deleted_threshold: float | None = Field(None, ge=0, le=1)
+    deleted_threshold: float | None = Field(default=None, ge=0, le=1)
     """Share of deleted points from which a segment is rebuilt."""
-    vacuum_min_vector_number: int | None = Field(None, ge=100)
+    vacuum_min_vector_number: int | None = Field(default=None, ge=100)
     """Vectors below which a segment is not rebuilt for its deleted points."""
-    default_segment_number: int | None = Field(None, ge=0, le=1024)
+    default_segment_number: int | None = Field(default=None, ge=0, le=1024)
     """Segments per shard that Qdrant aims at; 0: as many as CPUs."""
-    max_segment_size: int | None = Field(None, ge=1)
+    max_segment_size: int | None = Field(default=None, ge=1)
     """Size in kB beyond which segments are not merged."""
-    memmap_threshold: int | None = Field(None, ge=0)
+    memmap_threshold: int | None = Field(default=None, ge=0)
     """Size in kB from which a segment is read from disk instead of memory."""
-    indexing_threshold: int | None = Field(None, ge=0)
+    indexing_threshold: int | None = Field(default=None, ge=0)
     """Size in kB from which a segment gets an HNSW index; 0: never."""
-    flush_interval_sec: int | None = Field(None, ge=1, le=86400)
+    flush_interval_sec: int | None = Field(default=None, ge=1, le=86400)
     """Seconds between flushes to disk."""
-    max_optimization_threads: int | None = Field(None, ge=1, le=1024)
+    max_optimization_threads: int | None = Field(default=None, ge=1, le=1024)
     """Optimizations that run at once per shard. (Qdrant's 0, never optimize, would never become ready.)"""
 
 
@@ -108,39 +108,39 @@ class StrictMode(Model):
 
     enabled: bool | None = None
     """Whether the limits hold."""
-    max_query_limit: int | None = Field(None, ge=1)
+    max_query_limit: int | None = Field(default=None, ge=1)
     """Results per request."""
-    max_timeout: int | None = Field(None, ge=1)
+    max_timeout: int | None = Field(default=None, ge=1)
     """Seconds a request may ask for."""
     unindexed_filtering_retrieve: bool | None = None
     """Allow reads to filter by fields without an index."""
     unindexed_filtering_update: bool | None = None
     """Allow writes to filter by fields without an index."""
-    search_max_hnsw_ef: int | None = Field(None, ge=0)
+    search_max_hnsw_ef: int | None = Field(default=None, ge=0)
     """The `hnsw_ef` of a search."""
     search_allow_exact: bool | None = None
     """Allow exact searches. Teal reads point versions with one; without it catching up reads contents."""
-    search_max_oversampling: float | None = Field(None, ge=0)
+    search_max_oversampling: float | None = Field(default=None, ge=0)
     """The oversampling factor of a search over quantized vectors."""
-    search_max_batchsize: int | None = Field(None, ge=0)
+    search_max_batchsize: int | None = Field(default=None, ge=0)
     """Searches per batch request."""
-    upsert_max_batchsize: int | None = Field(None, ge=0)
+    upsert_max_batchsize: int | None = Field(default=None, ge=0)
     """Points per upsert."""
-    max_collection_vector_size_bytes: int | None = Field(None, ge=0)
+    max_collection_vector_size_bytes: int | None = Field(default=None, ge=0)
     """Bytes of vectors in the collection, one replica counted."""
-    max_collection_payload_size_bytes: int | None = Field(None, ge=0)
+    max_collection_payload_size_bytes: int | None = Field(default=None, ge=0)
     """Bytes of payload in the collection, one replica counted."""
-    max_points_count: int | None = Field(None, ge=1)
+    max_points_count: int | None = Field(default=None, ge=1)
     """Points in the collection."""
-    read_rate_limit: int | None = Field(None, ge=1)
+    read_rate_limit: int | None = Field(default=None, ge=1)
     """Reads per minute and replica."""
-    write_rate_limit: int | None = Field(None, ge=1)
+    write_rate_limit: int | None = Field(default=None, ge=1)
     """Written points per minute and replica."""
-    filter_max_conditions: int | None = Field(None, ge=0)
+    filter_max_conditions: int | None = Field(default=None, ge=0)
     """Conditions per filter."""
-    condition_max_size: int | None = Field(None, ge=0)
+    condition_max_size: int | None = Field(default=None, ge=0)
     """Items per condition, such as the values of a match-any."""
-    max_payload_index_count: int | None = Field(None, ge=0)
+    max_payload_index_count: int | None = Field(default=None, ge=0)
     """Payload indexes of the collection."""
 
 
@@ -175,7 +175,7 @@ class DenseVector(Model):
 class SparseIndex(Model):
     """The inverted index of a sparse vector."""
 
-    full_scan_threshold: int | None = Field(None, ge=0)
+    full_scan_threshold: int | None = Field(default=None, ge=0)
     """Below this many matching points a search scans instead of using the index."""
     on_disk: bool | None = None
     """Keep the index on disk instead of in memory."""
@@ -194,5 +194,5 @@ class SparseVector(Model):
     """Parameters of the inverted index."""
 
 
-DenseVectors = Annotated[Items[DenseVector], KeyedBy("name"), Field(max_length=16)]
-SparseVectors = Annotated[Items[SparseVector], KeyedBy("name"), Field(max_length=16)]
+DenseVectors = Annotated[Items[DenseVector], Field(min_length=1, max_length=16), Distinct("name")]
+SparseVectors = Annotated[Items[SparseVector], Field(max_length=16), Distinct("name")]

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 
 from teal.api.model import Items, Model, Rule, only_where
-from teal.api.values import FieldPath, KeyedBy
+from teal.api.values import Distinct, FieldPath
 
 IndexType = Literal["keyword", "integer", "float", "bool", "geo", "datetime", "text", "uuid"]
 Tokenizer = Literal["prefix", "whitespace", "word", "multilingual", "code"]
@@ -18,9 +18,9 @@ Language = Annotated[str, Field(min_length=1, max_length=32, pattern="^[a-z]+$")
 class Stopwords(Model):
     """Words that a text index leaves out."""
 
-    languages: Items[Language] = Field((), max_length=32)
+    languages: Items[Language] = Field(default=(), max_length=32)
     """Languages whose common words are left out, such as english."""
-    custom: Items[Annotated[str, Field(min_length=1, max_length=64)]] = Field((), max_length=1000)
+    custom: Items[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default=(), max_length=1000)
     """Further words to leave out."""
 
 
@@ -68,9 +68,9 @@ class PayloadIndex(Model):
     """text: ignore case; default true."""
     ascii_folding: bool | None = None
     """text: ignore accents; default false."""
-    min_token_len: int | None = Field(None, ge=0, le=65536)
+    min_token_len: int | None = Field(default=None, ge=0, le=65536)
     """text: characters below which a token is ignored."""
-    max_token_len: int | None = Field(None, ge=0, le=65536)
+    max_token_len: int | None = Field(default=None, ge=0, le=65536)
     """text: characters above which a token is ignored."""
     phrase_matching: bool | None = None
     """text: support phrases; default false."""
@@ -109,4 +109,4 @@ class PayloadIndex(Model):
         return self.min_token_len is None or self.max_token_len is None or self.min_token_len <= self.max_token_len
 
 
-PayloadIndexes = Annotated[Items[PayloadIndex], KeyedBy("field"), Field(max_length=64)]
+PayloadIndexes = Annotated[Items[PayloadIndex], Field(max_length=64), Distinct("field")]

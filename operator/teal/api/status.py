@@ -166,7 +166,7 @@ class Retained(Report):
 class HistoryEntry(Report):
     """A migration that is over."""
 
-    from_: Word | None = Field(None, validation_alias="from", serialization_alias="from")
+    from_: Word | None = Field(default=None, validation_alias="from", serialization_alias="from")
     """The collection that served before."""
     to: Word | None = None
     """The collection that it made."""

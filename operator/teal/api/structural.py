@@ -57,17 +57,26 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
     if "$ref" in schema:
         definition = definitions[schema["$ref"].removeprefix(REFERENCE)]
         return _inlined({**definition, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
-    return {key: _value(key, value, definitions) for key, value in schema.items() if _belongs(key, value)} | (
-        _exclusive(schema)
-    )
+    kept = {key: _value(key, value, definitions) for key, value in schema.items() if _belongs(key, value)}
+    return kept | _exclusive(schema) | _described(kept)
 
 
 def _value(key: str, value: Any, definitions: dict[str, Any]) -> Any:
     if key == "properties":
         return {name: _inlined(each, definitions) for name, each in value.items()}
-    if key == "description":
-        return " ".join(value.split())
     return _inlined(value, definitions) if key == "items" else value
+
+
+def _described(schema: dict[str, Any]) -> dict[str, str]:
+    """The description on one line, with the default: `kubectl explain` does not show defaults by itself."""
+    if "description" not in schema:
+        return {}
+    text, default = " ".join(schema["description"].split()), schema.get("default", {})
+    return {"description": text if default == {} else f"{text} Default: {_in_yaml(default)}."}
+
+
+def _in_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _belongs(key: str, value: Any) -> bool:

@@ -113,17 +113,22 @@ class Matches:
 
 
 @dataclass(frozen=True)
-class KeyedBy:
-    """A list in which every item has another `key` (its camelCase name): a map, for server-side apply."""
+class Distinct:
+    """A list without duplicates: a set, or by `key` of its items (as camelCase name) a map.
 
-    key: str
+    Server-side apply can then merge what two owners say item by item.
+    """
+
+    key: str | None = None
 
     def _check(self, items: Sequence[Any]) -> Sequence[Any]:
-        keys = [getattr(item, self.key) for item in items]
+        keys = [getattr(item, self.key) if self.key else item for item in items]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise PydanticCustomError(
-                "duplicate", "{key} must be unique: {twice}", {"key": self.key, "twice": ", ".join(twice)}
+                "duplicate",
+                "{key} must be unique: {twice}",
+                {"key": self.key or "items", "twice": ", ".join(twice)},
             )
         return items
 
@@ -131,11 +136,10 @@ class KeyedBy:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {
-            **handler(schema),
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": [self.key],
-        }
+        if self.key is None:
+            return {**handler(schema), "x-kubernetes-list-type": "set"}
+        keys = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return {**handler(schema), **keys}
 
 
 def shortened(length: int) -> BeforeValidator:
@@ -225,6 +229,6 @@ Sentence = Annotated[str, Field(max_length=1024), shortened(1024)]
 """Prose in a status, cut where it is too long."""
 
 
-def at_most(count: int) -> tuple[BeforeValidator, Any]:
+def at_most(count: int) -> tuple[Any, BeforeValidator]:
     """Constraints of a list in a status that keeps only its first `count` items."""
-    return first(count), Field(max_length=count)
+    return Field(max_length=count), first(count)

@@ -57,7 +57,7 @@ class Qdrant(Model):
 
     url: HttpUrl
     """Base URL of its REST API; with https, gRPC is encrypted too."""
-    grpc_port: int = Field(6334, ge=1, le=65535)
+    grpc_port: int = Field(default=6334, ge=1, le=65535)
     """Port of its gRPC API, on the same host."""
     api_key_secret_ref: SecretKeyRef | None = None
     """API key with write access; absent: none is sent."""
@@ -112,16 +112,16 @@ class VectorCollectionSpec(Model):
     """Inline or vectors: version of the embeddings, part of the collection's name; default v1."""
     model: ModelName | None = None
     """Inline or vectors: the encoder's name. Another model means a new collection."""
-    vectors: DenseVectors = Field((), min_length=1)
+    vectors: DenseVectors = ()
     """Named vectors."""
     sparse_vectors: SparseVectors = ()
     """Sparse vectors, beside the dense ones."""
 
-    shard_number: int | None = Field(None, ge=1, le=1024)
+    shard_number: int | None = Field(default=None, ge=1, le=1024)
     """Shards of the collection; another number means a new collection. Absent: Qdrant's choice."""
-    replication_factor: int | None = Field(None, ge=1, le=64)
+    replication_factor: int | None = Field(default=None, ge=1, le=64)
     """Copies of each shard."""
-    write_consistency_factor: int | None = Field(None, ge=1, le=64)
+    write_consistency_factor: int | None = Field(default=None, ge=1, le=64)
     """Copies that must have a write before it is acknowledged."""
     hnsw: Hnsw | None = None
     """The HNSW index."""

@@ -1,0 +1,64 @@
+"""What clients met, counted as it happens, and written down for whoever started them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+MAX_ERRORS = 20
+
+
+@dataclass
+class Counts:
+    """Milliseconds are those of a client: from its first attempt to the answer, all retries included."""
+
+    reads: int = 0
+    """Answered searches, those included that were answered at the second try, with another encoder."""
+    failed_reads: int = 0
+    empty_reads: int = 0
+    """Answers without points, or with a point without payload. They are failures, too."""
+    writes: Counter[str] = field(default_factory=Counter)
+    """Acknowledged writes by kind: insert, upsert, payload, vector, delete."""
+    failed_writes: int = 0
+    throttled: int = 0
+    """429 answers to writers; each was sent again."""
+    unknown: int = 0
+    """Writes whose answer was lost; each was sent again."""
+    reencoded: int = 0
+    """Requests refused for their dimension, and sent again with the encoder that the alias then named."""
+    longest_read_millis: float = 0.0
+    longest_stall_millis: float = 0.0
+    """Of a writer, from the first attempt of a write until it was acknowledged."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """What failed reads and writes were told."""
+
+    @property
+    def all_writes(self) -> int:
+        """Acknowledged writes."""
+        return self.writes.total()
+
+    @property
+    def failures(self) -> int:
+        """Everything that a client should not have met."""
+        return self.failed_reads + self.empty_reads + self.failed_writes
+
+    def read(self, millis: float) -> None:
+        self.reads += 1
+        self.longest_read_millis = max(self.longest_read_millis, millis)
+
+    def wrote(self, kind: str, millis: float) -> None:
+        self.writes[kind] += 1
+        self.longest_stall_millis = max(self.longest_stall_millis, millis)
+
+    def error(self, text: str) -> None:
+        if text in self.errors or len(self.errors) < MAX_ERRORS:
+            self.errors[text] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        counters = {name: Counter(document[name]) for name in ("writes", "errors")}
+        return cls(**{**document, **counters})

@@ -1,0 +1,139 @@
+"""The writes of a writer: each kind that an application makes, on ids that only this writer touches.
+
+An operation is a request that can be repeated without harm, and what the ledger says once it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from devkit.clients.ledger import Held, Ledger, PointId
+from devkit.corpus import Entry
+
+Kind = Literal["insert", "upsert", "payload", "vector", "delete"]
+Request = tuple[str, str, dict[str, Any]]
+
+WEIGHTS: dict[Kind, int] = {"insert": 25, "upsert": 25, "payload": 25, "vector": 10, "delete": 15}
+# So many inserted points get a UUID, and so many the id of a point that was deleted before.
+UUIDS = 0.3
+REVIVED = 0.2
+# So many payload updates change the text, too: a re-embedded point must follow its text.
+NEW_TEXTS = 0.3
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`text` is what must be encoded for `request`, which takes the vector (None: it carries none, and takes []).
+
+    `acknowledged` notes it in the ledger; it takes the key of the encoder that made the vector.
+    """
+
+    kind: Kind
+    point: PointId
+    text: str | None
+    request: Callable[[list[float]], Request]
+    acknowledged: Callable[[str], None]
+
+
+class Operations:
+    """Draws the next operation of writer `number` of `writers`, over its ledger."""
+
+    def __init__(
+        self, number: int, writers: int, ledger: Ledger, entries: Sequence[Entry], rng: random.Random
+    ) -> None:
+        self._number = number
+        self._writers = writers
+        self._ledger = ledger
+        self._entries = entries
+        self._rng = rng
+        self._revision = max((held.payload.get("n", 0) for held in ledger.points.values()), default=0)
+
+    def draw(self) -> Operation:
+        """The next operation; an insert where there is no point to change."""
+        kind = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0] if self._ledger.points else "insert"
+        self._revision += 1
+        match kind:
+            case "insert":
+                return self._whole(kind, self._new_id())
+            case "upsert":
+                return self._whole(kind, self._any())
+            case "payload":
+                return self._payload(self._any())
+            case "vector":
+                return self._vector(self._any())
+            case "delete":
+                return self._delete(self._any())
+
+    def _whole(self, kind: Kind, point: PointId) -> Operation:
+        payload = self._described() | {"n": self._revision, "writer": self._number}
+
+        def request(vector: list[float]) -> Request:
+            points = [{"id": point, "payload": payload, "vector": vector}]
+            return "PUT", "/points?wait=true", {"points": points}
+
+        text = payload["text"]
+        return Operation(
+            kind, point, text, request, lambda encoder: self._ledger.put(point, Held(payload, text, encoder))
+        )
+
+    def _payload(self, point: PointId) -> Operation:
+        held = self._ledger.points[point]
+        change = {"n": self._revision} | (self._described() if self._rng.random() < NEW_TEXTS else {})
+        after = replace(held, payload=held.payload | change)
+        body = {"payload": change, "points": [point]}
+        return Operation(
+            "payload",
+            point,
+            None,
+            lambda _: ("POST", "/points/payload?wait=true", body),
+            lambda _: self._ledger.put(point, after),
+        )
+
+    def _vector(self, point: PointId) -> Operation:
+        held = self._ledger.points[point]
+        text = self._rng.choice(self._entries).text
+
+        def request(vector: list[float]) -> Request:
+            return "PUT", "/points/vectors?wait=true", {"points": [{"id": point, "vector": vector}]}
+
+        return Operation(
+            "vector",
+            point,
+            text,
+            request,
+            lambda encoder: self._ledger.put(point, replace(held, vector_of=text, encoder=encoder)),
+        )
+
+    def _delete(self, point: PointId) -> Operation:
+        return Operation(
+            "delete",
+            point,
+            None,
+            lambda _: ("POST", "/points/delete?wait=true", {"points": [point]}),
+            lambda _: self._ledger.delete(point),
+        )
+
+    def _described(self) -> dict[str, Any]:
+        entry = self._rng.choice(self._entries)
+        return {"text": entry.text, "source": entry.source, "module": entry.module}
+
+    def _any(self) -> PointId:
+        return self._rng.choice(list(self._ledger.points))
+
+    def _new_id(self) -> PointId:
+        if self._ledger.deleted and self._rng.random() < REVIVED:
+            return self._rng.choice(sorted(self._ledger.deleted, key=str))
+        while True:
+            point = self._fresh_id()
+            if not any(point in ids for ids in (self._ledger.points, self._ledger.deleted, self._ledger.unsure)):
+                return point
+
+    def _fresh_id(self) -> PointId:
+        if self._rng.random() < UUIDS:
+            return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        # The remainder is the writer's: no other one draws it.
+        return self._rng.getrandbits(40) * self._writers + self._number

@@ -9,6 +9,7 @@ rule to both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
@@ -73,6 +74,7 @@ class Model(BaseModel):
     )
 
     @classmethod
+    @cache
     def rules(cls) -> tuple[Rule, ...]:
         """The rules of this model, in the order in which they are written."""
         classes = reversed(cls.__mro__)

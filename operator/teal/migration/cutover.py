@@ -117,8 +117,8 @@ async def _fenced(work: Work, state: CutOver, old: CollectionState, new: Collect
         raise TransientError(
             "FenceTooLong",
             f"The last pass took {work.session.last_pass_seconds:.1f} s, so a fence would hold writers longer "
-            f"than promotion.maxFence ({limit:.0f} s). Teal keeps waiting for a quiet moment; raise maxFence or pause "
-            "the writers to switch sooner.",
+            f"than promotion.maxFence ({limit:.0f} s). Teal keeps waiting for a quiet moment; raise "
+            "maxFence or pause the writers to switch sooner.",
         )
     clock = work.clock
     began = clock.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
@@ -16,7 +17,7 @@ from teal.api.unsupported import unsupported
 from teal.domain.decide import Decision, Do, decide
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.observed import Observed
-from teal.domain.plan import Desired
+from teal.domain.plan import Desired, Identity
 from teal.migration import adopt, connect, finish, in_place, provision, remove, report, retire, roll_back
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
@@ -89,12 +90,17 @@ class Engine:
         return await self._probes.status(found, namespace, used_by, self._secrets)
 
     async def plan(self, resource: Resource) -> Found:
-        """What `reconcile` would do next, and why; nothing is touched."""
+        """What `reconcile` would do next, and why; nothing is touched.
+
+        Asked on behalf of whoever owns the serving collection, if the resource has that owner's namespace and
+        name: so a pipeline outside the cluster sees what the operator in it would do.
+        """
         found = Found(resource, self._clock.now())
         try:
             wanted = self._resolve(found)
             endpoint = await connect.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
             async with self._pool.use(endpoint) as server:
+                wanted = found.desired = await _as_owner(wanted, server)
                 decision = await self._look(found, wanted, server, max_age=0.0)
                 if decision.do is Do.PROVISION:
                     work = await self._work(found, wanted, server, decision, Session())
@@ -234,3 +240,13 @@ class Engine:
             found.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
             found.requeue_after = STALLED_SECONDS
+
+
+async def _as_owner(wanted: Desired, server: Server) -> Desired:
+    observed = await server.observe(wanted.alias, wanted.adopt, max_age=0.0)
+    serving = observed.state(observed.aliases.get(wanted.alias))
+    owner = serving.marks.owner if serving else None
+    mine = wanted.identity
+    if owner is None or (owner.namespace, owner.name) != (mine.namespace, mine.name):
+        return wanted
+    return replace(wanted, identity=Identity(owner.uid, owner.cluster, owner.namespace, owner.name))

@@ -25,7 +25,8 @@ async def run(work: Work) -> Result:
     note = Note(
         "CutoverCompleted",
         f"The alias {work.desired.alias!r} moved from {blue.name} to {green.name} in "
-        f"{proof['aliasMillis']:.0f} ms ({proof['switch'].lower()}, {held}, {proof['lateWrites']} late writes drained).",
+        f"{proof['aliasMillis']:.0f} ms ({proof['switch'].lower()}, {held}, "
+        f"{proof['lateWrites']} late writes drained).",
         "Promote",
     )
     return Result(Event.SWITCHED, (note,))

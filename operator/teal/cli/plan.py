@@ -1,0 +1,123 @@
+"""`teal plan -f`: what would be done to this Qdrant and why; nothing is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from teal.cli.manifests import CLUSTER, DEFAULT_NAMESPACE, Manifests, load
+from teal.cli.options import Files, Namespace, Output
+from teal.domain.decide import Do
+from teal.domain.plan import Strategy
+from teal.migration.engine import Engine
+from teal.migration.report import Found
+
+NOTHING, CHANGES, IMPOSSIBLE = 0, 2, 1
+
+STEPS = {
+    Strategy.CREATE: ("create {target}", "index", "point the alias at it"),
+    Strategy.BLUE_GREEN: (
+        "create {target} beside {source}",
+        "{population} its points, while {source} serves",
+        "catch up with the writes made meanwhile",
+        "build the indexes",
+        "verify ids, counts, content, vectors and indexes",
+        "move the alias by one action, when no write can be lost",
+        "watch, then keep {source} until its retention ends",
+    ),
+    Strategy.SWITCH_BACK: (
+        "bring {target}, which is retained, up to date with the writes since the switch",
+        "move the alias back by one action",
+    ),
+}
+WORDS = {"Copy": "copy", "ReEmbed": "embed the text of", "None": "make"}
+
+
+def plan(
+    files: Files,
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    output: Output = "text",
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when there are changes.")] = False,  # noqa: FBT002
+) -> None:
+    """Show what would be done to Qdrant, and why. Nothing is touched.
+
+    Exit status: 0 when it could be planned (with --exit-code: 2 when there are changes), 1 when it is refused.
+    """
+    found = asyncio.run(_plan(load(files, namespace)))
+    console = Console(soft_wrap=True)
+    if output == "json":
+        console.print_json(json.dumps([describe(each) for each in found]))
+    else:
+        for each in found:
+            _print(console, each)
+    if any(each.error for each in found):
+        raise typer.Exit(IMPOSSIBLE)
+    if exit_code and any(each.decision and each.decision.do is not Do.REST for each in found):
+        raise typer.Exit(CHANGES)
+
+
+async def _plan(manifests: Manifests) -> list[Found]:
+    engine = Engine(manifests.secrets, CLUSTER)
+    try:
+        return [await engine.plan(resource) for resource in manifests.resources]
+    finally:
+        await engine.close()
+
+
+def describe(found: Found) -> dict[str, Any]:
+    """One resource's plan, for machines."""
+    row: dict[str, Any] = {"resource": found.resource.key, "alias": found.resource.manifest.alias}
+    if found.error:
+        return row | {"error": {"reason": found.error.reason, "message": found.error.message}}
+    if found.decision is None:
+        return row
+    decision, plan = found.decision, found.decision.plan
+    row |= {
+        "next": decision.do.value,
+        "strategy": plan.strategy.value,
+        "planHash": plan.hash,
+        "source": plan.source,
+        "target": plan.target,
+        "population": plan.population.value,
+        "reasons": [str(reason) for reason in plan.reasons],
+        "warnings": list(plan.warnings),
+        "steps": steps(found),
+    }
+    if found.session.forecast:
+        row["forecast"] = found.session.forecast.as_json()
+    return row
+
+
+def steps(found: Found) -> list[str]:
+    """The plan in words, in order."""
+    if found.decision is None or found.decision.do is Do.REST:
+        return []
+    decision, plan = found.decision, found.decision.plan
+    if plan.strategy is Strategy.IN_PLACE:
+        return [f"set {change}" for change in decision.in_place.changes]
+    words = {"target": plan.target, "source": plan.source, "population": WORDS[plan.population.value]}
+    named = [line.format(**words) for line in STEPS.get(plan.strategy, ())]
+    return named or [f"{decision.do.value} {decision.subject or ''}".strip()]
+
+
+def _print(console: Console, found: Found) -> None:
+    row = describe(found)
+    console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})")
+    if "error" in row:
+        console.print(f"  [red]{row['error']['reason']}[/red]: {row['error']['message']}", highlight=False)
+        return
+    if not row["steps"]:
+        console.print("  [green]nothing to do[/green]: Qdrant is as declared")
+        return
+    console.print(f"  strategy  {row['strategy']}   plan {row['planHash']}")
+    for label in ("reasons", "warnings"):
+        for text in row[label]:
+            console.print(f"  {label[:-1]:<8}  {text}", highlight=False)
+    if found.session.forecast:
+        console.print(f"  forecast  {found.session.forecast}", highlight=False)
+    for number, text in enumerate(row["steps"], 1):
+        console.print(f"  {number}. {text}", highlight=False)

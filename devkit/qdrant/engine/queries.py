@@ -1,0 +1,177 @@
+"""What is read: from the JSON of scroll, query, count and facet to the engine's requests.
+
+Served: nearest by vector or by id, fusion (RRF, DBSF), order-by, random sample, and prefetches of these. The
+other kinds of query answer 501.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qdrant_edge as edge
+
+from ..errors import unserved
+from .filters import read_filter
+
+Json = dict[str, Any]
+VectorOf = Callable[[Any, str], Any]
+"""The stored vector of a point, by id and vector name; raises when there is none."""
+
+DEFAULT_LIMIT = 10
+
+
+def with_payload(given: Any, *, default: bool) -> Any:
+    """The engine's payload selector; `default` where the request says nothing."""
+    if given is None:
+        return default
+    if isinstance(given, dict):
+        if "include" in given:
+            return edge.PayloadSelector.Include(given["include"])
+        return edge.PayloadSelector.Exclude(given["exclude"])
+    return given
+
+
+def with_vector(given: Any) -> Any:
+    return False if given is None else given
+
+
+def vector(given: Any) -> Any:
+    """A vector of the REST interface: numbers, lists of numbers, or `{indices, values}`."""
+    if isinstance(given, dict):
+        if given.keys() != {"indices", "values"}:
+            raise unserved("inference (a vector given as text, image or object)")
+        return edge.SparseVector(given["indices"], given["values"])
+    return given
+
+
+def scroll_request(given: Json, condition: edge.Filter | None = None) -> edge.ScrollRequest:
+    """`condition` takes the place of `given["filter"]` where it was read already."""
+    order = given.get("order_by")
+    return edge.ScrollRequest(
+        offset=given.get("offset"),
+        limit=_limit(given),
+        filter=condition or read_filter(given.get("filter")),
+        with_payload=with_payload(given.get("with_payload"), default=True),
+        with_vector=with_vector(given.get("with_vector")),
+        order_by=_order_by(order) if order is not None else None,
+    )
+
+
+def count_request(given: Json) -> edge.CountRequest:
+    return edge.CountRequest(given.get("exact") is not False, read_filter(given.get("filter")))
+
+
+def facet_request(given: Json) -> edge.FacetRequest:
+    exact = bool(given.get("exact"))
+    return edge.FacetRequest(given["key"], _limit(given), exact, read_filter(given.get("filter")))
+
+
+def query_request(given: Json, vector_of: VectorOf, condition: edge.Filter | None = None) -> edge.QueryRequest:
+    """`condition` takes the place of `given["filter"]` where it was read already."""
+    if given.get("lookup_from"):
+        raise unserved("`lookup_from` in a query")
+    return edge.QueryRequest(
+        limit=_limit(given),
+        offset=given.get("offset"),
+        query=_query(given, vector_of),
+        prefetches=_prefetches(given, vector_of),
+        with_vector=with_vector(given.get("with_vector")),
+        with_payload=with_payload(given.get("with_payload"), default=False),
+        filter=_without_itself(given, condition or read_filter(given.get("filter"))),
+        score_threshold=given.get("score_threshold"),
+        params=search_params(given.get("params")),
+    )
+
+
+def _limit(given: Json) -> int:
+    limit = given.get("limit")
+    return DEFAULT_LIMIT if limit is None else int(limit)
+
+
+def _prefetches(given: Json, vector_of: VectorOf) -> list[edge.Prefetch]:
+    prefetch = given.get("prefetch") or []
+    return [_prefetch(each, vector_of) for each in (prefetch if isinstance(prefetch, list) else [prefetch])]
+
+
+def _prefetch(given: Json, vector_of: VectorOf) -> edge.Prefetch:
+    return edge.Prefetch(
+        limit=_limit(given),
+        query=_query(given, vector_of),
+        prefetches=_prefetches(given, vector_of),
+        params=search_params(given.get("params")),
+        filter=_without_itself(given, read_filter(given.get("filter"))),
+        score_threshold=given.get("score_threshold"),
+    )
+
+
+def _query(given: Json, vector_of: VectorOf) -> Any:
+    query, using = given.get("query"), given.get("using") or ""
+    if query is None:
+        return None
+    if isinstance(query, dict) and "indices" not in query:
+        return _composed(query, using, vector_of)
+    return _nearest(query, using, vector_of)
+
+
+def _composed(query: Json, using: str, vector_of: VectorOf) -> Any:
+    if "nearest" in query:
+        if query.get("mmr"):
+            raise unserved("queries with `mmr`")
+        return _nearest(query["nearest"], using, vector_of)
+    if "order_by" in query:
+        return _order_by(query["order_by"])
+    if "sample" in query:
+        return edge.Sample.Random
+    if "rrf" in query:
+        return edge.Fusion.Rrf(query["rrf"].get("k") or 2, query["rrf"].get("weights"))
+    if "fusion" in query:
+        return edge.Fusion.Rrf(2) if query["fusion"] == "rrf" else edge.Fusion.Dbsf()
+    raise unserved(f"queries by `{min(query, default='')}`")
+
+
+def _nearest(given: Any, using: str, vector_of: VectorOf) -> Any:
+    found = vector_of(given, using) if _is_id(given) else vector(given)
+    return edge.Query.Nearest(found, using=using)
+
+
+def _is_id(given: Any) -> bool:
+    return isinstance(given, int | str)
+
+
+def _without_itself(given: Json, condition: edge.Filter | None) -> edge.Filter | None:
+    """A point given as the query is not among its own neighbours."""
+    query = given.get("query")
+    target = query.get("nearest") if isinstance(query, dict) else query
+    if not _is_id(target):
+        return condition
+    return edge.Filter(must=[condition] if condition else None, must_not=[edge.HasIdCondition({target})])
+
+
+def _order_by(given: Any) -> edge.OrderBy:
+    if isinstance(given, str):
+        return edge.OrderBy(given)
+    descending = given.get("direction") == "desc"
+    direction = edge.Direction.Desc if descending else edge.Direction.Asc
+    return edge.OrderBy(given["key"], direction, given.get("start_from"))
+
+
+def search_params(given: Json | None) -> edge.SearchParams | None:
+    if not given:
+        return None
+    quantization, acorn = given.get("quantization"), given.get("acorn")
+    if given.get("idf"):
+        raise unserved("`params.idf` in a query")
+    return edge.SearchParams(
+        hnsw_ef=given.get("hnsw_ef"),
+        exact=bool(given.get("exact")),
+        indexed_only=bool(given.get("indexed_only")),
+        quantization=edge.QuantizationSearchParams(
+            ignore=bool(quantization.get("ignore")),
+            rescore=quantization.get("rescore"),
+            oversampling=quantization.get("oversampling"),
+        )
+        if quantization
+        else None,
+        acorn=edge.AcornSearchParams(bool(acorn.get("enable")), acorn.get("max_selectivity")) if acorn else None,
+    )

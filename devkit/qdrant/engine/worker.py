@@ -1,0 +1,63 @@
+"""The process that owns one collection's shard.
+
+The engine holds the interpreter for as long as it works, so each collection has a process: an HNSW build in
+one never delays another. Requests are answered strictly in order by one thread; that is what lets a copy of
+the shard, told the same writes in the same order, end up the same, sequence numbers included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from ..config import Config
+from ..errors import QdrantError
+from . import frames
+from .calls import WRITES, Calls
+
+IDLE = 1.0  # seconds without a request after which updates are flushed
+_PR_SET_PDEATHSIG = 1
+log = logging.getLogger(__name__)
+
+
+def serve(connection: socket.socket, directory: str, config: Config, *, enforced: bool = True) -> None:
+    """Answer requests on `connection` until it is closed, then close the shard.
+
+    `enforced` False leaves strict mode off until the call `enforce`: a copy that catches up must take what the
+    original took.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's to handle
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    calls = Calls(Path(directory), config, enforced=enforced)
+    try:
+        while True:
+            _serve_one(calls, connection)
+    except (EOFError, ConnectionError):
+        calls.shard.close()
+
+
+def _serve_one(calls: Calls, connection: socket.socket) -> None:
+    if not select.select([connection], [], [], IDLE)[0]:
+        calls.shard.flush_if_due(IDLE)
+        return
+    header, body = frames.receive(connection)
+    call, before = header["call"], calls.shard.numbers[0]
+    try:
+        answer, status = calls.answer(call, header["wire"], header["args"], body), {"status": 200}
+    except QdrantError as error:
+        answer = b""
+        status = {"status": error.status, "message": error.message, "retry_after": error.retry_after}
+    except Exception as error:
+        log.exception("%s failed", call)
+        answer, status = b"", {"status": 500, "message": f"Service internal error: {error}"}
+    if call in WRITES:
+        status["applied"] = calls.shard.numbers[0] != before
+        status["unindexed_kb"] = calls.shard.unindexed_kb()
+        calls.shard.flush_if_due()
+    frames.send(connection, status, answer)

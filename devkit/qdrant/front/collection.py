@@ -1,0 +1,159 @@
+"""One collection: its configuration, its worker while it has one, and the optimizers' work on a copy.
+
+Writes are journaled while a copy is being optimized, so that it can catch up and take the shard's place (see
+`optimizer`). A collection that nobody uses has no process; its last counts are kept for those who ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from ..config import Config, shard_number
+from ..engine.calls import WRITES
+from .files import Files, Record
+from .workers import Reply, Worker
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that went to the shard, and its outcome."""
+
+    call: str
+    body: bytes
+    wire: str
+    args: Mapping[str, str]
+    reply: asyncio.Future[Reply]
+
+
+class Collection:
+    """A collection by its own name; aliases are the service's affair."""
+
+    def __init__(self, files: Files, folder: Path, record: Record) -> None:
+        self.files = files
+        self.folder = folder
+        self.record = record
+        self.worker: Worker | None = None
+        self.used = time.monotonic()
+        self.journal: list[Write] | None = None
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.unindexed_kb = 0
+        self.settled_kb: int | None = None  # what the optimizers left unindexed when they last ran
+        self.optimization: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._last_info: Json | None = None if (folder / record.shard).exists() else _empty_info(record.config)
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def config(self) -> Config:
+        return self.record.config
+
+    @property
+    def optimizing(self) -> bool:
+        return self.optimization is not None and not self.optimization.done()
+
+    @property
+    def shard_folder(self) -> Path:
+        return self.folder / self.record.shard
+
+    async def call(self, call: str, body: bytes = b"", *, wire: str = "rest", **args: str) -> Reply:
+        """A call on the shard, in the order in which calls are made; raises `QdrantError`."""
+        self.used = time.monotonic()
+        worker = await self._running()
+        if call in WRITES:
+            await self.writable.wait()
+            return await self._write(call, body, wire, args)
+        return (await worker.send(call, body, wire, args)).checked()
+
+    async def _write(self, call: str, body: bytes, wire: str, args: Mapping[str, str]) -> Reply:
+        worker = await self._running()
+        reply = worker.send(call, body, wire, args)
+        if self.journal is not None:
+            self.journal.append(Write(call, body, wire, args, reply))
+        answer = await asyncio.shield(reply)
+        self.unindexed_kb = answer.unindexed_kb
+        return answer.checked()
+
+    async def copy_to(self, folder: Path, *, journaled: bool = False) -> None:
+        """Copy the shard as it is now; with `journaled`, every write after that moment goes into the journal."""
+        worker = await self._running()
+        copied = worker.send("copy", b"", "rest", {"to": str(folder)})
+        if journaled:
+            self.journal = []
+        (await copied).checked()
+
+    async def _running(self) -> Worker:
+        async with self._starting:
+            if self.worker is None or not self.worker.running:
+                self.worker = await Worker.start(self.shard_folder, self.config)
+            return self.worker
+
+    async def info(self, *, shards: bool = False) -> Json:
+        """Counts, payload schema and sequence numbers, from the shard if it is open."""
+        if self.worker is None and self._last_info is not None:
+            return self._last_info
+        args = {"shards": "true"} if shards or self.worker is None else {}
+        info: Json = from_json((await self.call("info", **args)).body)
+        self.unindexed_kb = info["unindexed_kb"]
+        return info
+
+    async def reconfigure(self, config: Config, *, strict: bool) -> None:
+        """Take over a configuration and keep it; `strict` says that strict mode was set."""
+        if self.worker is not None:
+            await self.call("configure", to_json(config), **({"strict": "true"} if strict else {}))
+        elif self._last_info is not None and not self.shard_folder.exists():
+            self._last_info = _empty_info(config)
+        self.keep(config)
+
+    def keep(self, config: Config) -> None:
+        self.record.config = config
+        self.files.save(self.folder, self.record)
+
+    def swap(self, worker: Worker | None, shard: str) -> tuple[Worker | None, Path]:
+        """Let another worker and shard folder take the place of the current ones, which are returned."""
+        replaced = self.worker, self.shard_folder
+        self.worker = worker
+        self._last_info = None
+        self.record.shard = shard
+        self.files.save(self.folder, self.record)
+        return replaced
+
+    async def stop(self) -> None:
+        """End the optimizers' work and the worker; the next call starts one again."""
+        if self.optimization is not None:
+            self.optimization.cancel()
+            await asyncio.wait([self.optimization])
+        async with self._starting:
+            worker, self.worker = self.worker, None
+            if worker is not None:
+                await worker.stop()
+
+    async def rest(self) -> None:
+        """Give up the worker of an idle collection, keeping its counts."""
+        self._last_info = await self.info(shards=True)
+        await self.stop()
+
+
+def _empty_info(config: Config) -> Json:
+    shards = shard_number(config)
+    return {
+        "points_count": 0,
+        "indexed_vectors_count": 0,
+        "segments_count": 1,
+        "payload_schema": {},
+        "unindexed_kb": 0,
+        "op_nums": [0] * shards,
+        "points_by_shard": [0] * shards,
+    }

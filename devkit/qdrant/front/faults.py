@@ -1,0 +1,99 @@
+"""Faults that tests ask for: slow, failing, half-done and lost answers.
+
+`POST /_faults` (only on a server started with `--faults`) takes one fault as a JSON object:
+
+    {"match": "PUT /collections/[^/]+/points", "times": 3, "delay": 2.0}
+    {"match": "POST /collections/aliases", "when": "after", "status": 500, "error": "timeout"}
+    {"match": "GRPC qdrant.Points/Scroll", "when": "before", "drop": true}
+    {"disk_full": true}
+    {"alias_lag": 5.0}
+
+`match` is a regular expression for the whole of "METHOD path" (without the query; gRPC calls are
+"GRPC package.Service/Method"). The next `times` (default 1; 0: until removed) requests that match are
+delayed by `delay` seconds, then fail with `status` and `error`, or have their connection dropped (`drop`; a
+gRPC call ends UNAVAILABLE). `when` says whether that happens `before` (default) the request is applied, which
+then never is, or `after` it: the effect is there and the client does not know. A delay alone only delays.
+
+`disk_full` makes writes of points answer 500 until it is set to false. `alias_lag` makes `GET /aliases` show
+the aliases of that many seconds ago, while reads and writes follow the true ones. `GET /_faults` lists what is
+still to come, `DELETE /_faults` ends all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import QdrantError
+
+R = TypeVar("R")
+
+
+class Fault(BaseModel):
+    """One fault, as asked for; see the module's text for the fields."""
+
+    model_config = ConfigDict(extra="forbid")
+    match: str
+    times: int = Field(default=1, ge=0)
+    when: Literal["before", "after"] = "before"
+    delay: float = Field(default=0.0, ge=0.0)
+    status: int | None = None
+    error: str = "injected fault"
+    drop: bool = False
+
+
+class Order(BaseModel):
+    """A body of `POST /_faults` that is not a single fault."""
+
+    model_config = ConfigDict(extra="forbid")
+    disk_full: bool | None = None
+    alias_lag: float | None = Field(default=None, ge=0.0)
+
+
+class DroppedError(Exception):
+    """The connection is to be dropped without an answer."""
+
+
+class Faults:
+    """The faults still to come, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self.pending: list[Fault] = []
+        self.alias_lag = 0.0
+
+    def clear(self) -> None:
+        self.pending.clear()
+        self.alias_lag = 0.0
+
+    async def around(self, request: str, handle: Callable[[], Awaitable[R]]) -> R:
+        """Handle a request ("METHOD path") with the first fault that matches, if there is one."""
+        fault = self._take(request)
+        if fault is None:
+            return await handle()
+        if fault.when == "before":
+            await self._suffer(fault)
+            return await handle()
+        answer = await handle()
+        await self._suffer(fault)
+        return answer
+
+    def _take(self, request: str) -> Fault | None:
+        for index, fault in enumerate(self.pending):
+            if re.fullmatch(fault.match, request):
+                if fault.times == 1:
+                    del self.pending[index]
+                elif fault.times > 1:
+                    self.pending[index] = fault.model_copy(update={"times": fault.times - 1})
+                return fault
+        return None
+
+    async def _suffer(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.delay)
+        if fault.drop:
+            raise DroppedError
+        if fault.status is not None:
+            raise QdrantError(fault.status, fault.error)

@@ -1,0 +1,124 @@
+"""The state of the server as `/telemetry`, `/cluster` and `/optimizations` show it.
+
+What quiescence checks rely on is exact: `update_queue.op_num` of every shard moves with every write that
+touches it, and `length` is 0 because a write is applied before the next is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from .. import config as configs
+from ..errors import wrong_input
+from ..settings import Settings
+from .collection import Collection
+from .service import Service, status
+
+Json = dict[str, Any]
+
+PEER_ID = 1_000_000_000_000_001
+_FULL_LEVEL = 3
+_P2P_PORT = 6335
+
+
+async def report(service: Service, level: int) -> Json:
+    """`GET /telemetry`; shards appear from level 3 on."""
+    if level < 0:
+        raise wrong_input("details_level must not be negative")
+    collections: Json = {"number_of_collections": len(service.collections)}
+    if level >= _FULL_LEVEL:
+        shown = [_collection(each) for each in list(service.collections.values())]
+        collections["collections"] = list(await asyncio.gather(*shown))
+    return {
+        "id": f"embedded-{service.settings.rest_port}",
+        "app": {"name": "qdrant", "version": service.settings.report_version},
+        "collections": collections,
+        "cluster": {"enabled": service.settings.peers > 1},
+    }
+
+
+async def _collection(collection: Collection) -> Json:
+    info = await collection.info(shards=True)
+    return {
+        "id": collection.name,
+        "init_time_ms": 0,
+        "config": {**collection.config, "uuid": None},
+        "shards": [_shard(collection, info, shard) for shard in range(len(info["op_nums"]))],
+        "transfers": [],
+        "resharding": [],
+    }
+
+
+def _shard(collection: Collection, info: Json, shard: int) -> Json:
+    points = info["points_by_shard"][shard]
+    dense = configs.dense_vectors(collection.config)
+    names = dense | configs.sparse_vectors(collection.config)
+    return {
+        "id": shard,
+        "key": None,
+        "local": {
+            "variant_name": "local shard",
+            "status": status(collection),
+            "vectors_size_bytes": points * sum(map(configs.vector_bytes, dense.values())),
+            "num_points": points,
+            "num_vectors": points * len(names),
+            "num_vectors_by_name": dict.fromkeys(names, points),
+            "optimizations": {"status": "ok"},
+            "async_scorer": False,
+            "update_queue": {"length": 0, "op_num": info["op_nums"][shard]},
+        },
+        "remote": [],
+        "replicate_states": {str(PEER_ID): "Active"},
+    }
+
+
+def cluster(settings: Settings) -> Json:
+    """`GET /cluster`: disabled for one peer, else peers on 127.0.0.1, 127.0.0.2, ... with one HTTP port."""
+    if settings.peers == 1:
+        return {"status": "disabled"}
+    peers = {
+        str(PEER_ID + number): {"uri": f"http://127.0.0.{number + 1}:{_P2P_PORT}/"}
+        for number in range(settings.peers)
+    }
+    return {
+        "status": "enabled",
+        "peer_id": PEER_ID,
+        "peers": peers,
+        "raft_info": {
+            "term": 1,
+            "commit": 1,
+            "pending_operations": 0,
+            "leader": PEER_ID,
+            "role": "Leader",
+            "is_voter": True,
+        },
+        "consensus_thread_status": {"consensus_thread_status": "working"},
+        "message_send_failures": {},
+    }
+
+
+async def collection_cluster(collection: Collection) -> Json:
+    info = await collection.info(shards=True)
+    points = info["points_by_shard"]
+    return {
+        "peer_id": PEER_ID,
+        "shard_count": len(points),
+        "local_shards": [
+            {"shard_id": shard, "points_count": count, "state": "Active"} for shard, count in enumerate(points)
+        ],
+        "remote_shards": [],
+        "shard_transfers": [],
+    }
+
+
+async def optimizations(collection: Collection) -> Json:
+    """What the optimizers do: one running entry for the whole shard, nothing ever queued."""
+    info = await collection.info()
+    running: list[Json] = []
+    if collection.optimizing:
+        segments = [{"points_count": info["points_count"]}]
+        running.append({"optimizer": "indexing", "status": "optimizing", "segments": segments})
+    idle = 0 if running else info["segments_count"]
+    summary = {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0, "idle_segments": idle}
+    return {"summary": summary, "running": running}

@@ -99,7 +99,7 @@ class AliasEncoder:
         return vector, encoder
 
     def refused(self, encoder: Encoder) -> None:
-        """The alias refused a vector of `encoder`: it is asked again, unless another client has done so already."""
+        """The alias refused a vector of `encoder`: ask it again, unless another client has done so."""
         if self._encoder is encoder:
             self._encoder = None
             self._made.clear()

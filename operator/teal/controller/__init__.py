@@ -1,1 +1,1 @@
-"""Work queue, cache, reconciler, status and events."""
+"""What decides when a resource is looked at, and what of it goes back to the API server. Knows no kopf."""

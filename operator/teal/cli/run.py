@@ -1,0 +1,95 @@
+"""`teal run`: the operator."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from teal.controller.connection import NoClusterError, connect
+from teal.controller.controller import Options
+from teal.runtime import logging as logs
+from teal.runtime import main as operator
+from teal.runtime.settings import Address, Settings
+
+DEFAULTS = Options()
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    TEXT = "text"
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def run(
+    *,
+    namespaces: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", "-n", envvar="TEAL_NAMESPACE", help="Serve this namespace; may be repeated."),
+    ] = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", envvar="TEAL_ALL_NAMESPACES", help="Serve all namespaces.")
+    ] = False,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="Default: $KUBECONFIG, the pod's service account, or ~/.kube/config.", dir_okay=False),
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    http_address: Annotated[
+        Address,
+        typer.Option(
+            parser=_address,
+            metavar="HOST:PORT",
+            envvar="TEAL_HTTP_ADDRESS",
+            help="Where /livez, /readyz and /metrics are served; port 0: a free one.",
+        ),
+    ] = Address("127.0.0.1", 8080),  # noqa: B008 - frozen
+    log_level: Annotated[LogLevel, typer.Option(envvar="TEAL_LOG_LEVEL")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option(envvar="TEAL_LOG_FORMAT")] = LogFormat.TEXT,
+    concurrency: Annotated[
+        int, typer.Option(min=1, envvar="TEAL_CONCURRENCY", help="Resources that are looked at at once.")
+    ] = DEFAULTS.concurrency,
+    per_qdrant: Annotated[
+        int, typer.Option(min=1, envvar="TEAL_PER_QDRANT", help="The same for each Qdrant.")
+    ] = DEFAULTS.per_endpoint,
+    resync: Annotated[
+        float, typer.Option(min=1, envvar="TEAL_RESYNC", help="Look at every resource after so many seconds.")
+    ] = DEFAULTS.resync,
+    sweep: Annotated[
+        float,
+        typer.Option(
+            min=1, envvar="TEAL_SWEEP", help="List resources after so many seconds, to find what no watch told."
+        ),
+    ] = DEFAULTS.sweep,
+    grace: Annotated[
+        float, typer.Option(min=0, envvar="TEAL_GRACE", help="Seconds for steps under way at shutdown.")
+    ] = 20.0,
+) -> None:
+    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the connection's own namespace."""
+    if all_namespaces and namespaces:
+        raise typer.BadParameter("--namespace and --all-namespaces exclude each other")
+    logs.configure(log_level.value, log_format.value)
+    try:
+        served = [] if all_namespaces else namespaces or [asyncio.run(connect(kubeconfig, context)).namespace]
+        options = Options(tuple(served), concurrency, per_qdrant, resync, sweep)
+        settings = Settings(options, http_address, kubeconfig, context, grace=grace)
+        asyncio.run(operator.run(settings))
+    except (NoClusterError, OSError) as error:
+        typer.echo(f"teal run: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,35 @@
+"""What the controller needs of the engine; `teal.migration.engine` is one, and tests bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from teal.api.embedding_set import EmbeddingSet
+from teal.migration.contract import Outcome, Resource
+
+
+class Engine(Protocol):
+    """Never called twice at the same time for one resource."""
+
+    async def reconcile(self, resource: Resource) -> Outcome:
+        """One bounded step for a VectorCollection; see `teal.migration.contract`."""
+        ...
+
+    async def inspect_embedding_set(
+        self, embedding_set: EmbeddingSet, namespace: str, used_by: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """The status of an EmbeddingSet that the VectorCollections `used_by` refer to; it needs no `usedBy`.
+
+        Raises:
+            TealError: shown in the set's conditions; a transient one is tried again.
+        """
+        ...
+
+    async def forget(self, uid: str) -> None:
+        """The VectorCollection `uid` is gone: what is remembered about it can go too."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing more will be asked: close connections."""
+        ...

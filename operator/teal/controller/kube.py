@@ -1,0 +1,84 @@
+"""The few things that Teal asks of the API server, and how they can fail.
+
+The reconciler knows only this protocol. Whatever fails for reasons that may pass (no answer, 5xx, too many
+requests, missing rights) is a `TransientError`: a partition from the API server costs time, never a migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from teal.controller.objects import Kind, Ref
+from teal.domain.errors import TransientError
+
+
+class ApiServerError(TransientError):
+    """The API server refused or did not answer; `code` is its status, 0 if there was none."""
+
+    def __init__(self, message: str, code: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(
+            "ApiServerUnavailable" if code in {0, 429} or code >= 500 else "ApiServerRefused", message
+        )
+        self.code = code
+        self.retry_after = retry_after
+
+
+class GoneError(ApiServerError):
+    """There is no such object any more."""
+
+
+class ConflictError(ApiServerError):
+    """The object is another one, or another version, than the write was meant for."""
+
+
+class ObjectMeta(NamedTuple):
+    """What a list of metadata says about one object."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+
+
+class Kube(Protocol):
+    """All calls raise `ApiServerError`; on an object that is gone, `GoneError`."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+        ...
+
+    def list_metadata(self, kind: Kind, namespace: str | None) -> AsyncIterator[ObjectMeta]:
+        """All objects of `kind` in `namespace` (`None`: in all), at one moment, without their contents."""
+        ...
+
+    async def patch_status(self, ref: Ref, uid: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge `patch` into the status of that very object, and return it as it then is.
+
+        Raises:
+            ConflictError: another object has its name by now.
+        """
+        ...
+
+    async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
+        """Add or remove Teal's finalizer, and return the object as it then is.
+
+        Raises:
+            ConflictError: the object has changed since this version of it.
+        """
+        ...
+
+    async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Create the Event (`events.k8s.io/v1`); one that is there already is a success."""
+        ...
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """The decoded data of a Secret."""
+        ...
+
+    async def cluster_id(self) -> str:
+        """The uid of the namespace kube-system, which names the cluster."""
+        ...
+
+    async def is_served(self, kind: Kind) -> bool:
+        """Whether the definition of `kind` is installed."""
+        ...

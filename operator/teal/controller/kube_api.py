@@ -1,0 +1,168 @@
+"""The API server over HTTP: `Kube` on top of the official client's connection, without its generated models.
+
+Invariants: every request has a time limit, every answer is mapped to a value or to an `ApiServerError`, and a
+write names the very object that it is meant for, by its uid or its version, so that it can never hit a
+namesake that was created meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+
+import teal
+from teal.api.common import GROUP, VERSION
+from teal.controller.connection import Connection, NoClusterError
+from teal.controller.kube import ApiServerError, ConflictError, GoneError, ObjectMeta
+from teal.controller.metrics import Metrics
+from teal.controller.objects import FINALIZER, Kind, Ref, collection_path, finalizers_of, ref_of, uid_of
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+PAGE = 500
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+METADATA_ONLY = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+UNPROCESSABLE = 422
+
+
+class KubeApi:
+    """See `Kube`. Connects at the first call, and again with fresh credentials when they are refused."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], metrics: Metrics) -> None:
+        self._connect = connect
+        self._metrics = metrics
+        self._client: ApiClient | None = None
+        self.last_answer = time.monotonic()
+        """When (`time.monotonic`) the API server last answered anything at all; at first: now."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        return await self._call("GET", ref.path, ref.kind.plural)
+
+    async def list_metadata(self, kind: Kind, namespace: str | None) -> AsyncIterator[ObjectMeta]:
+        query = {"limit": str(PAGE)}
+        while True:
+            path = f"{collection_path(kind, namespace)}?{urlencode(query)}"
+            page = await self._call("GET", path, kind.plural, accept=METADATA_ONLY)
+            for item in page["items"]:
+                yield ObjectMeta(ref_of(kind, item), uid_of(item), item["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def patch_status(self, ref: Ref, uid: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+        body = {"metadata": {"uid": uid}, "status": patch}
+        return await self._call("PATCH", f"{ref.path}/status", ref.kind.plural, body, MERGE_PATCH)
+
+    async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
+        ref, metadata = ref_of(kind, obj), obj["metadata"]
+        finalizers = [each for each in finalizers_of(obj) if each != FINALIZER]
+        wanted = [*finalizers, FINALIZER] if present else finalizers
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {"op": "add", "path": "/metadata/finalizers", "value": wanted},
+        ]
+        try:
+            return await self._call("PATCH", ref.path, ref.kind.plural, patch, JSON_PATCH)
+        except ApiServerError as error:
+            if error.code == UNPROCESSABLE:  # how a failed `test` is answered
+                raise ConflictError(error.message, error.code) from error
+            raise
+
+    async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+        try:
+            await self._call("POST", path, "events", event)
+        except ConflictError:
+            logger.debug("Event %s is there already", event["metadata"]["name"])
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        secret = await self._call("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}", "secrets")
+        return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+
+    async def cluster_id(self) -> str:
+        return uid_of(await self._call("GET", "/api/v1/namespaces/kube-system", "namespaces"))
+
+    async def is_served(self, kind: Kind) -> bool:
+        try:
+            group = await self._call("GET", f"/apis/{GROUP}/{VERSION}", "discovery")
+        except GoneError:
+            return False
+        return any(resource["name"] == kind.plural for resource in group["resources"])
+
+    async def _call(
+        self, method: str, path: str, resource: str, body: Any = None, sends: str = JSON, accept: str = JSON
+    ) -> dict[str, Any]:
+        """One request, and a second one with fresh credentials if the first is answered 401."""
+        try:
+            return await self._request(method, path, resource, body, sends, accept)
+        except ApiServerError as error:
+            if error.code != 401:
+                raise
+            logger.info("The API server does not know these credentials (any more): reading them anew")
+            await self.close()
+            return await self._request(method, path, resource, body, sends, accept)
+
+    async def _request(
+        self, method: str, path: str, resource: str, body: Any, sends: str, accept: str
+    ) -> dict[str, Any]:
+        code = 0
+        try:
+            client = await self._connected()
+            headers = {"Accept": accept, "Content-Type": sends, "User-Agent": f"teal/{teal.__version__}"}
+            await client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            url = client.configuration.host + path
+            answer = await client.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
+            code, content = answer.status, await answer.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, OSError, TimeoutError, NoClusterError) as error:
+            raise ApiServerError(f"{method} {resource}: {str(error) or type(error).__name__}") from error
+        finally:
+            self._metrics.requests.labels(method, resource, code).inc()
+        self.last_answer = time.monotonic()
+        if code < 300:
+            answered: dict[str, Any] = json.loads(content)
+            return answered
+        raise _error(f"{method} {resource}", code, content, answer.headers.get("Retry-After"))
+
+    async def _connected(self) -> ApiClient:
+        if self._client is None:
+            self._client = ApiClient((await self._connect()).configuration)
+        return self._client
+
+
+def _error(what: str, code: int, content: bytes, retry_after: str | None) -> ApiServerError:
+    try:
+        said = json.loads(content)["message"]
+    except (ValueError, KeyError, TypeError):  # not from the API server itself, such as a proxy's page
+        said = content[:200].decode(errors="replace")
+    message = f"{what}: {code} {said}"
+    kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
+    return kind(message, code, float(retry_after) if retry_after and retry_after.isdecimal() else None)

@@ -1,0 +1,78 @@
+"""Names of Kubernetes objects, and the few fields of raw ones that the controller reads.
+
+Objects stay raw JSON until a reconcile needs one: the cache holds thousands that nobody looks at for minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from teal.api.common import GROUP, VERSION
+
+RawObject = Mapping[str, Any]
+
+FINALIZER = f"{GROUP}/cleanup"
+
+
+class Kind(StrEnum):
+    """The two kinds that Teal serves."""
+
+    VECTOR_COLLECTION = "VectorCollection"
+    EMBEDDING_SET = "EmbeddingSet"
+
+    @property
+    def plural(self) -> str:
+        return f"{self.value.lower()}s"
+
+
+class Ref(NamedTuple):
+    """Where an object is; which of those that were ever there, its uid says."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The object's path on the API server."""
+        return f"{collection_path(self.kind, self.namespace)}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.namespace}/{self.name}"
+
+
+def collection_path(kind: Kind, namespace: str | None) -> str:
+    """The path of all objects of `kind` in `namespace`, or (`None`) in all."""
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"/apis/{GROUP}/{VERSION}{scope}/{kind.plural}"
+
+
+def ref_of(kind: Kind, obj: RawObject) -> Ref:
+    metadata = obj["metadata"]
+    return Ref(kind, metadata["namespace"], metadata["name"])
+
+
+def uid_of(obj: RawObject) -> str:
+    uid: str = obj["metadata"]["uid"]
+    return uid
+
+
+def generation_of(obj: RawObject) -> int:
+    generation: int = obj["metadata"].get("generation", 1)
+    return generation
+
+
+def status_of(obj: RawObject) -> Mapping[str, Any]:
+    status: Mapping[str, Any] | None = obj.get("status")
+    return status or {}
+
+
+def finalizers_of(obj: RawObject) -> Sequence[str]:
+    finalizers: Sequence[str] | None = obj["metadata"].get("finalizers")
+    return finalizers or ()
+
+
+def is_deleting(obj: RawObject) -> bool:
+    return obj["metadata"].get("deletionTimestamp") is not None

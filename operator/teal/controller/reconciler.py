@@ -1,0 +1,256 @@
+"""One look at one resource: what the cache has of it → the engine → its status, Events and finalizer.
+
+Level-triggered: nothing is remembered from one look to the next but what saves a repeated Event. Whatever goes
+wrong ends in a `Next`, never in an exception: a resource that is not looked at again would be lost.
+
+The order is what makes a crash harmless: the finalizer is there before the engine makes anything that it would
+have to clean up, and goes last; status and Events are told after the engine did what they tell.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from teal.api.embedding_set import EmbeddingSet
+from teal.api.manifest import ManifestError, parse
+from teal.api.vector_collection import VectorCollection
+from teal.controller.cache import Cache
+from teal.controller.context import about
+from teal.controller.dispatcher import Next
+from teal.controller.engine import Engine
+from teal.controller.events import EventPoster
+from teal.controller.kube import ApiServerError, ConflictError, GoneError, Kube
+from teal.controller.metrics import Metrics
+from teal.controller.objects import (
+    FINALIZER,
+    Kind,
+    RawObject,
+    Ref,
+    finalizers_of,
+    generation_of,
+    is_deleting,
+    status_of,
+    uid_of,
+)
+from teal.controller.status import (
+    INTERNAL_ERROR,
+    INVALID_SPEC,
+    completed,
+    in_trouble,
+    is_ready,
+    merge_patch,
+    stalled,
+)
+from teal.domain.errors import TealError, TerminalError
+from teal.migration.contract import Resource
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", VectorCollection, EmbeddingSet)
+
+HURRIED = 30.0
+"""Seconds; who asks to come back later than this is in no hurry: in the background, and with jitter."""
+UNREADY_SECONDS = 60.0
+"""An EmbeddingSet that is not ready is looked at again after so long."""
+FIRST_SPREAD, SPREAD = 0.9, 0.2
+"""How far before its time a resource may come back, as a part of the delay: far at first, because after a start
+all were looked at in a row."""
+
+
+class Reconciler:
+    """Looks at resources. `process` is for the `Dispatcher`: one call at a time for one resource."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        resync: float = 600.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: random.Random | None = None,
+    ) -> None:
+        """`resync`: seconds after which every resource is looked at again, at the latest."""
+        self._kube = kube
+        self._cache = cache
+        self._engine = engine
+        self._metrics = metrics
+        self._events = EventPoster(kube)
+        self._resync = resync
+        self._now = now
+        self._rng = rng or random.Random()
+        self._known: dict[Ref, str] = {}
+
+    async def process(self, ref: Ref) -> Next:
+        """One look at `ref`; returns when to look again."""
+        started = time.perf_counter()
+        entry = self._cache.entry(ref)
+        obj = entry.load() if entry else None
+        with about(f"{ref.namespace}/{ref.name}", status_of(obj or {})):
+            following = await self._guarded(ref, obj)
+        self._metrics.reconcile_seconds.labels(ref.kind.value).observe(time.perf_counter() - started)
+        return following
+
+    async def _guarded(self, ref: Ref, obj: RawObject | None) -> Next:
+        is_first = await self._note_identity(ref, uid_of(obj) if obj else None)
+        if obj is None:
+            self._count(ref, "gone")
+            return Next()
+        try:
+            following = await self._look(ref, obj)
+        except GoneError:
+            self._cache.remove(ref, uid_of(obj))
+            return await self._guarded(ref, None)
+        except ConflictError as error:
+            logger.info("%s changed meanwhile: %s", ref, error)
+            self._count(ref, "failed")
+            return await self._read_again(ref, obj)
+        except ApiServerError as error:
+            logger.warning("The API server cannot be asked, %s waits: %s", ref, error)
+            self._count(ref, "failed")
+            return Next(failed=True)
+        except Exception as error:
+            logger.exception("Looking at %s failed unexpectedly", ref)
+            self._count(ref, "failed")
+            return await self._show_bug(ref, obj, error)
+        return self._spread(following, FIRST_SPREAD if is_first else SPREAD)
+
+    async def _look(self, ref: Ref, obj: RawObject) -> Next:
+        try:
+            if ref.kind is Kind.EMBEDDING_SET:
+                return await self._embedding_set(ref, obj)
+            return await self._vector_collection(ref, obj)
+        except ManifestError as error:
+            # Both kinds are checked by the API server: its definitions are older or newer than this operator.
+            message = "; ".join(error.problems)
+            await self._write(ref, obj, stalled(status_of(obj), INVALID_SPEC, message, generation_of(obj)))
+            return Next(self._resync, background=True)
+
+    async def _vector_collection(self, ref: Ref, obj: RawObject) -> Next:
+        manifest = _parse(obj, VectorCollection)
+        if not is_deleting(obj):
+            wanted = manifest.spec.deletion_policy == "Delete"
+            obj = await self._with_finalizer(ref, obj, present=wanted)
+        resource = Resource(
+            manifest=manifest,
+            embedding_set=self._embedding_set_of(ref, manifest),
+            uid=uid_of(obj),
+            namespace=ref.namespace,
+            name=ref.name,
+            generation=generation_of(obj),
+            deleting=is_deleting(obj),
+            annotations=obj["metadata"].get("annotations") or {},
+            status=status_of(obj),
+        )
+        outcome = await self._engine.reconcile(resource)
+        try:
+            if resource.deleting and outcome.finished:
+                await self._with_finalizer(ref, obj, present=False)
+                return Next()
+            await self._write(ref, obj, outcome.status)
+        finally:
+            await self._events.post(ref, resource.uid, outcome.notes, self._now())
+        return Next(outcome.requeue_after, failed=outcome.failed)
+
+    async def _embedding_set(self, ref: Ref, obj: RawObject) -> Next:
+        embedding_set = _parse(obj, EmbeddingSet)
+        used_by = self._cache.users_of(ref)
+        try:
+            found = await self._engine.inspect_embedding_set(embedding_set, ref.namespace, used_by)
+        except TealError as error:
+            trouble = stalled if isinstance(error, TerminalError) else in_trouble
+            status = trouble(status_of(obj), error.reason, error.message, generation_of(obj))
+            await self._write(ref, obj, {**status, "usedBy": used_by})
+            return Next(failed=True)
+        await self._write(ref, obj, {"usedBy": used_by, **found})
+        return Next(self._resync if is_ready(found) else UNREADY_SECONDS)
+
+    def _embedding_set_of(self, ref: Ref, manifest: VectorCollection) -> EmbeddingSet | None:
+        reference = manifest.spec.embedding_set_ref
+        if reference is None:
+            return None
+        entry = self._cache.entry(Ref(Kind.EMBEDDING_SET, ref.namespace, reference.name))
+        return _parse(entry.load(), EmbeddingSet) if entry else None
+
+    async def _with_finalizer(self, ref: Ref, obj: RawObject, *, present: bool) -> RawObject:
+        """`obj` with or without Teal's finalizer: as it is, or as it is after a write."""
+        if (FINALIZER in finalizers_of(obj)) is present:
+            return obj
+        written = await self._kube.set_finalizer(obj, ref.kind, present=present)
+        self._cache.refresh(ref.kind, written)
+        return written
+
+    async def _write(self, ref: Ref, obj: RawObject, status: Mapping[str, Any]) -> None:
+        """Make `status` the object's status; nothing is sent if it is."""
+        old = status_of(obj)
+        as_json = json.loads(json.dumps(status))
+        new = completed(old, as_json, self._now(), generation_of(obj))
+        patch = merge_patch(old, new)
+        if not patch:
+            self._count(ref, "unchanged")
+            return
+        self._cache.expect(ref.kind, {**obj, "status": new})
+        written = await self._kube.patch_status(ref, uid_of(obj), patch)
+        self._cache.refresh(ref.kind, written)
+        self._count(ref, "written")
+        if unkept := merge_patch(status_of(written), new):
+            logger.warning(
+                "The API server did not keep %s of the status of %s: are the CRDs older than this operator?",
+                ", ".join(sorted(unkept)),
+                ref,
+            )
+
+    async def _read_again(self, ref: Ref, obj: RawObject) -> Next:
+        """After a conflict: take the object from the API server, whatever the watch does."""
+        try:
+            self._cache.put(ref.kind, await self._kube.get(ref), authoritative=True)
+        except GoneError:
+            self._cache.remove(ref, uid_of(obj))
+        except ApiServerError as error:
+            logger.warning("%s cannot be read again yet: %s", ref, error)
+            return Next(failed=True)
+        return Next(0.0)
+
+    async def _show_bug(self, ref: Ref, obj: RawObject, error: Exception) -> Next:
+        message = f"Teal failed by a {type(error).__name__}, which is a bug. It tries again; its log says more."
+        try:
+            await self._write(ref, obj, in_trouble(status_of(obj), INTERNAL_ERROR, message, generation_of(obj)))
+        except ApiServerError as unwritten:
+            logger.warning("The status of %s does not show it yet: %s", ref, unwritten)
+        return Next(failed=True)
+
+    async def _note_identity(self, ref: Ref, uid: str | None) -> bool:
+        """Whether the object `uid` is new here; one that it replaced, or that is gone (`None`), is forgotten."""
+        known = self._known.get(ref)
+        if known == uid:
+            return False
+        if known is not None:
+            del self._known[ref]
+            self._events.forget(ref)
+            await self._engine.forget(known)
+        if uid is not None:
+            self._known[ref] = uid
+        return True
+
+    def _spread(self, following: Next, spread: float) -> Next:
+        if following.after is None or following.failed or following.after < HURRIED:
+            return following
+        after = min(following.after, self._resync) * (1.0 - spread * self._rng.random())
+        return Next(after, background=True)
+
+    def _count(self, ref: Ref, outcome: str) -> None:
+        self._metrics.reconciles.labels(ref.kind.value, outcome).inc()
+
+
+def _parse(obj: RawObject, model: type[M]) -> M:
+    parsed = parse(obj)
+    if not isinstance(parsed, model):
+        raise TypeError(f"{obj['kind']} is no {model.__name__}")
+    return parsed

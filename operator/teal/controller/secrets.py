@@ -1,0 +1,36 @@
+"""Secrets, read at the moment of use: nothing is cached, logged or listed, so `get` is all the right it takes."""
+
+from __future__ import annotations
+
+from teal.controller.kube import ApiServerError, GoneError, Kube
+from teal.domain.errors import TerminalError, TransientError
+
+FORBIDDEN = 403
+
+
+class KubeSecrets:
+    """`teal.migration.contract.Secrets` from the API server."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def read(self, namespace: str, name: str, key: str) -> str:
+        """See `Secrets.read`."""
+        try:
+            data = await self._kube.read_secret(namespace, name)
+        except GoneError:
+            raise TerminalError(
+                "SecretNotFound", f"there is no Secret {name} in the namespace {namespace}: create it"
+            ) from None
+        except ApiServerError as error:
+            if error.code == FORBIDDEN:
+                raise TransientError(
+                    "SecretForbidden", f"Teal may not read the Secret {name} in {namespace}: grant it `get`"
+                ) from error
+            raise
+        if key not in data:
+            raise TerminalError("SecretKeyNotFound", f"the Secret {name} has no key {key}")
+        try:
+            return data[key].decode().strip()
+        except UnicodeDecodeError:
+            raise TerminalError("SecretKeyNotFound", f"the key {key} of the Secret {name} is not text") from None

@@ -1,0 +1,92 @@
+"""Status as data: what changed in it, and how it says that something is wrong.
+
+Invariant: a reconcile that finds what the last one found yields the same status, byte for byte, so that nothing
+is sent. That is why a condition keeps its transition time, and why no message may hold a time or a counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from teal.api.conditions import READY, RECONCILING, STALLED
+
+Json = Any
+
+INVALID_SPEC = "InvalidSpec"
+INTERNAL_ERROR = "InternalError"
+
+
+def merge_patch(old: Json, new: Mapping[str, Json]) -> dict[str, Json]:
+    """The JSON merge patch that makes `old` into `new`: empty if they are equal, null for what is to go."""
+    if not isinstance(old, Mapping):
+        return dict(new)
+    patch: dict[str, Json] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if inner := merge_patch(before, value):
+                patch[key] = inner
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch
+
+
+def merge_conditions(
+    old: Sequence[Mapping[str, Json]], new: Sequence[Mapping[str, Json]], now: datetime, generation: int
+) -> list[dict[str, Json]]:
+    """`new`, complete and in the order of their types; one that kept its status keeps its transition time.
+
+    What `new` leaves out is gone. `generation` stands in for a missing `observedGeneration`, `now` (aware of its
+    zone) for a missing `lastTransitionTime`.
+    """
+    before = {condition["type"]: condition for condition in old}
+    return [_completed(before.get(each["type"]), each, now, generation) for each in sorted(new, key=_type)]
+
+
+def completed(old: Mapping[str, Json], new: Mapping[str, Json], now: datetime, generation: int) -> dict[str, Json]:
+    """`new` as it is written over the status `old`: conditions merged, `observedGeneration` there."""
+    conditions = merge_conditions(old.get("conditions") or (), new.get("conditions") or (), now, generation)
+    return {"observedGeneration": generation, **new, "conditions": conditions}
+
+
+def stalled(old: Mapping[str, Json], reason: str, message: str, generation: int) -> dict[str, Json]:
+    """`old`, but nothing goes on until somebody changes something: `message` says what."""
+    return _troubled(old, STALLED, reason, message, generation)
+
+
+def in_trouble(old: Mapping[str, Json], reason: str, message: str, generation: int) -> dict[str, Json]:
+    """`old`, but the last look at it failed, and it will be tried again."""
+    return _troubled(old, RECONCILING, reason, message, generation)
+
+
+def is_ready(status: Mapping[str, Json]) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(each["type"] == READY and each["status"] == "True" for each in conditions)
+
+
+def timestamp(now: datetime) -> str:
+    """`now` as Kubernetes writes times: UTC, whole seconds."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _troubled(old: Mapping[str, Json], kind: str, reason: str, message: str, generation: int) -> dict[str, Json]:
+    kept = [each for each in old.get("conditions") or () if each["type"] not in {READY, RECONCILING, STALLED}]
+    why = {"reason": reason, "message": message, "observedGeneration": generation}
+    conditions = [*kept, {"type": READY, "status": "False", **why}, {"type": kind, "status": "True", **why}]
+    return {**old, "observedGeneration": generation, "conditions": conditions}
+
+
+def _completed(
+    before: Mapping[str, Json] | None, condition: Mapping[str, Json], now: datetime, generation: int
+) -> dict[str, Json]:
+    complete = {"observedGeneration": generation, "lastTransitionTime": timestamp(now), **condition}
+    if before is not None and before["status"] == condition["status"] and "lastTransitionTime" in before:
+        complete["lastTransitionTime"] = before["lastTransitionTime"]
+    return complete
+
+
+def _type(condition: Mapping[str, Json]) -> str:
+    kind: str = condition["type"]
+    return kind

@@ -1,0 +1,90 @@
+"""All that Teal has of kopf: two handlers that hand events on, and settings that keep everything else quiet.
+
+Invariant: kopf writes nothing, ever. No finalizer, no annotation, no Event: only `on.event` handlers are
+registered, which need none, and what others would write is switched off or renamed besides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import kopf
+
+from teal.api.common import GROUP, VERSION
+from teal.controller.connection import Connection
+from teal.controller.objects import Kind, RawObject
+
+Deliver = Callable[[Kind, str | None, RawObject], None]
+"""Called with kind, type (`None`: an item of a list) and object of each event; must not block."""
+Connect = Callable[[], Awaitable[Connection]]
+
+LOGIN_RETRY_SECONDS = 5.0
+
+
+class Patience:
+    """Seconds between attempts to reach the API server: for ever, for a partition must not end the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 2.0, 3.0, 5.0), itertools.repeat(8.0))
+
+
+def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
+    """Handlers that pass every event of both kinds to `deliver`, and log in by `connect`."""
+    handlers = kopf.OperatorRegistry()
+    for kind in Kind:
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(_observer(kind, deliver))
+
+    @kopf.on.login(registry=handlers, backoff=LOGIN_RETRY_SECONDS)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return credentials(await connect())
+
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf as an informer only."""
+    chosen = kopf.OperatorSettings()
+    chosen.watching.chunk_size = 500
+    chosen.watching.connect_timeout = 10.0
+    chosen.watching.reconnect_backoff = 1.0
+    chosen.networking.request_timeout = 30.0
+    chosen.networking.connect_timeout = 10.0
+    chosen.networking.error_backoffs = Patience()
+    chosen.networking.enforce_retry_after = True
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.posting.loggers = False
+    chosen.process.ultimate_exiting_timeout = None
+    chosen.persistence.finalizer = f"{GROUP}/unused"
+    chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
+    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
+    return chosen
+
+
+def credentials(connection: Connection) -> kopf.ConnectionInfo:
+    """`connection` in kopf's words."""
+    configuration = connection.configuration
+    scheme, _, token = (configuration.api_key.get("BearerToken") or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme if token else None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+        trust_env=True,
+        default_namespace=connection.namespace,
+    )
+
+
+def _observer(kind: Kind, deliver: Deliver) -> Callable[..., Awaitable[None]]:
+    async def observe(event: kopf.RawEvent, **_: Any) -> None:
+        deliver(kind, event["type"], event["object"])
+
+    observe.__qualname__ = f"observe {kind.value}"
+    return observe

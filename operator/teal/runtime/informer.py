@@ -1,0 +1,98 @@
+"""Watches both kinds, for ever: kopf on an event loop and a thread of its own.
+
+A thread, because kopf takes an event loop for its own: at its end it cancels every task that was created since
+its start, steps of migrations included, and in the main thread it takes over the signals. Here its end harms
+nobody, whatever ended it, and it is simply started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import kopf
+
+from teal.controller.metrics import Metrics
+from teal.controller.objects import Kind, RawObject
+from teal.runtime import handlers
+from teal.runtime.handlers import Connect, Deliver
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 5.0
+
+
+class Informer:
+    """Delivers events into the loop that calls `start`, until `stop`."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        namespaces: Sequence[str],
+        deliver: Deliver,
+        until_served: Callable[[], Awaitable[None]],
+        metrics: Metrics,
+    ) -> None:
+        """No `namespaces` means all. `until_served` returns when the API server knows both kinds."""
+        self._connect = connect
+        self._namespaces = namespaces
+        self._deliver = deliver
+        self._until_served = until_served
+        self._metrics = metrics
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="informer")
+        self._stopping = False
+        self._end: Callable[[], None] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._supervisor = asyncio.create_task(self._supervise(), name="informer")
+
+    async def stop(self) -> None:
+        """End watching; takes a moment, for open watches are closed in order."""
+        self._stopping = True
+        if self._end is not None:
+            self._end()
+        elif self._supervisor is not None:
+            self._supervisor.cancel()
+        if self._supervisor is not None:
+            await asyncio.wait([self._supervisor])
+        self._thread.shutdown()
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            await self._until_served()
+            try:
+                await loop.run_in_executor(self._thread, asyncio.run, self._watch(loop))
+            except Exception:
+                logger.exception("Watching failed")
+            if not self._stopping:
+                logger.error("Watching ended; it begins anew in %.0f s", RESTART_SECONDS)
+                self._metrics.informer_restarts.inc()
+                await asyncio.sleep(RESTART_SECONDS)
+
+    async def _watch(self, main: asyncio.AbstractEventLoop) -> None:
+        """Run kopf to its end, in the informer's thread."""
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+        def deliver(kind: Kind, event: str | None, obj: RawObject) -> None:
+            main.call_soon_threadsafe(self._deliver, kind, event, obj)
+
+        def end() -> None:
+            loop.call_soon_threadsafe(stop.set)
+
+        self._end = end
+        try:
+            if not self._stopping:
+                await kopf.operator(
+                    registry=handlers.registry(deliver, self._connect),
+                    settings=handlers.settings(),
+                    clusterwide=not self._namespaces,
+                    namespaces=self._namespaces,
+                    standalone=True,
+                    stop_flag=stop,
+                )
+        finally:
+            self._end = None

@@ -1,0 +1,60 @@
+"""Structured logs: one line an event, as JSON or as text, each saying which resource it is about.
+
+kopf's own loggers are heard from WARNING on: what they tell about a resource below that, Teal tells better.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+
+from teal.controller import context
+from teal.runtime.settings import LogFormat
+
+QUIET = ("kopf", "aiohttp.access", "asyncio", "httpx", "httpcore")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **context.current(),
+        }
+        if record.exc_info:
+            entry["error"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """For eyes: time, level, what it is about, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        about = " ".join(context.current().values())
+        line = f"{_time(record)} {record.levelname:<7} {f'[{about}] ' if about else ''}{record.getMessage()}"
+        if record.exc_info:
+            line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        return line
+
+
+FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {"json": JsonFormatter, "text": TextFormatter}
+
+
+def configure(level: str, log_format: LogFormat) -> None:
+    """Send all logs to stderr: from `level` on, and those of chatty libraries from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(FORMATTERS[log_format]())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

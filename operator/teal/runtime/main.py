@@ -1,0 +1,184 @@
+"""Puts one operator together, runs it until it is told to stop, and takes it apart in order.
+
+The order is the point. Whoever asks for health is answered from the first moment to the last; the controller
+begins before the watches that feed it; and at the end nothing new begins, steps under way finish (each is
+bounded), and only then do connections close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import teal
+from teal.controller.connection import Connection, connect
+from teal.controller.controller import Controller
+from teal.controller.engine import Engine
+from teal.controller.kube import ApiServerError
+from teal.controller.kube_api import KubeApi
+from teal.controller.metrics import Metrics
+from teal.controller.objects import Kind
+from teal.controller.secrets import KubeSecrets
+from teal.migration.contract import Secrets
+from teal.migration.engine import Engine as TealEngine
+from teal.runtime.handlers import Connect
+from teal.runtime.health import Health
+from teal.runtime.http import serve
+from teal.runtime.informer import Informer
+from teal.runtime.settings import Address, Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EngineFactory = Callable[[Secrets, str], Engine]
+"""Makes the engine from the way to read Secrets and the cluster's id."""
+
+RETRY_SECONDS = 5.0
+
+
+async def run(
+    settings: Settings,
+    *,
+    engine_factory: EngineFactory = TealEngine,
+    stop: asyncio.Event | None = None,
+    started: Callable[[Address], None] = lambda _: None,
+) -> None:
+    """Run an operator until `stop` is set or, without one, the process gets SIGTERM or SIGINT.
+
+    `started` is called with the address of its HTTP server as soon as that answers.
+
+    Raises:
+        NoClusterError: nothing says which API server to use.
+        OSError: the HTTP address cannot be listened on.
+    """
+    stop = stop or _stopped_by_signals()
+
+    async def connected() -> Connection:
+        return await connect(settings.kubeconfig, settings.context)
+
+    await connected()  # so that a wrong kubeconfig ends the process at once, with its reason
+    metrics = Metrics()
+    async with KubeApi(connected, metrics) as kube:
+        operator = Operator(settings, kube, connected, engine_factory, metrics)
+        health = Health(operator.last_contact, operator.is_synced, metrics.loop_lag.set)
+        async with serve(settings.http, health, metrics) as address, _running(health.measure()):
+            logger.info("Teal %s answers on http://%s", teal.__version__, address)
+            started(address)
+            await operator.lead(stop)
+    logger.info("Stopped")
+
+
+class Operator:
+    """What one process does. `lead` is all that only one process may do at a time: a lease goes around it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        kube: KubeApi,
+        connected: Connect,
+        engine_factory: EngineFactory,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._connected = connected
+        self._engine_factory = engine_factory
+        self._metrics = metrics
+        self._controller: Controller | None = None
+
+    def is_synced(self) -> bool:
+        """Whether all resources were listed, so that they are worked on."""
+        return self._controller is not None and self._controller.synced
+
+    def last_contact(self) -> float:
+        """When (`time.monotonic`) the API server was last heard of, by an answer or a watch."""
+        watched = self._controller.last_event if self._controller else 0.0
+        return max(self._kube.last_answer, watched)
+
+    async def lead(self, stop: asyncio.Event) -> None:
+        """Serve the resources until `stop` is set; returns when nothing runs any more."""
+        cluster = await _unless(stop, self._prepare())
+        if cluster is None:
+            return
+        options, metrics = self._settings.controller, self._metrics
+        engine = self._engine_factory(KubeSecrets(self._kube), cluster)
+        controller = self._controller = Controller(self._kube, engine, metrics, options)
+        watching = Informer(self._connected, options.namespaces, controller.observe, self._until_served, metrics)
+        try:
+            controller.start()
+            watching.start()
+            logger.info("Serving %s", ", ".join(options.namespaces) or "all namespaces")
+            await stop.wait()
+            logger.info("Stopping: steps under way have %.0f s to finish", self._settings.grace)
+        finally:
+            await watching.stop()
+            await controller.stop(self._settings.grace)
+            await engine.close()
+
+    async def _prepare(self) -> str:
+        """Wait until there is something to serve; returns the cluster's id."""
+        await self._until_served()
+        while True:
+            try:
+                return await self._kube.cluster_id()
+            except ApiServerError as error:
+                logger.warning("The cluster's id (the uid of the namespace kube-system) cannot be read: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _until_served(self) -> None:
+        """Wait until the API server answers and knows both kinds."""
+        told = ""
+        while trouble := await self._unserved():
+            if trouble != told:
+                logger.warning("Waiting: %s", trouble)
+                told = trouble
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _unserved(self) -> str | None:
+        try:
+            missing = [kind.value for kind in Kind if not await self._kube.is_served(kind)]
+        except ApiServerError as error:
+            return str(error)
+        return f"apply the definitions in crds/: there are none of {', '.join(missing)}" if missing else None
+
+
+def _stopped_by_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; the second one of them ends the process at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, on_signal)
+    return stop
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """What `work` returns, or `None` if `stop` was set before that."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.wait({working, stopping})
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """`work` runs beside what is done within."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

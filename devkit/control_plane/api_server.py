@@ -28,7 +28,7 @@ class ApiServer:
     """A kube-apiserver with its keys, certificate and log in `folder`; `start` runs it."""
 
     def __init__(self, folder: Path, etcd_url: str, port: int | None, report: Report) -> None:
-        self._executable = binaries.kubernetes(binaries.API_SERVER, report)
+        self._executable = binaries.executable(binaries.API_SERVER, report)
         self._folder = folder
         self._etcd_url = etcd_url
         self._port = port or paths.free_port()

@@ -1,4 +1,4 @@
-"""Builds the Kubernetes servers from the pinned module in `kube/`, once for each version.
+"""Builds etcd and the Kubernetes servers from the pinned module in `kube/`, once for each set of pins.
 
 A server is either absent or whole: it is built beside its place and moved there in one step, under a lock that
 the kernel frees when its holder dies. So two builders never collide, and an interrupted one leaves nothing to
@@ -8,6 +8,7 @@ trip over.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import re
 import shutil
 import tempfile
@@ -22,6 +23,11 @@ from devkit.control_plane.report import Report
 from devkit.processes import Process
 
 MODULE = Path(__file__).parent / "kube"
+PACKAGES = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+}
 
 
 class BuildFailedError(RuntimeError):
@@ -38,11 +44,12 @@ def version() -> str:
 
 
 def server(name: str, report: Report) -> Path:
-    """The executable of the server `name` (`kube-apiserver`, ...), built now if it has not been before.
+    """The executable of the server `name` (a key of `PACKAGES`), built now if it has not been before.
 
     Raises `BuildFailedError`, or `NoGoError` where there is no Go and none can be installed.
     """
-    target = paths.home() / "bin" / version() / name
+    pins = hashlib.sha256((MODULE / "go.sum").read_bytes()).hexdigest()[:8]
+    target = paths.home() / "bin" / f"{version()}-{pins}" / name
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target.parent / ".lock", report):
@@ -70,9 +77,9 @@ def _build(target: Path, report: Report) -> None:
         command = [
             *(str(go.find(MODULE, report)), "build", "-C", str(MODULE), "-mod=readonly", "-v", "-trimpath"),
             *("-ldflags", _ldflags(version()), "-o", str(work / target.name)),
-            f"k8s.io/kubernetes/cmd/{target.name}",
+            PACKAGES[target.name],
         ]
-        title = f"building {target.name} {version()} (once, some minutes)"
+        title = f"building {target.name} for Kubernetes {version()} (once, some minutes)"
         environment = {**go.environment(), "GOTMPDIR": folder}
         with Process("go build", command, work / "log", env=environment) as child:
             report.watch(child, title, lambda: _doing(work / "log"))

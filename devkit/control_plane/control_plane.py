@@ -85,7 +85,7 @@ class ControlPlane:
                 (folder / paths.OWNER).unlink()
             else:
                 stack.callback(shutil.rmtree, folder)
-            etcd = Etcd(folder)
+            etcd = Etcd(folder, report)
             stack.callback(etcd.process.stop)
             api_server = ApiServer(folder, etcd.wait_ready().url, port, report)
             stack.callback(api_server.stop)

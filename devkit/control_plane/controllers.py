@@ -15,7 +15,7 @@ def start_controllers(folder: Path, api_server: ApiServer, report: Report) -> Pr
     return Process(
         "kube-controller-manager",
         [
-            str(binaries.kubernetes(binaries.CONTROLLERS, report)),
+            str(binaries.executable(binaries.CONTROLLERS, report)),
             f"--kubeconfig={api_server.kubeconfig}",
             f"--service-account-private-key-file={api_server.account_key}",
             f"--root-ca-file={api_server.certificate}",

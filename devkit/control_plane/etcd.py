@@ -9,25 +9,27 @@ import httpx
 
 from devkit import paths
 from devkit.control_plane import binaries
+from devkit.control_plane.report import Report
 from devkit.processes import Process
 
 
 class Etcd:
     """A running etcd with its data and log in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, report: Report) -> None:
         self.url = f"http://127.0.0.1:{paths.free_port()}"
         peer = f"http://127.0.0.1:{paths.free_port()}"
         self.process = Process(
             "etcd",
             [
-                str(binaries.etcd()),
+                str(binaries.executable(binaries.ETCD, report)),
                 f"--data-dir={folder / 'etcd'}",
                 f"--listen-client-urls={self.url}",
                 f"--advertise-client-urls={self.url}",
                 f"--listen-peer-urls={peer}",
                 f"--initial-advertise-peer-urls={peer}",
-                f"--initial-cluster=default={peer}",
+                "--name=devkit",
+                f"--initial-cluster=devkit={peer}",
                 "--unsafe-no-fsync",
                 "--log-level=warn",
             ],

@@ -34,13 +34,9 @@ from teal.qdrant.wire import RawId, RawPoint
 SCAN_PAGE = 5000
 BATCH_BYTES = 30_000_000
 BATCH_POINTS = 500
-COPY_BYTES = 4_000_000
-FIRST_BATCH = 32
-SIZED_POINTS = 20
 DELETE_IDS = 10_000
 READ_SECONDS = 60.0
 WRITE_SECONDS = 180.0
-NO_ANSWER = -1
 
 _NO: Final[bytes] = qdrant.WithPayloadSelector(enable=False).SerializeToString()
 _YES: Final[bytes] = qdrant.WithPayloadSelector(enable=True).SerializeToString()
@@ -51,7 +47,7 @@ _TAKEN = (qdrant.UpdateStatus.Acknowledged, qdrant.UpdateStatus.Completed)
 
 @dataclass(frozen=True)
 class Probe:
-    """The vector by which versions are asked for: a scored query is the only call that tells them."""
+    """The vector by which versions are asked for, since a scored query alone tells them. Any vector will do."""
 
     name: str
     size: int
@@ -68,8 +64,8 @@ class Probe:
         if not schema.vectors:
             raise TerminalError(
                 "NoDenseVector",
-                "A collection with sparse vectors alone does not tell which points changed. Give it a dense "
-                "vector, or set spec.migration.writes: Frozen and pause its writers.",
+                "A collection with sparse vectors alone does not tell which points changed, so Teal "
+                "cannot migrate it under writes. Declare a dense vector for it.",
             )
         cheapest = min(schema.vectors, key=lambda vector: (vector.multivector is not None, vector.size))
         return cls(cheapest.name, cheapest.size, cheapest.multivector is not None)
@@ -90,13 +86,6 @@ class Hit(NamedTuple):
     version: int
 
 
-class Copied(NamedTuple):
-    """What a copy did: points written, and the ids that the source did not have any more."""
-
-    points: int
-    gone: list[RawId]
-
-
 class Points:
     """The points of one Qdrant.
 
@@ -113,7 +102,6 @@ class Points:
         self._opening = asyncio.Lock()
         self._channels: list[grpc.aio.Channel] = []
         self._bulk: cycle[grpc.aio.Channel] = cycle(())
-        self._batch: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,9 +133,11 @@ class Points:
                 return
 
     async def versions(self, collection: str, ids: Sequence[RawId], probe: Probe) -> dict[RawId, int]:
-        """The sequence number of each point's last change; points without the probe's vector are absent.
+        """A number for each point that exists of `ids`, which is another one after every change of the point.
 
-        Comparable only for (in)equality, and only with what the same server answered before.
+        It is the sequence number of the last change, comparable only for (in)equality and only with what the
+        same server answered before. A point without the probe's vector has none, so it is read whole, which is
+        slower by an order of magnitude, and the number stands for its content.
         """
         request = wire.QueryPoints(
             collection_name=collection,
@@ -159,16 +149,18 @@ class Points:
             with_payload=_NO,
             with_vectors=_NO,
         )
-        answer = await self._read("query", "Query", request, wire.QueryResponse)
-        return {point.id: point.version for point in answer.result}
+        answer = await self._read("versions", "Query", request, wire.QueryResponse)
+        told = {point.id: point.version for point in answer.result}
+        untold = [raw for raw in ids if raw not in told] if len(told) < len(ids) else []
+        for start in range(0, len(untold), BATCH_POINTS):
+            for point in await self.fetch(collection, untold[start : start + BATCH_POINTS]):
+                told[point.id] = wire.content_version(point)
+        return told
 
     async def scan(
         self, collection: str, probe: Probe, page: int = SCAN_PAGE, *, start: RawId | None = None
     ) -> AsyncIterator[dict[RawId, int]]:
-        """Every point with its version, page by page; points without the probe's vector have the version -1.
-
-        -1 says nothing about changes: such points must be compared by content.
-        """
+        """All points with their versions (see `versions`), page by page; the next ids are fetched meanwhile."""
         ahead = asyncio.ensure_future(self._id_page(collection, page, start))
         try:
             while True:
@@ -176,8 +168,7 @@ class Points:
                 if start is not None:
                     ahead = asyncio.ensure_future(self._id_page(collection, page, start))
                 if found:
-                    told = await self.versions(collection, found, probe)
-                    yield {raw: told.get(raw, NO_ANSWER) for raw in found}
+                    yield await self.versions(collection, found, probe)
                 if start is None:
                     return
         finally:
@@ -242,30 +233,6 @@ class Points:
             chunk = ids[start : start + DELETE_IDS]
             request = wire.DeletePoints(collection_name=collection, wait=wait, points={"points": {"ids": chunk}})
             await self._write("delete", "Delete", request.SerializeToString(), wait=wait)
-
-    async def copy(self, source: str, target: str, ids: Sequence[RawId], *, insert_only: bool = False) -> Copied:
-        """Copy whole points from one collection to another, applied when this returns.
-
-        Works in batches of about `COPY_BYTES`, one after the other; run several copies at once for speed.
-        """
-        gone: list[RawId] = []
-        start = 0
-        while start < len(ids):
-            wanted = ids[start : start + self._batch.get(source, FIRST_BATCH)]
-            found = await self.fetch(source, wanted)
-            if len(found) < len(wanted):
-                present = {point.id for point in found}
-                gone += [raw for raw in wanted if raw not in present]
-            await self.upsert(target, found, insert_only=insert_only)
-            self._learn_size(source, found)
-            start += len(wanted)
-        return Copied(len(ids) - len(gone), gone)
-
-    def _learn_size(self, collection: str, points: Sequence[RawPoint]) -> None:
-        """Points of one collection are much alike: size the next batch by these."""
-        size = sum(len(point.vectors) for point in points[:SIZED_POINTS])
-        each = size // max(1, len(points[:SIZED_POINTS]))
-        self._batch[collection] = max(1, min(BATCH_POINTS, COPY_BYTES // max(1, each)))
 
     # Searches
 

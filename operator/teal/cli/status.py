@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from teal.cli.apply import progress_of
-from teal.cli.cluster import list_collections
 from teal.cli.options import Output
 
 COLUMNS = ("NAMESPACE", "NAME", "READY", "PHASE", "PROGRESS", "ACTIVE", "DIM", "DISTANCE", "SCHEMA")
@@ -27,6 +26,9 @@ def status(
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
 ) -> None:
     """Show where VectorCollections stand."""
+    # Here, because the API server's client takes a second to import and the other commands do without.
+    from teal.cli.cluster import list_collections
+
     found = asyncio.run(
         list_collections(kubeconfig, context, None if all_namespaces else namespace, all_namespaces)
     )

@@ -14,6 +14,7 @@ from enum import StrEnum
 from teal.domain.errors import TerminalError
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Plan, Population, Reason, Strategy, make_plan
+from teal.domain.schema import next_alias, version_alias
 from teal.domain.transitions import HAS_SERVED, Stage
 from teal.domain.tuning import Change, InPlace, difference
 
@@ -31,6 +32,7 @@ class Do(StrEnum):
     RESTORE_ALIAS = "restore alias"
     SWITCH_BACK = "switch back"
     APPLY_IN_PLACE = "apply in place"
+    SET_ALIASES = "set aliases"
     DROP_ABANDONED = "drop abandoned"
     STAMP_REPLACED = "stamp replaced"
     RETIRE = "retire"
@@ -94,7 +96,7 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
     if serving is None:
         return _restore(desired, mine) or _first(desired, mine)
     if serving_revision(desired, serving):
-        return _converged(desired, mine, serving, now)
+        return _converged(desired, observed, mine, serving, now)
     return _switch_back(desired, mine, serving) or _migrate(desired, mine, serving)
 
 
@@ -184,7 +186,7 @@ def _first(desired: Desired, mine: Mine) -> Decision:
     return _drop_abandoned(desired, mine, plan) or _provision_or_continue(mine, plan)
 
 
-def _converged(desired: Desired, mine: Mine, serving: CollectionState, now: float) -> Decision:
+def _converged(desired: Desired, observed: Observed, mine: Mine, serving: CollectionState, now: float) -> Decision:
     """The serving collection is the declared revision: finish, tune, tidy up, rest."""
     nothing = _plan_nothing(desired)
     stage = stage_of(serving)
@@ -196,6 +198,8 @@ def _converged(desired: Desired, mine: Mine, serving: CollectionState, now: floa
         return Decision(Do.FINISH_SWITCH, nothing, serving.name)
     if blue:
         return Decision(Do.STAMP_REPLACED, nothing, blue)
+    if misplaced_aliases(desired, observed, mine, serving):
+        return Decision(Do.SET_ALIASES, nothing, serving.name)
     if stage is Stage.WATCHING:
         return Decision(Do.CONTINUE, nothing, serving.name)
     changes = _in_place(desired, serving)
@@ -210,6 +214,25 @@ def _converged(desired: Desired, mine: Mine, serving: CollectionState, now: floa
         or _retire(desired, mine, serving, now)
         or Decision(Do.REST, nothing, serving.name)
     )
+
+
+def misplaced_aliases(
+    desired: Desired, observed: Observed, mine: Mine, serving: CollectionState
+) -> dict[str, str | None]:
+    """Our lesser aliases that are not where they belong: alias → collection, `None` where it has to go.
+
+    `<alias>-<schemaVersion>` follows the serving revision; `<alias>-next` means nothing once green serves. Names
+    that somebody else uses are left alone.
+    """
+    version = version_alias(desired.alias, serving.schema.schema_version)
+    preview = next_alias(desired.alias)
+    found: dict[str, str | None] = {}
+    at = observed.aliases.get(version)
+    if at != serving.name and version not in observed.names and (at is None or at in mine):
+        found[version] = serving.name
+    if observed.aliases.get(preview) == serving.name:
+        found[preview] = None
+    return found
 
 
 def _in_place(desired: Desired, serving: CollectionState) -> InPlace:

@@ -17,7 +17,7 @@ from typing import Any
 from teal.domain.carry import effective
 from teal.domain.errors import TerminalError
 from teal.domain.observed import CollectionState
-from teal.domain.schema import Datatype, Distance, Encoder, Schema, collection_name
+from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema, collection_name
 from teal.domain.tuning import Tuning
 
 
@@ -147,8 +147,11 @@ def make_plan(
             Strategy.CREATE, target or desired.target, None, Population.NONE, desired.schema, desired.tuning,
             encoder=desired.encoder,
         )  # fmt: skip
-    population = choose_population(desired, serving)
-    warnings = _warnings(desired.schema, serving.schema, population)
+    if strategy is Strategy.SWITCH_BACK:
+        population, warnings = population_back(desired, serving)
+    else:
+        population = choose_population(desired, serving)
+        warnings = _warnings(desired.schema, serving.schema, population)
     return Plan(
         strategy=strategy or Strategy.BLUE_GREEN,
         target=target or desired.target,
@@ -222,15 +225,12 @@ def choose_population(desired: Desired, serving: CollectionState) -> Population:
     """
     old, new = serving.schema, desired.schema
     if needs_encoder(desired, old):
-        if not desired.has_embedder or not desired.text_field:
+        if not _can_embed(desired):
             raise TerminalError(
                 "EmbedderRequired",
                 f"The new revision needs other vectors ({'; '.join(map(str, schema_reasons(old, new)))}). Give "
-                "the EmbeddingSet an embedder and source.collection.textField, so that Teal can make them.",
-            )
-        if len(new.vectors) != 1:
-            raise TerminalError(
-                "NotSupportedYet", "Re-embedding is supported for collections with one dense vector."
+                "the EmbeddingSet an embedder and source.collection.textField, so that Teal can make them "
+                "(for collections with one dense vector).",
             )
         return Population.REEMBED
     missing = {v.name for v in new.vectors} - {v.name for v in old.vectors} | (set(new.sparse) - set(old.sparse))
@@ -243,12 +243,33 @@ def choose_population(desired: Desired, serving: CollectionState) -> Population:
     return Population.COPY
 
 
-def _refuse_lost_magnitudes(desired: Desired, old: Schema) -> None:
+def population_back(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:
+    """How writes made since the switch go back into a retained collection; never a reason not to go back."""
+    if needs_encoder(desired, serving.schema):
+        if _can_embed(desired):
+            return Population.REEMBED, ()
+        lost = "points written since the switch stay behind: without an embedder they have no vectors for it"
+        return Population.NONE, (lost,)
+    if _lost_magnitudes(desired, serving.schema):
+        return Population.COPY, ("vectors written since the switch go back normalised, as Cosine stored them",)
+    return Population.COPY, ()
+
+
+def _can_embed(desired: Desired) -> bool:
+    return desired.has_embedder and desired.text_field is not None and len(desired.schema.vectors) == 1
+
+
+def _lost_magnitudes(desired: Desired, old: Schema) -> list[DenseVector]:
     before = {v.name: v.distance for v in old.vectors}
-    lost = [
-        v for v in desired.schema.vectors
+    return [
+        v
+        for v in desired.schema.vectors
         if before.get(v.name) is Distance.COSINE and v.distance is not Distance.COSINE
-    ]  # fmt: skip
+    ]
+
+
+def _refuse_lost_magnitudes(desired: Desired, old: Schema) -> None:
+    lost = _lost_magnitudes(desired, old)
     if lost and not desired.accept_normalised:
         raise TerminalError(
             "MagnitudesLost",

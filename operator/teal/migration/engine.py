@@ -42,6 +42,7 @@ ACTIONS = {
     Do.PROVISION: provision.run,
     Do.CONTINUE: continue_migration,
     Do.FINISH_SWITCH: finish.finish_switch,
+    Do.SET_ALIASES: finish.set_aliases,
     Do.RESTORE_ALIAS: finish.restore_alias,
     Do.SWITCH_BACK: roll_back.run,
     Do.DROP_ABANDONED: finish.drop_abandoned,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from teal.domain import marks
+from teal.domain.decide import misplaced_aliases, ours
 from teal.domain.errors import HeldError
 from teal.domain.marks import Replaced
-from teal.domain.observed import CollectionState
-from teal.domain.schema import next_alias, version_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration import cutover
 from teal.migration.contract import Note
@@ -24,21 +23,21 @@ async def finish_switch(work: Work) -> Result:
         stage = advance(migration.stage, ENDINGS[migration.stage])
         cleared[marks.MIGRATION] = migration.at(stage, now).as_json()  # type: ignore[assignment]
     await work.server.admin.mark(state.name, cleared)
-    await serve_version_alias(work, state)
     work.server.invalidate(state.name)
     return Result()
 
 
-async def serve_version_alias(work: Work, state: CollectionState) -> None:
-    """`<alias>-<schemaVersion>` follows the newest live revision; `<alias>-next` has no meaning any more."""
-    alias = work.desired.alias
-    own = version_alias(alias, state.schema.schema_version)
-    aliases = await work.server.admin.aliases()
-    if aliases.get(own) != state.name and own not in await work.server.admin.names():
-        await work.server.admin.point_alias(own, state.name)
-    if aliases.get(next_alias(alias)) == state.name:
-        await work.server.admin.delete_alias(next_alias(alias))
+async def set_aliases(work: Work) -> Result:
+    """`<alias>-<schemaVersion>` to what serves, `<alias>-next` away."""
+    state, identity = work.the_target(), work.desired.identity
+    mine = {name: found for name, found in work.observed.states.items() if ours(found, identity)}
+    for alias, target in misplaced_aliases(work.desired, work.observed, mine, state).items():
+        if target is None:
+            await work.server.admin.delete_alias(alias)
+        else:
+            await work.server.admin.point_alias(alias, target)
     work.server.invalidate()
+    return Result()
 
 
 async def stamp_replaced(work: Work) -> Result:

@@ -166,6 +166,7 @@ class Pass:
         session = self._work.session
         if session.writes.passes:
             session.writes.caught_up += self.copied
+        session.writes.copied += self.copied
         session.writes.deleted += self.deleted
         session.writes.passes += 1
         session.last_pass_seconds = self._clock.monotonic() - self._since

@@ -132,9 +132,11 @@ def phase(found: Found) -> str:
     if found.decision.do is Do.PROVISION:
         return "Provisioning"
     subject = found.observed.state(found.decision.subject) if found.observed else None
-    if found.decision.do is Do.CONTINUE and subject:
+    if found.decision.do in (Do.CONTINUE, Do.FINISH_SWITCH) and subject:
         return stage_of(subject).value
-    return _phase_of_trouble(found) if found.error else "Pending"
+    if found.error:
+        return _phase_of_trouble(found)
+    return "Ready" if found.serving else "Pending"
 
 
 def _phase_of_trouble(found: Found) -> str:
@@ -184,7 +186,7 @@ def _ready(found: Found) -> Row:
     return "Ready", "False", phase(found), _doing(found)
 
 
-CONVERGED = (Do.REST, Do.CONTINUE, Do.STAMP_REPLACED, Do.RETIRE, Do.DROP_ABANDONED)
+CONVERGED = (Do.REST, Do.CONTINUE, Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED)
 
 
 def _available(found: Found) -> Row:

@@ -28,12 +28,11 @@ async def run(work: Work) -> Result:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     work.session.writes.proof = proof
     work.server.invalidate()
-    note = Note(
-        "MigrationRolledBack",
-        f"The alias {work.desired.alias!r} is back on {back.name}; {work.session.writes.caught_up:,} later writes "
-        "were taken along.",
-        "RollBack",
-    )
+    writes = work.session.writes
+    taken, left = writes.copied + writes.deleted, len(writes.left_behind)
+    behind = f", {left:,} could not be ({'; '.join(work.plan.warnings)})" if left else ""
+    message = f"The alias {work.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
+    note = Note("MigrationRolledBack", f"{message}{behind}.", "RollBack", warning=bool(left))
     return Result(notes=(note,))
 
 

@@ -30,11 +30,24 @@ async def unchanged(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
 
 def transform_for(work: Work) -> Transform:
     """What the plan's population does with each point."""
-    if work.plan.population is not Population.REEMBED:
+    if work.plan.population is Population.NONE:
+        return LeaveBehind(work)
+    if work.plan.population is Population.COPY:
         return unchanged
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     return ReEmbed(work, work.embedder, work.plan.text_field)
+
+
+class LeaveBehind:
+    """A way back that no point can take: who is left behind is remembered, to be counted and shown."""
+
+    def __init__(self, work: Work) -> None:
+        self._left = work.session.writes.left_behind
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        self._left.update(point.id for point in points)
+        return []
 
 
 class ReEmbed:

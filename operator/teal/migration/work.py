@@ -58,8 +58,10 @@ class Writes:
     """What was done so that no write is lost, and what proves it."""
 
     passes: int = 0
+    copied: int = 0
     caught_up: int = 0
     deleted: int = 0
+    left_behind: set[RawId] = field(default_factory=set)
     proof: dict[str, Any] = field(default_factory=dict)
 
 

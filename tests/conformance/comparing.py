@@ -33,27 +33,34 @@ VOLATILE = frozenset(
 SNAPSHOT_NAME = re.compile(r"-\d+-\d{4}(-\d\d){5}\.snapshot\b")
 
 
-def normalised(value: Json, also_volatile: frozenset[str] = frozenset()) -> Json:
+def normalised(value: Json, chance: frozenset[str] = frozenset()) -> Json:
     """`value` with each volatile field replaced by the name of its type.
 
-    `also_volatile` names further keys, for answers in which they are chance (the ids of a random sample).
+    `chance` names further keys whose values, and even types, this answer leaves to chance.
     """
     match value:
         case dict():
-            return {key: _field(key, item, also_volatile) for key, item in value.items() if key not in UNRECORDED}
+            return {key: _field(key, item, chance) for key, item in value.items() if key not in UNRECORDED}
         case list():
-            return [normalised(item, also_volatile) for item in value]
+            return [normalised(item, chance) for item in value]
         case str():
             return SNAPSHOT_NAME.sub("-<peer>-<time>.snapshot", value)
     return value
 
 
-def _field(key: str, item: Json, also_volatile: frozenset[str]) -> Json:
-    if key in VOLATILE or key in also_volatile:
+def _field(key: str, item: Json, chance: frozenset[str]) -> Json:
+    if key in chance:
+        return "<chance>"
+    if key in VOLATILE:
         return f"<{type(item).__name__}>"
     if key == "replicate_states":  # keyed by peer id
         return sorted(item.values())
-    return normalised(item, also_volatile)
+    return normalised(item, chance)
+
+
+def assert_same(expected: Json, actual: Json) -> None:
+    """Fail with one line for each difference."""
+    assert (found := differences(expected, actual)) == [], "\n" + "\n".join(found)
 
 
 def differences(expected: Json, actual: Json, at: str = "$") -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -11,20 +10,21 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conformance.client import Grpc, Rest
+from tests.plugins.qdrant import Qdrant
 
 
 @pytest.fixture(scope="session")
-def rest(qdrant: Any) -> Iterator[Rest]:
+def rest(qdrant: Qdrant) -> Iterator[Rest]:
     """REST calls to the server under test."""
-    with Rest(qdrant.url, os.environ.get("QDRANT_API_KEY")) as caller:
+    with Rest(qdrant.url, qdrant.api_key) as caller:
         yield caller
 
 
 @pytest.fixture(scope="session")
-def grpc(qdrant: Any) -> Iterator[Grpc]:
+def grpc(qdrant: Qdrant) -> Iterator[Grpc]:
     """gRPC calls to the server under test."""
     url = urlsplit(qdrant.url)
-    address, key = f"{url.hostname}:{qdrant.grpc_port}", os.environ.get("QDRANT_API_KEY")
+    address, key = f"{url.hostname}:{qdrant.grpc_port}", qdrant.api_key
     with Grpc(address, key, tls=url.scheme == "https") as caller:
         yield caller
 
@@ -41,7 +41,7 @@ def new_collection(rest: Rest, prefix: str) -> Callable[..., str]:
     numbers = count(1)
 
     def create(**config: Any) -> str:
-        name = f"{prefix}-{next(numbers)}"
+        name = f"{prefix}{next(numbers)}"
         rest.create(name, **{"vectors": {"size": 4, "distance": "Dot"}, **config})
         return name
 

@@ -27,7 +27,7 @@ def green(rest: Rest, new_collection: Callable[..., str]) -> str:
 @pytest.fixture
 def alias(rest: Rest, prefix: str, blue: str) -> str:
     """An alias that points at blue."""
-    name = f"{prefix}-alias"
+    name = f"{prefix}alias"
     rest.point_alias(name, blue)
     return name
 

@@ -114,7 +114,7 @@ def test_the_fence_follows_the_collection_not_the_alias(
     rest: Rest, fenced: str, prefix: str, new_collection: Callable[..., str]
 ) -> None:
     """Writers that go through the alias are free the moment it points elsewhere."""
-    alias, other = f"{prefix}-alias", new_collection()
+    alias, other = f"{prefix}alias", new_collection()
     rest.point_alias(alias, fenced)
     assert rest.try_upsert(alias, POINTS).status == 429
     rest.point_alias(alias, other)

@@ -13,7 +13,7 @@ from grpc import RpcError, StatusCode
 from qdrant_client import grpc as q
 
 from tests.conformance.client import Grpc, PointId, Rest
-from tests.conformance.comparing import differences
+from tests.conformance.comparing import assert_same
 
 Json = Any
 
@@ -109,8 +109,8 @@ def selected(*ids: PointId) -> q.PointsSelector:
 def test_scroll_agrees(rest: Rest, grpc: Grpc, filled: str) -> None:
     over_rest = rest.scroll(filled, with_vector=True)["points"]
     over_grpc = [to_point(record) for record in scroll(grpc, filled).result]
-    assert differences(POINTS, over_rest) == []
-    assert differences(over_rest, over_grpc) == []
+    assert_same(POINTS, over_rest)
+    assert_same(over_rest, over_grpc)
 
 
 def test_pages_agree(grpc: Grpc, filled: str) -> None:
@@ -127,7 +127,7 @@ def test_get_agrees(rest: Rest, grpc: Grpc, filled: str) -> None:
     request.with_payload.enable = True
     request.with_vectors.enable = True
     got = {point["id"]: point for point in map(to_point, grpc.call(grpc.points.Get, request).result)}
-    assert differences(rest.retrieve(filled, 1, UUID, 77), got) == []
+    assert_same(rest.retrieve(filled, 1, UUID, 77), got)
 
 
 def test_without_payload_and_vectors_there_are_none(grpc: Grpc, filled: str) -> None:
@@ -148,7 +148,7 @@ def test_query_agrees_on_scores_and_versions(rest: Rest, grpc: Grpc, filled: str
     found = grpc.call(grpc.points.Query, request).result
     over_grpc = [{"id": plain_id(p.id), "version": p.version, "score": p.score} for p in found]
     over_rest = rest.query(filled, [1, 1, 1, 1], limit=10, params={"exact": True})
-    assert differences(over_rest, over_grpc) == []
+    assert_same(over_rest, over_grpc)
     assert rest.versions(filled, IDS, [1, 1, 1, 1]) == {p["id"]: p["version"] for p in over_grpc}
 
 
@@ -195,7 +195,7 @@ def test_a_scrolled_point_can_be_upserted_as_it_is(
     answer = grpc.call(grpc.points.Upsert, q.UpsertPoints(collection_name=target, wait=True, points=points))
     assert answer.result.status == q.UpdateStatus.Completed
     copied = rest.scroll(target, with_vector=True)["points"]
-    assert differences(rest.scroll(filled, with_vector=True)["points"], copied) == []
+    assert_same(rest.scroll(filled, with_vector=True)["points"], copied)
 
 
 def test_upsert_over_grpc_is_read_over_rest(rest: Rest, grpc: Grpc, collection: str) -> None:
@@ -208,7 +208,7 @@ def test_upsert_over_grpc_is_read_over_rest(rest: Rest, grpc: Grpc, collection: 
         for point in POINTS
     ]
     grpc.call(grpc.points.Upsert, q.UpsertPoints(collection_name=collection, wait=True, points=points))
-    assert differences(POINTS, rest.scroll(collection, with_vector=True)["points"]) == []
+    assert_same(POINTS, rest.scroll(collection, with_vector=True)["points"])
 
 
 def test_the_old_form_of_a_vector_is_still_taken(rest: Rest, grpc: Grpc, collection: str) -> None:
@@ -234,7 +234,7 @@ def test_payload_changes_over_grpc(rest: Rest, grpc: Grpc, filled: str) -> None:
         grpc.points.SetPayload,
         q.SetPayloadPoints(**where, payload=value, points_selector=selected(UUID)),
     )
-    assert differences({"kind": "uuid", "deep": {"list": [None, 1, 1.0]}}, payload()) == []
+    assert_same({"kind": "uuid", "deep": {"list": [None, 1, 1.0]}}, payload())
     keys = ["kind", "deep.list"]
     grpc.call(
         grpc.points.DeletePayload,
@@ -302,7 +302,7 @@ def test_refusals_have_their_code(
 
 
 def test_a_collection_made_over_grpc_is_shown_over_rest(rest: Rest, grpc: Grpc, prefix: str) -> None:
-    c = f"{prefix}-grpc"
+    c = f"{prefix}grpc"
     params = q.VectorParams(size=8, distance=q.Distance.Euclid, datatype=q.Datatype.Float16, on_disk=True)
     request = q.CreateCollection(
         collection_name=c,

@@ -15,8 +15,9 @@ from uuid import uuid4
 import pytest
 
 from tests.conformance.client import Rest
-from tests.conformance.comparing import differences, normalised
+from tests.conformance.comparing import assert_same, normalised
 from tests.conformance.replay import Case, Replay, recordings
+from tests.plugins.qdrant import Qdrant
 
 Json = Any
 
@@ -37,10 +38,9 @@ ANSWERED = [i for i in range(len(CASES)) if i not in METRICS]
 
 
 @pytest.fixture(scope="module")
-def replay(rest: Rest, qdrant: Any) -> Iterator[Replay]:
+def replay(rest: Rest) -> Iterator[Replay]:
     prefix = f"conf{uuid4().hex[:8]}"
-    default = f"{qdrant.embedded.data}/snapshots" if qdrant.embedded else "/qdrant/snapshots"
-    yield Replay(rest, prefix, os.environ.get("QDRANT_SNAPSHOTS_PATH", default))
+    yield Replay(rest, prefix, os.environ.get("QDRANT_SNAPSHOTS_PATH", "/qdrant/snapshots"))
     for name in rest.collections():
         if name.startswith(prefix):
             rest.drop(name)
@@ -52,14 +52,14 @@ def test_every_recording_is_of_the_same_session() -> None:
 
 
 @pytest.mark.parametrize("index", ANSWERED, ids=[f"{i:02}-{CASES[i].name}" for i in ANSWERED])
-def test_answers_as_recorded(replay: Replay, qdrant: Any, index: int) -> None:
+def test_answers_as_recorded(replay: Replay, qdrant: Qdrant, index: int) -> None:
     case, answer = replay.cases[index], replay.answer(index)
     if qdrant.embedded and case.name in NOT_SERVED:
         assert answer.status == 501, f"{NOT_SERVED[case.name]}, so it must say so: {answer.body}"
         return
-    assert (answer.status, answer.body) == (case.status, answer.body)
+    assert answer.status == case.status, answer.body
     chance = VOLATILE_IN.get(case.name, frozenset())
-    assert differences(normalised(case.response, chance), normalised(answer.body, chance)) == []
+    assert_same(normalised(case.response, chance), normalised(answer.body, chance))
 
 
 def test_a_listed_snapshot_is_the_one_that_was_made(replay: Replay) -> None:
@@ -67,7 +67,7 @@ def test_a_listed_snapshot_is_the_one_that_was_made(replay: Replay) -> None:
     assert replay.answer(at["list snapshots"]).result == [replay.answer(at["create snapshot"]).result]
 
 
-def test_no_metric_is_made_up_and_none_is_lost(replay: Replay, qdrant: Any) -> None:
+def test_no_metric_is_made_up_and_none_is_lost(replay: Replay, qdrant: Qdrant) -> None:
     """The embedded server serves a part of the metrics; a real one all that were recorded."""
     served = {_metric(line) for line in _samples(replay)}
     if qdrant.embedded:

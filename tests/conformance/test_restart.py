@@ -13,6 +13,7 @@ import pytest
 
 from devkit.qdrant import EmbeddedQdrant
 from tests.conformance.client import Rest
+from tests.plugins.qdrant import Qdrant
 
 Json = Any
 
@@ -28,7 +29,7 @@ CONFIG: Json = {
 
 
 @pytest.fixture(scope="module")
-def server(qdrant: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedQdrant]:
+def server(qdrant: Qdrant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedQdrant]:
     if qdrant.embedded is None:
         pytest.skip("a server that is not ours is not restarted")
     folder: Path = tmp_path_factory.mktemp("qdrant")

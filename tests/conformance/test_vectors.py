@@ -15,7 +15,7 @@ from grpc import RpcError, StatusCode
 from qdrant_client import grpc as q
 
 from tests.conformance.client import Grpc, Rest
-from tests.conformance.comparing import differences
+from tests.conformance.comparing import assert_same
 
 Json = Any
 
@@ -89,8 +89,8 @@ def test_named_vectors_come_back_as_written(
         rest.upsert(named, [{"id": 1, "vector": vector}])
     else:
         write_over_grpc(grpc, named, vector)
-    assert differences(vector, rest.retrieve(named, 1)[1]["vector"]) == []
-    assert differences(vector, read_over_grpc(grpc, named)) == []
+    assert_same(vector, rest.retrieve(named, 1)[1]["vector"])
+    assert_same(vector, read_over_grpc(grpc, named))
 
 
 def test_only_the_asked_for_vectors_come(rest: Rest, named: str) -> None:
@@ -139,8 +139,8 @@ def test_cosine_normalises(rest: Rest, grpc: Grpc, new_collection: Callable[...,
     else:
         write_over_grpc(grpc, c, [2, 3, 6])
     expected = [2 / 7, 3 / 7, 6 / 7]
-    assert differences(expected, rest.retrieve(c, 1)[1]["vector"]) == []
-    assert differences(expected, read_over_grpc(grpc, c)) == []
+    assert_same(expected, rest.retrieve(c, 1)[1]["vector"])
+    assert_same(expected, read_over_grpc(grpc, c))
 
 
 def test_normalising_twice_changes_nothing_that_matters(rest: Rest, new_collection: Callable[..., str]) -> None:
@@ -149,7 +149,7 @@ def test_normalising_twice_changes_nothing_that_matters(rest: Rest, new_collecti
     rest.upsert(c, [{"id": 1, "vector": [0.123, 4.56, -78.9]}])
     once = rest.retrieve(c, 1)[1]["vector"]
     rest.upsert(c, [{"id": 1, "vector": once}])
-    assert differences(once, rest.retrieve(c, 1)[1]["vector"]) == []
+    assert_same(once, rest.retrieve(c, 1)[1]["vector"])
 
 
 def test_a_zero_vector_stays_zero_under_cosine(rest: Rest, new_collection: Callable[..., str]) -> None:
@@ -181,8 +181,8 @@ def test_narrow_datatypes_round(rest: Rest, grpc: Grpc, new_collection: Callable
     c = new_collection(vectors={"size": 3, "distance": "Dot", "datatype": datatype})
     assert rest.info(c)["config"]["params"]["vectors"]["datatype"] == datatype
     rest.upsert(c, [{"id": 1, "vector": written}])
-    assert differences(kept, rest.retrieve(c, 1)[1]["vector"]) == []
-    assert differences(kept, read_over_grpc(grpc, c)) == []
+    assert_same(kept, rest.retrieve(c, 1)[1]["vector"])
+    assert_same(kept, read_over_grpc(grpc, c))
 
 
 WRONG: dict[str, Json] = {

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import httpx
 
-from ..paths import free_port, new_run
-from ..processes import Process
+from devkit.paths import free_port, new_run
+from devkit.processes import Process
 
 _ROOT = Path(__file__).resolve().parents[2]
 _READY = 60.0  # seconds; the first start reads the engine from disk

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import qdrant_edge as edge
 from pydantic_core import from_json, to_json
 
-from ..config import Config, shard_number
-from ..errors import QdrantError, bad_request, not_found, wrong_input
+from devkit.qdrant.config import Config, shard_number
+from devkit.qdrant.errors import QdrantError, bad_request, not_found, wrong_input
+
 from . import queries, schema
 from .grpc import GrpcRequest
 from .requests import (
@@ -73,8 +74,8 @@ class Calls:
         self.strict = _strict(config) if enforced else StrictMode({}, 1)
 
     @property
-    def edge(self) -> edge.EdgeShard:
-        return self.shard.edge
+    def engine(self) -> edge.EdgeShard:
+        return self.shard.engine
 
     def answer(self, call: str, wire: str, args: dict[str, str], body: bytes) -> bytes:
         """The encoded answer to one request; raises `QdrantError`."""
@@ -159,14 +160,14 @@ class Calls:
 
     def _check_room(self) -> None:
         if self.strict.limits_sizes:
-            points = self.edge.info().points_count
+            points = self.engine.info().points_count
             self.strict.sizes(points, self.shard.vector_bytes(), self._payload_bytes())
 
     def _payload_bytes(self) -> int:
         """What all payloads take; counted anew each time, so only where a limit asks for it."""
         if self.strict.limit("max_collection_payload_size_bytes") is None:
             return 0
-        records, _ = self.edge.scroll(edge.ScrollRequest(limit=self.edge.info().points_count + 1))
+        records, _ = self.engine.scroll(edge.ScrollRequest(limit=self.engine.info().points_count + 1))
         sizes = (len(to_json(record.payload)) for record in records)
         return sum(-(-size // _PAYLOAD_BLOCK) * _PAYLOAD_BLOCK for size in sizes)
 
@@ -188,7 +189,7 @@ class Calls:
 
     def _retrieved(self, given: Retrieve) -> list[edge.Record]:
         try:
-            found: list[edge.Record] = self.edge.retrieve(given.ids, given.with_payload, given.with_vector)
+            found: list[edge.Record] = self.engine.retrieve([*given.ids], given.with_payload, given.with_vector)
         except (TypeError, ValueError) as error:
             raise wrong_input(str(error).partition("\n")[0]) from None
         return found
@@ -200,7 +201,7 @@ class Calls:
         self._check_order(given.order_by)
         self.strict.read()
         with engine_errors():
-            records, following = self.edge.scroll(given)
+            records, following = self.engine.scroll(given)
         return request.page(records, following)
 
     def query(self, request: Request) -> bytes:
@@ -208,7 +209,7 @@ class Calls:
         self._check_query(given)
         self.strict.read()
         with engine_errors():
-            found = self.edge.query(given)
+            found = self.engine.query(given)
         return request.scored(found)
 
     def query_batch(self, request: Request) -> bytes:
@@ -218,7 +219,7 @@ class Calls:
             self._check_query(each)
         self.strict.read(len(given))
         with engine_errors():
-            found = self.edge.query_batch(edge.QueryBatchRequest(given))
+            found = self.engine.query_batch(edge.QueryBatchRequest(given))
         return request.batches(found)
 
     def count(self, request: Request) -> bytes:
@@ -226,7 +227,7 @@ class Calls:
         self._check_filter(given.filter)
         self.strict.read()
         with engine_errors():
-            count = self.edge.count(given)
+            count = self.engine.count(given)
         return request.counted(count)
 
     def facet(self, request: Request) -> bytes:
@@ -234,7 +235,7 @@ class Calls:
         self._check_filter(given.filter)
         self.strict.read()
         with engine_errors():
-            hits = [(hit.value, hit.count) for hit in self.edge.facet(given).hits]
+            hits = [(hit.value, hit.count) for hit in self.engine.facet(given).hits]
         return request.faceted(sorted(hits, key=lambda hit: (-hit[1], str(hit[0]))))
 
     def _check_query(self, given: edge.QueryRequest) -> None:
@@ -244,13 +245,13 @@ class Calls:
 
     def _check_filter(self, given: edge.Filter | None, *, writes: bool = False) -> None:
         if given is not None:
-            self.strict.filter(given, self.edge.info().payload_schema, writes=writes)
+            self.strict.filter(given, self.engine.info().payload_schema, writes=writes)
 
     def _check_order(self, order: edge.OrderBy | None) -> None:
         """The engine answers nothing where it cannot order; a server refuses."""
         if order is None:
             return
-        index = self.edge.info().payload_schema.get(order.key)
+        index = self.engine.info().payload_schema.get(order.key)
         if index is None or schema.index_json(index)["data_type"] not in _ORDERED:
             raise bad_request(
                 f"No range index for `order_by` key: `{order.key}`. Please create one to use `order_by`. "
@@ -308,7 +309,7 @@ class Calls:
 
     def info(self, args: dict[str, str], _body: bytes) -> bytes:
         """Counts, payload schema and sequence numbers; with `shards`, the points of each shard as well."""
-        info = self.edge.info()
+        info = self.engine.info()
         shown: Json = {
             "points_count": info.points_count,
             "indexed_vectors_count": info.indexed_vectors_count,
@@ -346,8 +347,8 @@ class Calls:
     def optimize(self, _args: dict[str, str], _body: bytes) -> bytes:
         """Build what the configuration asks for; answers whether anything was to do, and what stays unindexed."""
         with engine_errors():
-            changed = self.edge.optimize()
-        self.edge.flush()
+            changed = self.engine.optimize()
+        self.engine.flush()
         return to_json({"changed": changed, "unindexed_kb": self.shard.unindexed_kb()})
 
 
@@ -384,20 +385,10 @@ _OTHER_CALLS: dict[str, Callable[[Calls, dict[str, str], bytes], bytes]] = {
     "copy": Calls.copy,
     "optimize": Calls.optimize,
 }
-WRITES = frozenset(
-    [
-        "upsert",
-        "delete",
-        "set_payload",
-        "overwrite_payload",
-        "delete_payload",
-        "clear_payload",
-        "update_vectors",
-        "delete_vectors",
-        "create_index",
-        "delete_index",
-        "create_vector",
-        "delete_vector",
-    ]
-)
+WRITES = frozenset(_POINT_CALLS) - {"retrieve", "scroll", "query", "query_batch", "count", "facet"} | {
+    "create_index",
+    "delete_index",
+    "create_vector",
+    "delete_vector",
+}
 """The calls that change the shard; they are what a copy of it must be told to catch up."""

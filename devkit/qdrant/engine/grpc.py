@@ -14,7 +14,8 @@ import qdrant_edge as edge
 from qdrant_client import grpc
 from qdrant_client.conversions.conversion import GrpcToRest
 
-from ..errors import QdrantError, wrong_input
+from devkit.qdrant.errors import QdrantError, wrong_input
+
 from . import queries, wire
 from .filters import read_condition
 from .requests import (

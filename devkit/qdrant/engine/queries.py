@@ -11,7 +11,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from ..errors import unserved
+from devkit.qdrant.errors import unserved
+
 from .filters import read_filter
 
 Json = dict[str, Any]
@@ -131,19 +132,15 @@ def _composed(query: Json, using: str, vector_of: VectorOf) -> Any:
 
 
 def _nearest(given: Any, using: str, vector_of: VectorOf) -> Any:
-    found = vector_of(given, using) if _is_id(given) else vector(given)
+    found = vector_of(given, using) if isinstance(given, int | str) else vector(given)
     return edge.Query.Nearest(found, using=using)
-
-
-def _is_id(given: Any) -> bool:
-    return isinstance(given, int | str)
 
 
 def _without_itself(given: Json, condition: edge.Filter | None) -> edge.Filter | None:
     """A point given as the query is not among its own neighbours."""
     query = given.get("query")
     target = query.get("nearest") if isinstance(query, dict) else query
-    if not _is_id(target):
+    if not isinstance(target, int | str):
         return condition
     return edge.Filter(must=[condition] if condition else None, must_not=[edge.HasIdCondition({target})])
 

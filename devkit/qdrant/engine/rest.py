@@ -13,7 +13,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import qdrant_edge as edge
 from pydantic_core import from_json, to_json
 
-from ..errors import invalid, malformed, wrong_input
+from devkit.qdrant.errors import invalid, malformed, wrong_input
+
 from . import queries
 from .filters import BadFilterError, read_filter
 from .floats import shortest
@@ -39,13 +40,11 @@ _MODES = {
 }
 
 
-def _reading(
-    read: Callable[Concatenate[RestRequest, P], R],
-) -> Callable[Concatenate[RestRequest, P], R]:
+def _reading(read: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
     """Turn what a body of the wrong form raises, wherever it is noticed, into the refusal for such bodies."""
 
     @wraps(read)
-    def reading(self: RestRequest, *args: P.args, **kwargs: P.kwargs) -> R:
+    def reading(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return read(self, *args, **kwargs)
         except KeyError as error:

@@ -11,8 +11,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from ..config import Config, dense_vectors, sparse_vectors
-from ..errors import wrong_input
+from devkit.qdrant.config import Config, dense_vectors, sparse_vectors
+from devkit.qdrant.errors import wrong_input
 
 Json = dict[str, Any]
 
@@ -22,6 +22,12 @@ _DATATYPES = {
     "uint8": edge.VectorStorageDatatype.Uint8,
 }
 _MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned}
+_DISTANCES = {
+    "Cosine": edge.Distance.Cosine,
+    "Euclid": edge.Distance.Euclid,
+    "Dot": edge.Distance.Dot,
+    "Manhattan": edge.Distance.Manhattan,
+}
 _MODIFIERS = {"idf": edge.Modifier.Idf}
 _BITS = {
     "bits1": edge.TurboQuantBitSize.Bits1,
@@ -122,7 +128,7 @@ def _quantization(quantization: Json | None) -> Any:
 
 
 def distance(name: str) -> edge.Distance:
-    return getattr(edge.Distance, name)
+    return _DISTANCES[name]
 
 
 def multivector(given: Json | None) -> edge.MultiVectorConfig | None:

@@ -26,10 +26,12 @@ from typing import Any
 import qdrant_edge as edge
 from qdrant_client.local.siphash import point_id_slice
 
-from ..config import Config, dense_vectors, shard_number, sparse_vectors, vector_bytes
-from ..errors import QdrantError, internal, not_found, wrong_input
+from devkit.qdrant.config import Config, dense_vectors, shard_number, sparse_vectors, vector_bytes
+from devkit.qdrant.errors import QdrantError, internal, not_found, wrong_input
+
 from . import schema
 from .copying import copy_tree
+from .filters import slice_condition
 from .requests import PointId
 
 FLUSH_AFTER = 5.0  # seconds of unflushed updates; until then the write-ahead log holds them
@@ -68,7 +70,7 @@ class Shard:
         # A predecessor that was killed a moment ago may still hold the files.
         self._lock = (directory / "lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.edge = self._opened()
+        self.engine = self._opened()
         self.numbers = Numbers(directory / "numbers", self.shards)
         self._dirty_since: float | None = None
 
@@ -100,13 +102,13 @@ class Shard:
         self.numbers.add(0)
         self._dirty_since = self._dirty_since or time.monotonic()
         with engine_errors():
-            self.edge.update(operation)
+            self.engine.update(operation)
         return self.numbers[0]
 
     def flush_if_due(self, after: float = FLUSH_AFTER) -> None:
         """Bring updates to disk that are `after` seconds old."""
         if self._dirty_since is not None and time.monotonic() - self._dirty_since >= after:
-            self.edge.flush()
+            self.engine.flush()
             self._dirty_since = None
 
     # ---- the shards that are shown --------------------------------------------------------------------------
@@ -135,9 +137,11 @@ class Shard:
 
     def points_by_shard(self) -> list[int]:
         if self.shards == 1:
-            return [self.edge.info().points_count]
-        slices = (edge.SliceCondition(self.shards, shard) for shard in range(self.shards))
-        return [self.edge.count(edge.CountRequest(True, edge.Filter(must=[each]))) for each in slices]
+            return [self.engine.info().points_count]
+        slices = (slice_condition(self.shards, shard) for shard in range(self.shards))
+        return [
+            self.engine.count(edge.CountRequest(exact=True, filter=edge.Filter(must=[each]))) for each in slices
+        ]
 
     def op_nums(self) -> list[int]:
         return [self.numbers[1 + shard] for shard in range(self.shards)]
@@ -157,12 +161,12 @@ class Shard:
 
     def unindexed_kb(self) -> int:
         """How much is not indexed yet, in kB of the largest vector: what the optimizers go by."""
-        info, vectors = self.edge.info(), dense_vectors(self.config)
+        info, vectors = self.engine.info(), dense_vectors(self.config)
         unindexed = info.points_count - info.indexed_vectors_count / max(1, len(vectors))
         return max((int(unindexed * vector_bytes(each)) // 1024 for each in vectors.values()), default=0)
 
     def vector_bytes(self) -> int:
-        return int(self.edge.info().points_count * sum(map(vector_bytes, dense_vectors(self.config).values())))
+        return int(self.engine.info().points_count * sum(map(vector_bytes, dense_vectors(self.config).values())))
 
     # ---- the files ------------------------------------------------------------------------------------------
 
@@ -170,19 +174,19 @@ class Shard:
         """Take over a changed configuration; the engine reads it only when it opens a shard."""
         self.close_engine()
         self.config = config
-        self.edge = self._opened()
+        self.engine = self._opened()
 
     def copy_to(self, directory: Path) -> None:
         """Copy the shard as it is now; the copy can be opened as a shard of its own."""
-        self.edge.flush()
+        self.engine.flush()
         self._dirty_since = None
         directory.mkdir(parents=True)
         copy_tree(self.directory / "shard", directory / "shard")
         shutil.copy(self.directory / "numbers", directory / "numbers")
 
     def close_engine(self) -> None:
-        self.edge.flush()
-        self.edge.close()
+        self.engine.flush()
+        self.engine.close()
         self._dirty_since = None
 
     def close(self) -> None:

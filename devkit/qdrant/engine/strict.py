@@ -14,7 +14,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from ..errors import bad_request, rate_limited
+from devkit.qdrant.errors import bad_request, rate_limited
+
 from . import filters
 
 _MINUTE = 60.0
@@ -82,7 +83,7 @@ class StrictMode:
     def upsert(self, points: int) -> None:
         self._at_most("upsert_max_batchsize", points, "upsert limit")
 
-    def query(self, limit: int, params: edge.SearchParams | None) -> None:
+    def query(self, limit: int | None, params: edge.SearchParams | None) -> None:
         self._at_most("max_query_limit", limit, "limit")
         if params is None:
             return

@@ -67,12 +67,10 @@ def vectors_output(vector: Any) -> bytes:
 def _vector_output(vector: Any) -> bytes:
     if isinstance(vector, edge.SparseVector):
         sparse = grpc.SparseVector(values=vector.values, indices=vector.indices)
-        packed: bytes = grpc.VectorOutput(sparse=sparse).SerializeToString()
-        return packed
+        return bytes(grpc.VectorOutput(sparse=sparse).SerializeToString())
     if vector and isinstance(vector[0], list):
-        rows = [grpc.DenseVector(data=row) for row in vector]
-        packed = grpc.VectorOutput(multi_dense=grpc.MultiDenseVector(vectors=rows)).SerializeToString()
-        return packed
+        rows = grpc.MultiDenseVector(vectors=[grpc.DenseVector(data=row) for row in vector])
+        return bytes(grpc.VectorOutput(multi_dense=rows).SerializeToString())
     return delimited(_DENSE, delimited(_DATA, _floats(len(vector)).pack(*vector)))
 
 
@@ -114,7 +112,7 @@ def fill(message: grpc.Value, value: Any) -> None:
         for each in value:
             fill(message.list_value.values.add(), each)
     else:
-        message.null_value = 0
+        message.null_value = grpc.NullValue.NULL_VALUE
 
 
 def _fill_int(message: grpc.Value, value: int) -> None:

@@ -15,8 +15,9 @@ import socket
 import sys
 from pathlib import Path
 
-from ..config import Config
-from ..errors import QdrantError
+from devkit.qdrant.config import Config
+from devkit.qdrant.errors import QdrantError
+
 from . import frames
 from .calls import WRITES, Calls
 
@@ -48,14 +49,15 @@ def _serve_one(calls: Calls, connection: socket.socket) -> None:
         return
     header, body = frames.receive(connection)
     call, before = header["call"], calls.shard.numbers[0]
+    status: frames.Header = {"status": 200}
+    answer = b""
     try:
-        answer, status = calls.answer(call, header["wire"], header["args"], body), {"status": 200}
+        answer = calls.answer(call, header["wire"], header["args"], body)
     except QdrantError as error:
-        answer = b""
         status = {"status": error.status, "message": error.message, "retry_after": error.retry_after}
     except Exception as error:
         log.exception("%s failed", call)
-        answer, status = b"", {"status": 500, "message": f"Service internal error: {error}"}
+        status = {"status": 500, "message": f"Service internal error: {error}"}
     if call in WRITES:
         status["applied"] = calls.shard.numbers[0] != before
         status["unindexed_kb"] = calls.shard.unindexed_kb()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from ..errors import not_found
+from devkit.qdrant.errors import not_found
+
 from .files import Files
 
 _KEPT = 60.0  # seconds of history

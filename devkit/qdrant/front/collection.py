@@ -15,8 +15,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from ..config import Config, shard_number
-from ..engine.calls import WRITES
+from devkit.qdrant.config import Config, shard_number
+from devkit.qdrant.engine.calls import WRITES
+
 from .files import Files, Record
 from .workers import Reply, Worker
 
@@ -104,15 +105,15 @@ class Collection:
         """Counts, payload schema and sequence numbers, from the shard if it is open."""
         if self.worker is None and self._last_info is not None:
             return self._last_info
-        args = {"shards": "true"} if shards or self.worker is None else {}
-        info: Json = from_json((await self.call("info", **args)).body)
+        counted = "true" if shards or self.worker is None else ""
+        info: Json = from_json((await self.call("info", shards=counted)).body)
         self.unindexed_kb = info["unindexed_kb"]
         return info
 
     async def reconfigure(self, config: Config, *, strict: bool) -> None:
         """Take over a configuration and keep it; `strict` says that strict mode was set."""
         if self.worker is not None:
-            await self.call("configure", to_json(config), **({"strict": "true"} if strict else {}))
+            await self.call("configure", to_json(config), wire="rest", **({"strict": "true"} if strict else {}))
         elif self._last_info is not None and not self.shard_folder.exists():
             self._last_info = _empty_info(config)
         self.keep(config)

@@ -28,7 +28,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import QdrantError
+from devkit.qdrant.errors import QdrantError
 
 R = TypeVar("R")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from ..config import Config
+from devkit.qdrant.config import Config
 
 
 @dataclass(slots=True)

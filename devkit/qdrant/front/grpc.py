@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import grpc as transport
 from qdrant_client import grpc
 
-from ..errors import QdrantError, internal, wrong_input
+from devkit.qdrant.errors import QdrantError, internal, wrong_input
+
 from .faults import DroppedError, Faults
 from .grpc_collections import CollectionCalls
 from .guard import Guard
@@ -74,7 +75,7 @@ class Grpc:
         """A server without a port yet."""
         server = transport.aio.server(options=_OPTIONS)
         points = {method: self._points(call) for method, call in _POINTS.items()}
-        services = {
+        services: dict[str, dict[str, Handle]] = {
             "qdrant.Points": points,
             "qdrant.Collections": CollectionCalls(self.service).handlers(),
             "qdrant.Qdrant": {"HealthCheck": self._health},

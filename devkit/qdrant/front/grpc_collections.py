@@ -14,7 +14,8 @@ from qdrant_client import grpc
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http import models
 
-from ..engine.wire import plain_map
+from devkit.qdrant.engine.wire import plain_map
+
 from .service import Service
 
 Handle = Callable[[bytes], Awaitable[bytes]]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hmac
 
-from ..errors import QdrantError, forbidden
-from ..settings import Settings
+from devkit.qdrant.errors import QdrantError, forbidden
+from devkit.qdrant.settings import Settings
 
 _OPEN = {"/", "/healthz", "/livez", "/readyz"}
 

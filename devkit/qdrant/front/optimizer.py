@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 
 def due(collection: Collection) -> bool:
     """Whether so much is unindexed that the optimizers would act, as far as can be told from outside."""
-    threshold = collection.config["optimizer_config"]["indexing_threshold"]
+    threshold: int | None = collection.config["optimizer_config"]["indexing_threshold"]
     if not threshold or collection.unindexed_kb <= threshold:
         return False
-    return collection.unindexed_kb > _GROWTH * (collection.settled_kb or 0)
+    settled = collection.settled_kb or 0
+    return collection.unindexed_kb > _GROWTH * settled
 
 
 def worthwhile(points_info: Json, threshold: int) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import from_json, to_json
 
-from ..config import parse
-from ..errors import QdrantError, internal, unserved, wrong_input
+from devkit.qdrant.config import parse
+from devkit.qdrant.errors import QdrantError, internal, unserved, wrong_input
+
 from . import snapshots, telemetry
 from .faults import DroppedError, Fault, Faults, Order
 from .grpc import TITLE
@@ -170,11 +171,11 @@ class Rest:
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         await self.service.create(request.match_info["name"], await request.read())
-        return _result(request, True)
+        return _result(request, result=True)
 
     async def _patch(self, request: web.Request) -> web.StreamResponse:
         await self.service.patch(request.match_info["name"], await request.read())
-        return _result(request, True)
+        return _result(request, result=True)
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         return _result(request, await self.service.delete(request.match_info["name"]))
@@ -202,7 +203,7 @@ class Rest:
     async def _change_aliases(self, request: web.Request) -> web.StreamResponse:
         given = from_json(await request.read())
         await self.service.change_aliases(given.get("actions", []))
-        return _result(request, True)
+        return _result(request, result=True)
 
     # ---- the state of things --------------------------------------------------------------------------------
 
@@ -245,7 +246,7 @@ class Rest:
     async def _recover_snapshot(self, request: web.Request) -> web.StreamResponse:
         given = parse(snapshots.Recovery, await request.read())
         await snapshots.recover(self.service, request.match_info["name"], given)
-        return _result(request, True)
+        return _result(request, result=True)
 
     async def _download_snapshot(self, request: web.Request) -> web.StreamResponse:
         match = request.match_info
@@ -254,7 +255,7 @@ class Rest:
     async def _delete_snapshot(self, request: web.Request) -> web.StreamResponse:
         match = request.match_info
         snapshots.path(self.service, match["name"], match["snapshot"]).unlink()
-        return _result(request, True)
+        return _result(request, result=True)
 
     # ---- faults ---------------------------------------------------------------------------------------------
 
@@ -277,12 +278,12 @@ class Rest:
                     self.faults.alias_lag = order.alias_lag
         except ValueError as error:
             raise wrong_input(f"no such fault: {error}") from None
-        return _result(request, True)
+        return _result(request, result=True)
 
     async def _clear_faults(self, request: web.Request) -> web.StreamResponse:
         self.faults.clear()
         self.service.disk_full = False
-        return _result(request, True)
+        return _result(request, result=True)
 
     async def _unserved(self, request: web.Request) -> web.StreamResponse:
         raise unserved(f"{request.method} {request.path}")

@@ -11,7 +11,8 @@ from pathlib import Path
 import grpc as transport
 from aiohttp import web
 
-from ..settings import Settings
+from devkit.qdrant.settings import Settings
+
 from . import workers
 from .faults import Faults
 from .grpc import Grpc

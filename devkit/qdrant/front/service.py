@@ -13,11 +13,12 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from .. import config as configs
-from ..config import Config, Dense, Sparse
-from ..engine.calls import WRITES
-from ..errors import already_exists, internal, invalid, malformed, no_collection, wrong_input
-from ..settings import Settings
+from devkit.qdrant import config as configs
+from devkit.qdrant.config import Config, Dense, Sparse
+from devkit.qdrant.engine.calls import WRITES
+from devkit.qdrant.errors import already_exists, internal, invalid, malformed, no_collection, wrong_input
+from devkit.qdrant.settings import Settings
+
 from . import optimizer
 from .aliases import Aliases
 from .collection import Collection

@@ -22,9 +22,10 @@ from urllib.parse import unquote, urlparse
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from .. import config as configs
-from ..config import Config
-from ..errors import bad_request, not_found, unserved, wrong_input
+from devkit.qdrant import config as configs
+from devkit.qdrant.config import Config
+from devkit.qdrant.errors import bad_request, not_found, unserved, wrong_input
+
 from . import optimizer
 from .collection import Collection
 from .service import Service
@@ -95,10 +96,9 @@ async def _replace(collection: Collection, shard: Path) -> None:
     await optimizer.stop(collection)
     await collection.stop()
     fresh = f"shard-{uuid.uuid4().hex[:8]}"
-    shard.rename(collection.folder / fresh)
+    await asyncio.to_thread(shard.rename, collection.folder / fresh)
     _, old = collection.swap(None, fresh)
-    if old.exists():
-        await asyncio.to_thread(shutil.rmtree, old)
+    await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)  # one that was never used is not there
 
 
 def _located(service: Service, location: str) -> Path:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .. import config as configs
-from ..errors import wrong_input
-from ..settings import Settings
+from devkit.qdrant import config as configs
+from devkit.qdrant.errors import wrong_input
+from devkit.qdrant.settings import Settings
+
 from .collection import Collection
 from .service import Service, status
 

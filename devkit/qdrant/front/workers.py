@@ -18,10 +18,10 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-from ..config import Config
-from ..engine import frames
-from ..engine.worker import serve
-from ..errors import QdrantError
+from devkit.qdrant.config import Config
+from devkit.qdrant.engine import frames
+from devkit.qdrant.engine.worker import serve
+from devkit.qdrant.errors import QdrantError
 
 _BUFFER = 1 << 22  # bytes that the front reads ahead from a worker
 _context = multiprocessing.get_context("forkserver")

@@ -104,6 +104,23 @@ class VerificationReport(Report):
     """What was verified."""
 
 
+class CutOver(Report):
+    """The switch that moved the alias."""
+
+    switch: Word | None = None
+    """Quiet: in a moment without writes. Fenced: while writers were held back with 429."""
+    alias_millis: Annotated[float, Field(ge=0)] | None = None
+    """Milliseconds from asking for the alias until every peer showed it."""
+    fence_millis: Annotated[float, Field(ge=0)] | None = None
+    """Milliseconds that writers were held back; 0 in a quiet moment."""
+    late_writes: Count | None = None
+    """Writes that had resolved the alias before it moved, and were carried over after it."""
+    op_num_before: Annotated[Items[int], Field(max_length=4096)] = ()
+    """Per shard of the old collection: its last operation when the last pass ended."""
+    op_num_after: Annotated[Items[int], Field(max_length=4096)] = ()
+    """The same right after the switch; equal numbers prove that no write was missed."""
+
+
 class Writes(Report):
     """What became of writes during the migration."""
 
@@ -113,6 +130,10 @@ class Writes(Report):
     """What holds for a write that was acknowledged meanwhile."""
     passes: Count | None = None
     """Passes over the source in search of changes."""
+    caught_up: Count | None = None
+    """Points that changed while green was made, and were copied again."""
+    cut_over: CutOver | None = None
+    """The switch, once it has happened."""
     proof: Sentence | None = None
     """What shows that none was missed."""
 

@@ -206,7 +206,6 @@ async def _switch(
         "lateWrites": late,
         "aliasMillis": round(alias_seconds * 1000, 1),
         "fenceMillis": round(fence_seconds * 1000, 1),
-        "switchedAt": clock.now(),
     }
 
 

@@ -338,15 +338,25 @@ def _progress(session: Session) -> dict[str, Any]:
 
 
 def _writes(session: Session) -> dict[str, Any]:
-    row: dict[str, Any] = {"mode": "CatchUp", "guarantee": GUARANTEE, "passes": session.writes.passes}
+    row: dict[str, Any] = {
+        "mode": "CatchUp",
+        "guarantee": GUARANTEE,
+        "passes": session.writes.passes,
+        "caughtUp": session.writes.caught_up,
+    }
     proof = session.writes.proof
     if proof:
-        row["proof"] = (
-            f"{proof['switch']}: op_num {proof['opNumBefore']} before and {proof['opNumAfter']} after the switch, "
-            f"{session.writes.caught_up} points caught up, {proof['lateWrites']} late writes drained, alias "
-            f"{proof['aliasMillis']} ms, fence {proof['fenceMillis']} ms"
-        )
+        row["cutOver"] = {k: v for k, v in proof.items() if v is not None}
+        row["proof"] = _in_words(proof)
     return row
+
+
+def _in_words(proof: Mapping[str, Any]) -> str:
+    if proof["opNumBefore"] is None or proof["opNumAfter"] is None:
+        return f"two scans of all versions without a difference; {proof['lateWrites']} late writes drained"
+    if proof["opNumBefore"] == proof["opNumAfter"]:
+        return "no shard's op_num moved from before the last pass until after the switch: no write was missed"
+    return f"{proof['lateWrites']} writes reached the old collection during the switch and were carried over"
 
 
 def _retained(found: Found) -> list[dict[str, Any]]:

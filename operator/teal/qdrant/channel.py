@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 
 import grpc
 
@@ -72,5 +73,7 @@ async def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> ssl.SSLObje
         found: ssl.SSLObject = writer.get_extra_info("ssl_object")
         return found
     finally:
-        writer.close()
-        await writer.wait_closed()
+        # An HTTP/2 server has already sent its settings, which no orderly end of TLS expects.
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()

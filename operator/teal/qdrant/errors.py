@@ -64,8 +64,8 @@ def tls_failed(url: str, detail: str) -> TransientError:
 def unreachable(url: str, detail: str) -> TransientError:
     return TransientError(
         "QdrantUnreachable",
-        f"No answer from {url} ({_short(detail)}). Check that Qdrant runs, that the URL is right, and that "
-        "network policies let Teal through.",
+        f"No answer from {url} ({_short(detail)}). Check that Qdrant runs, that spec.qdrant.url (http or "
+        "https, host, port) and grpcPort are right, and that network policies let Teal through.",
     )
 
 

@@ -1,0 +1,89 @@
+"""What a user of Teal does with the API server: apply manifests, look at the resource, describe it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from kubernetes import client
+
+from devkit.demo.story import Manifest
+
+GROUP, VERSION = "teal.dev", "v1alpha1"
+PLURALS = {"EmbeddingSet": "embeddingsets", "VectorCollection": "vectorcollections"}
+MANAGER = "gitops"
+HIDDEN = "managedFields"
+
+
+class Cluster:
+    """One namespace of a cluster, through a client with all rights."""
+
+    def __init__(self, kubeconfig: Path, api_client: client.ApiClient, namespace: str) -> None:
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        self._core = client.CoreV1Api(api_client)
+        self._objects = client.CustomObjectsApi(api_client)
+        self._events = client.EventsV1Api(api_client)
+
+    def create_namespace(self) -> None:
+        self._core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=self.namespace)))
+
+    def delete_namespace(self) -> None:
+        """Ask for the namespace's deletion; a control plane without controllers only marks it."""
+        self._core.delete_namespace(self.namespace)
+
+    def create_secret(self, name: str, data: dict[str, str]) -> None:
+        secret = client.V1Secret(metadata=client.V1ObjectMeta(name=name), string_data=data)
+        self._core.create_namespaced_secret(self.namespace, secret)
+
+    def apply(self, manifests: Iterable[Manifest]) -> None:
+        """Server-side apply, as GitOps tools do."""
+        for manifest in manifests:
+            self._objects.patch_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                self.namespace,
+                PLURALS[manifest["kind"]],
+                manifest["metadata"]["name"],
+                manifest,
+                field_manager=MANAGER,
+                force=True,
+                _content_type="application/apply-patch+yaml",
+            )
+
+    def get(self, kind: str, name: str) -> Manifest:
+        where = (GROUP, VERSION, self.namespace, PLURALS[kind])
+        return cast("Manifest", self._objects.get_namespaced_custom_object(*where, name))
+
+    def delete_all(self) -> None:
+        """Delete every resource of ours in the namespace."""
+        for plural in reversed(PLURALS.values()):
+            self._objects.delete_collection_namespaced_custom_object(GROUP, VERSION, self.namespace, plural)
+
+    def describe(self, kind: str, name: str) -> str:
+        """The resource as `kubectl describe` prints it; by kubectl itself where there is one."""
+        kubectl = shutil.which("kubectl")
+        if kubectl:
+            command = [kubectl, "describe", kind.lower(), name, "-n", self.namespace]
+            environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return self._described(self.get(kind, name))
+
+    def _described(self, found: Manifest) -> str:
+        found["metadata"].pop(HIDDEN, None)
+        found = json.loads(json.dumps(found))
+        events = [f"  {e['type']:<8} {e['reason']:<20} {e['note']}" for e in self.events(found["metadata"]["uid"])]
+        return yaml.safe_dump(found, sort_keys=False, width=110) + "Events:\n" + "\n".join(events)
+
+    def events(self, uid: str) -> list[dict[str, Any]]:
+        """The Events about an object, oldest first."""
+        found = self._events.list_namespaced_event(self.namespace).items
+        about = [event for event in found if event.regarding and event.regarding.uid == uid]
+        rows = [{"type": e.type, "reason": e.reason, "note": e.note, "at": e.event_time} for e in about]
+        return sorted(rows, key=lambda row: str(row["at"]))

@@ -1,0 +1,51 @@
+"""The demo's verdict, in figures: one line of JSON that a script can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from devkit.clients import Audit, Counts
+
+
+@dataclass
+class Outcome:
+    """What is added up over the demo. `cutover_millis` is the longest of the switches."""
+
+    seconds: float = 0.0
+    points_migrated: int = 0
+    cutover_millis: float = 0.0
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, status: dict[str, Any], seconds: float) -> None:
+        """Count in a change that is finished."""
+        self.seconds += seconds
+        migration = status.get("migration") or {}
+        switch = (migration.get("writes") or {}).get("cutOver") or {}
+        if migration.get("target") == (status.get("active") or {}).get("collection"):
+            self.points_migrated += (migration.get("progress") or {}).get("pointsTotal", 0)
+            took = max(switch.get("aliasMillis", 0.0), switch.get("fenceMillis", 0.0))
+            self.cutover_millis = max(self.cutover_millis, took)
+
+    def as_json(self, counts: Counts, audit: Audit) -> dict[str, Any]:
+        return {
+            "reads": counts.reads,
+            "failedReads": counts.failed_reads + counts.empty_reads,
+            "reencoded": counts.reencoded,
+            "writes": counts.all_writes,
+            "failedWrites": counts.failed_writes,
+            "lostWrites": audit.lost_writes + audit.unexpected,
+            "pointsMigrated": self.points_migrated,
+            "from": self.before,
+            "to": self.after,
+            "seconds": round(self.seconds, 1),
+            "cutoverMillis": round(self.cutover_millis, 1),
+            "longestWriterStallMillis": round(counts.longest_stall_millis, 1),
+        }
+
+
+def served(status: dict[str, Any], model: str) -> dict[str, Any]:
+    """What the alias serves, for the line's `from` and `to`."""
+    active = status["active"]
+    return {name: active[name] for name in ("schemaVersion", "dimensions", "distance")} | {"model": model}

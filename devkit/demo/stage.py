@@ -1,0 +1,132 @@
+"""All the parts of the demo, started in order and taken down in reverse, also when interrupted half-way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from kubernetes.client import ApiException
+
+from devkit import paths
+from devkit.control_plane import ControlPlane
+from devkit.control_plane.report import Report
+from devkit.demo.cluster import Cluster
+from devkit.demo.story import ALIAS, Manifest
+from devkit.embeddings import EmbeddingServer
+from devkit.processes import Process
+from devkit.qdrant import EmbeddedQdrant
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET, SECRET_KEY = "qdrant", "api-key"
+
+
+class Stage:
+    """A control plane, a Qdrant, the encoders, a namespace; the operator is started when the story wants it."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._stack = ExitStack()
+        self.cluster: Cluster
+        self.embedder: EmbeddingServer
+        self.operator: Process
+        self.url = ""
+        self.api_key: str | None = None
+        self.spec: Manifest = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start_cluster()
+            self._start_qdrant()
+            self._report("Starting the encoders")
+            self.embedder = self._stack.enter_context(EmbeddingServer.start())
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start_cluster(self) -> None:
+        self._report("Starting the control plane")
+        plane = self._stack.enter_context(ControlPlane.start(ROOT / "crds", report=self._report))
+        api_client = self._stack.enter_context(plane.api_client())
+        self.cluster = Cluster(plane.kubeconfig, api_client, f"teal-demo-{uuid.uuid4().hex[:6]}")
+        self.cluster.create_namespace()
+        self._stack.callback(self._leave_cluster)
+
+    def _leave_cluster(self) -> None:
+        with suppress(ApiException):
+            self.cluster.delete_all()
+            self.cluster.delete_namespace()
+
+    def _start_qdrant(self) -> None:
+        given = os.environ.get("QDRANT_URL")
+        if given:
+            self.url, self.api_key = given.rstrip("/"), os.environ.get("QDRANT_API_KEY")
+            port = int(os.environ.get("QDRANT_GRPC_PORT", "6334"))
+            self._report(f"Using the Qdrant at {self.url}")
+            self._refuse_leftovers()
+        else:
+            self._report("Starting the embedded Qdrant")
+            embedded = EmbeddedQdrant.start()
+            self._stack.callback(embedded.stop)
+            self.url, port = embedded.url, embedded.grpc_port
+        self._stack.callback(self._leave_qdrant)
+        self.spec = {"url": self.url, "grpcPort": port}
+        if self.api_key:
+            self.cluster.create_secret(SECRET, {SECRET_KEY: self.api_key})
+            self.spec["apiKeySecretRef"] = {"name": SECRET, "key": SECRET_KEY}
+
+    def _refuse_leftovers(self) -> None:
+        """Never touch a collection that this run did not make."""
+        found = [name for name in self._names() if name.startswith(f"{ALIAS}-")]
+        if found:
+            raise RuntimeError(
+                f"{self.url} has collections of an earlier demo ({', '.join(found)}); delete them first"
+            )
+
+    def _leave_qdrant(self) -> None:
+        with suppress(httpx.HTTPError), self.qdrant() as http:
+            for name in self._names():
+                if name.startswith(f"{ALIAS}-"):
+                    http.delete(f"/collections/{name}", timeout=60)
+
+    def _names(self) -> list[str]:
+        with self.qdrant() as http:
+            answer = http.get("/collections").raise_for_status().json()
+        return [each["name"] for each in answer["result"]["collections"]]
+
+    def qdrant(self) -> httpx.Client:
+        """A REST client as an application has one."""
+        headers = {"api-key": self.api_key} if self.api_key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def start_operator(self) -> None:
+        """`teal run`, as a user would start it."""
+        self._report("Starting the operator: teal run")
+        folder = paths.new_run("operator")
+        port = paths.free_port()
+        command = [sys.executable, "-m", "teal.cli.main", "run", "--namespace", self.cluster.namespace]
+        command += ["--http-address", f"127.0.0.1:{port}"]
+        environment = {"KUBECONFIG": str(self.cluster.kubeconfig)}
+        self.operator = Process("operator", command, folder / "log", env=environment)
+        self._stack.callback(shutil.rmtree, folder)
+        self._stack.callback(self.operator.stop, 30.0)
+        self.operator.wait_ready(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), 60)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False

@@ -128,13 +128,19 @@ class Rest:
     def drop_index(self, c: str, field: str) -> Json:
         return self.ok("DELETE", f"/collections/{c}/index/{field}?wait=true")
 
+    def empty(self, c: str) -> None:
+        """Delete all points and all payload indexes."""
+        self.ok("POST", f"/collections/{c}/points/delete?wait=true", {"filter": {}})
+        for field in self.info(c)["payload_schema"]:
+            self.drop_index(c, field)
+
     def scroll(self, c: str, **options: Json) -> Json:
         """One page: `{"points": [...], "next_page_offset": id | null}`."""
         return self.ok("POST", f"/collections/{c}/points/scroll", options)
 
     def ids(self, c: str, filter: Json = None) -> list[PointId]:  # noqa: A002
-        """All ids (that match) in scroll order."""
-        page = self.scroll(c, limit=10_000, with_payload=False, filter=filter)
+        """The ids (that match) in scroll order, at most 1,000 of them."""
+        page = self.scroll(c, limit=1_000, with_payload=False, filter=filter)
         return [point["id"] for point in page["points"]]
 
     def retrieve(self, c: str, *ids: PointId) -> dict[PointId, Json]:

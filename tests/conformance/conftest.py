@@ -1,9 +1,14 @@
-"""Fixtures: plain callers of the server under test, and collections that are gone afterwards."""
+"""Fixtures: plain callers of the server under test, and collections that are gone afterwards.
+
+Making and dropping a collection is the dearest call of all, so tests that only read and write points share one
+a module, emptied before each test. Whoever changes a collection itself asks for `new_collection`.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
-from itertools import count
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,8 +29,7 @@ def rest(qdrant: Qdrant) -> Iterator[Rest]:
 def grpc(qdrant: Qdrant) -> Iterator[Grpc]:
     """gRPC calls to the server under test."""
     url = urlsplit(qdrant.url)
-    address, key = f"{url.hostname}:{qdrant.grpc_port}", qdrant.api_key
-    with Grpc(address, key, tls=url.scheme == "https") as caller:
+    with Grpc(f"{url.hostname}:{qdrant.grpc_port}", qdrant.api_key, tls=url.scheme == "https") as caller:
         yield caller
 
 
@@ -35,20 +39,42 @@ def server_version(rest: Rest) -> tuple[int, int]:
     return rest.version()
 
 
-@pytest.fixture
-def new_collection(rest: Rest, prefix: str) -> Callable[..., str]:
-    """Create a collection (`vectors` of 4 dimensions, Dot, unless given) and return its name."""
-    numbers = count(1)
+@contextmanager
+def _collections(rest: Rest) -> Iterator[Callable[..., str]]:
+    names: list[str] = []
 
     def create(**config: Any) -> str:
-        name = f"{prefix}{next(numbers)}"
+        name = f"conformance-{secrets.token_hex(4)}"
         rest.create(name, **{"vectors": {"size": 4, "distance": "Dot"}, **config})
+        names.append(name)
         return name
 
-    return create
+    yield create
+    for name in names:
+        rest.drop(name)
 
 
 @pytest.fixture
-def collection(new_collection: Callable[..., str]) -> str:
-    """An empty collection: one unnamed vector, 4 dimensions, Dot."""
-    return new_collection()
+def new_collection(rest: Rest) -> Iterator[Callable[..., str]]:
+    """Create a collection (`vectors` of 4 dimensions, Dot, unless given) for one test, and return its name."""
+    with _collections(rest) as create:
+        yield create
+
+
+@pytest.fixture(scope="module")
+def new_shared_collection(rest: Rest) -> Iterator[Callable[..., str]]:
+    """The same, for the tests of one module."""
+    with _collections(rest) as create:
+        yield create
+
+
+@pytest.fixture(scope="module")
+def _shared(new_shared_collection: Callable[..., str]) -> str:
+    return new_shared_collection()
+
+
+@pytest.fixture
+def collection(rest: Rest, _shared: str) -> str:
+    """A collection without points and indexes: one unnamed vector, 4 dimensions, Dot. Leave its settings alone."""
+    rest.empty(_shared)
+    return _shared

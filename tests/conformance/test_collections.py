@@ -125,7 +125,8 @@ def test_a_size_out_of_bounds_is_refused(rest: Rest, prefix: str, size: Json) ->
     assert rest.ok("GET", f"/collections/{prefix}bad/exists") == {"exists": False}
 
 
-def test_a_dropped_name_can_be_used_again_and_is_empty(rest: Rest, collection: str) -> None:
+def test_a_dropped_name_can_be_used_again_and_is_empty(rest: Rest, new_collection: Callable[..., str]) -> None:
+    collection = new_collection()
     rest.upsert(collection, [{"id": 1, "vector": [1, 2, 3, 4]}])
     assert rest.drop(collection) is True
     rest.create(collection, vectors={"size": 2, "distance": "Dot"})

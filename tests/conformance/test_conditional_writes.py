@@ -40,7 +40,7 @@ CONDITIONS: dict[str, tuple[Json, dict[int, bool]]] = {
 @pytest.mark.parametrize(("options", "expected"), CONDITIONS.values(), ids=CONDITIONS)
 def test_over_rest(rest: Rest, written: str, options: Json, expected: dict[int, bool]) -> None:
     points = [{"id": i, "vector": NEW, "payload": {"from": "new"}} for i in (1, 2, 3)]
-    assert rest.upsert(written, points, **options).result["status"] == "completed"
+    assert rest.upsert(written, points, **options)["status"] == "completed"
     assert outcome(rest, written) == expected
 
 

@@ -41,10 +41,11 @@ WRITES_OF_TWO: dict[str, tuple[str, str, Json]] = {
 
 
 @pytest.fixture
-def fenced(rest: Rest, collection: str) -> str:
-    rest.upsert(collection, POINTS)
-    rest.patch(collection, strict_mode_config=FENCE)
-    return collection
+def fenced(rest: Rest, new_collection: Callable[..., str]) -> str:
+    c = new_collection()
+    rest.upsert(c, POINTS)
+    rest.patch(c, strict_mode_config=FENCE)
+    return c
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES_OF_TWO.values(), ids=WRITES_OF_TWO)
@@ -143,11 +144,12 @@ STRICT: dict[str, tuple[Json, Callable[[Rest, str], Answer]]] = {
 
 @pytest.mark.parametrize(("limits", "call"), STRICT.values(), ids=STRICT)
 def test_strict_mode_forbids_what_it_says(
-    rest: Rest, collection: str, limits: Json, call: Callable[[Rest, str], Answer]
+    rest: Rest, new_collection: Callable[..., str], limits: Json, call: Callable[[Rest, str], Answer]
 ) -> None:
-    rest.upsert(collection, POINTS[:2])
-    assert call(rest, collection).status == 200
-    rest.patch(collection, strict_mode_config={"enabled": True, **limits})
-    refused = call(rest, collection)
+    c = new_collection()
+    rest.upsert(c, POINTS[:2])
+    assert call(rest, c).status == 200
+    rest.patch(c, strict_mode_config={"enabled": True, **limits})
+    refused = call(rest, c)
     assert refused.status == 400
     assert "Help: " in refused.error

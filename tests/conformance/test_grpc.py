@@ -189,9 +189,16 @@ def test_slices_agree(rest: Rest, grpc: Grpc, server_version: tuple[int, int], c
 def test_a_scrolled_point_can_be_upserted_as_it_is(
     rest: Rest, grpc: Grpc, filled: str, new_collection: Callable[..., str]
 ) -> None:
-    """The copy path: an answer's bytes, read as an upsert's points, are those points."""
+    """The copy path: the bytes of an answer's vectors and payload are those of an upsert's."""
     target = new_collection()
-    points = [q.PointStruct.FromString(r.SerializeToString()) for r in scroll(grpc, filled).result]
+    points = [
+        q.PointStruct(
+            id=record.id,
+            payload=record.payload,
+            vectors=q.Vectors.FromString(record.vectors.SerializeToString()),
+        )
+        for record in scroll(grpc, filled).result
+    ]
     answer = grpc.call(grpc.points.Upsert, q.UpsertPoints(collection_name=target, wait=True, points=points))
     assert answer.result.status == q.UpdateStatus.Completed
     copied = rest.scroll(target, with_vector=True)["points"]
@@ -258,7 +265,7 @@ def test_vectors_are_updated_over_grpc(rest: Rest, grpc: Grpc, filled: str) -> N
 
 
 def test_both_protocols_count_operations_together(rest: Rest, grpc: Grpc, filled: str) -> None:
-    before = rest.delete(filled, 1).result["operation_id"]
+    before = rest.delete(filled, 1)["operation_id"]
     request = q.DeletePoints(collection_name=filled, wait=True, points=selected(2))
     assert grpc.call(grpc.points.Delete, request).result.operation_id == before + 1
 

@@ -73,7 +73,11 @@ def test_no_metric_is_made_up_and_none_is_lost(replay: Replay, qdrant: Qdrant) -
     if qdrant.embedded:
         known = {name for lines in recordings().values() for name in Case.parse(lines[METRICS[0]]).response}
         assert served - known == set()
-        assert {"collection_points", "collection_vectors", "collection_running_optimizations"} <= served
+        assert {
+            "collection_points",
+            "collection_running_optimizations",
+            "collection_update_queue_length",
+        } <= served
     else:
         assert set(replay.cases[METRICS[0]].response) - served == set()
 

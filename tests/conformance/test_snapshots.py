@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.conformance.client import Rest
 
 
 @pytest.fixture
-def filled(rest: Rest, collection: str) -> str:
-    rest.upsert(collection, [{"id": 1, "vector": [1, 2, 3, 4]}])
-    return collection
+def filled(rest: Rest, new_collection: Callable[..., str]) -> str:
+    c = new_collection()
+    rest.upsert(c, [{"id": 1, "vector": [1, 2, 3, 4]}])
+    return c
 
 
 def test_a_snapshot_lives_until_it_is_deleted(rest: Rest, filled: str) -> None:

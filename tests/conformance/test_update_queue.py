@@ -29,9 +29,9 @@ READS: dict[str, Write] = {
 }
 
 
-@pytest.fixture(params=[1, 2], ids=["one shard", "two shards"])
-def filled(request: Any, rest: Rest, new_collection: Callable[..., str]) -> str:
-    c = new_collection(shard_number=request.param)
+@pytest.fixture(scope="module", params=[1, 2], ids=["one shard", "two shards"])
+def filled(request: Any, rest: Rest, new_shared_collection: Callable[..., str]) -> str:
+    c = new_shared_collection(shard_number=request.param)
     points = [{"id": i, "vector": [i, 1, 0, 2], "payload": {"n": i, "parity": "even"}} for i in IDS]
     rest.upsert(c, points)
     assert len(rest.update_queues(c)) == request.param

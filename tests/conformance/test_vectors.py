@@ -32,10 +32,16 @@ POINT = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared(new_shared_collection: Callable[..., str]) -> str:
+    return new_shared_collection(vectors=VECTORS, sparse_vectors=SPARSE)
+
+
 @pytest.fixture
-def named(new_collection: Callable[..., str]) -> str:
-    """A collection of named dense, multi- and sparse vectors."""
-    return new_collection(vectors=VECTORS, sparse_vectors=SPARSE)
+def named(rest: Rest, shared: str) -> str:
+    """An empty collection of named dense, multi- and sparse vectors."""
+    rest.empty(shared)
+    return shared
 
 
 def as_proto(vector: Json) -> q.Vector:
@@ -238,7 +244,8 @@ def test_grpc_lets_nan_in(grpc: Grpc, collection: str) -> None:
     assert [bool(np.isnan(x)) for x in read_over_grpc(grpc, collection)] == [False, False, False, True]
 
 
-def test_a_vector_can_be_added_and_dropped_in_place(rest: Rest, named: str) -> None:
+def test_a_vector_can_be_added_and_dropped_in_place(rest: Rest, new_collection: Callable[..., str]) -> None:
+    named = new_collection(vectors=VECTORS, sparse_vectors=SPARSE)
     rest.upsert(named, [{"id": 1, "vector": POINT}])
     path = f"/collections/{named}/vectors/extra"
     rest.ok("PUT", f"{path}?wait=true", {"dense": {"size": 2, "distance": "Cosine"}})

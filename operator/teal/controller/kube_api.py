@@ -70,7 +70,7 @@ class KubeApi:
         while True:
             path = f"{collection_path(kind, namespace)}?{urlencode(query)}"
             page = await self._call("GET", path, kind.plural, accept=METADATA_ONLY)
-            for item in page["items"]:
+            for item in page["items"] or ():  # an empty list of metadata is null
                 yield ObjectMeta(ref_of(kind, item), uid_of(item), item["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:

@@ -38,7 +38,7 @@ Memory = Literal["cold", "cached", "pinned"]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class Hnsw(_Body):

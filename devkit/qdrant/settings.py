@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+TITLE = "qdrant - vector search engine"
 REPORTED_VERSION = "1.19.0"
 
 

@@ -320,6 +320,7 @@ class Calls:
         }
         if args.get("shards"):
             shown["points_by_shard"] = self.shard.points_by_shard()
+            shown["payload_bytes"] = self.shard.payload_bytes_on_disk()
         return to_json(shown)
 
     def configure(self, args: dict[str, str], body: bytes) -> bytes:
@@ -349,7 +350,8 @@ class Calls:
         with engine_errors():
             changed = self.engine.optimize()
         self.engine.flush()
-        return to_json({"changed": changed, "unindexed_kb": self.shard.unindexed_kb()})
+        points = self.engine.info().points_count
+        return to_json({"changed": changed, "points_count": points, "unindexed_kb": self.shard.unindexed_kb()})
 
 
 def _strict(config: Config) -> StrictMode:
@@ -385,10 +387,3 @@ _OTHER_CALLS: dict[str, Callable[[Calls, dict[str, str], bytes], bytes]] = {
     "copy": Calls.copy,
     "optimize": Calls.optimize,
 }
-WRITES = frozenset(_POINT_CALLS) - {"retrieve", "scroll", "query", "query_batch", "count", "facet"} | {
-    "create_index",
-    "delete_index",
-    "create_vector",
-    "delete_vector",
-}
-"""The calls that change the shard; they are what a copy of it must be told to catch up."""

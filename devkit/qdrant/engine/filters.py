@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
 Json = dict[str, Any]
@@ -105,8 +106,14 @@ def _match(given: Json) -> Any:
     raise BadFilterError(_UNKNOWN)
 
 
+def _match_value(given: Any) -> Any:
+    # The engine takes Python's own True for the integer 1, and numpy's for what it is.
+    value: Any = np.bool_(given) if isinstance(given, bool) else given
+    return edge.MatchValue(value)
+
+
 _MATCHES: dict[str, Callable[[Any], Any]] = {
-    "value": edge.MatchValue,
+    "value": _match_value,
     "text": edge.MatchText,
     "text_any": edge.MatchTextAny,
     "phrase": edge.MatchPhrase,

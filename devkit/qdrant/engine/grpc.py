@@ -221,7 +221,7 @@ def _vector(message: grpc.Vector) -> Any:
     if kind == "multi_dense":
         return [wire.floats(row) for row in message.multi_dense.vectors]
     if kind == "sparse":
-        return edge.SparseVector(list(message.sparse.indices), list(message.sparse.values))
+        return queries.sparse_vector(list(message.sparse.indices), list(message.sparse.values))
     if kind is not None:
         raise QdrantError(501, "The embedded Qdrant does not serve inference")
     return _older_vector(message)
@@ -231,7 +231,7 @@ def _older_vector(message: grpc.Vector) -> Any:
     """The form that clients wrote before 1.13: one list of numbers, with indices or a count of rows beside it."""
     numbers = list(message.data)
     if message.HasField("indices"):
-        return edge.SparseVector(list(message.indices.data), numbers)
+        return queries.sparse_vector(list(message.indices.data), numbers)
     if message.HasField("vectors_count"):
         size = len(numbers) // message.vectors_count
         return [numbers[start : start + size] for start in range(0, len(numbers), size)]

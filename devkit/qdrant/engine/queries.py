@@ -11,7 +11,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from devkit.qdrant.errors import unserved
+from devkit.qdrant.errors import invalid, unserved
 
 from .filters import read_filter
 
@@ -42,8 +42,17 @@ def vector(given: Any) -> Any:
     if isinstance(given, dict):
         if given.keys() != {"indices", "values"}:
             raise unserved("inference (a vector given as text, image or object)")
-        return edge.SparseVector(given["indices"], given["values"])
+        return sparse_vector(given["indices"], given["values"])
     return given
+
+
+def sparse_vector(indices: list[int], values: list[float]) -> edge.SparseVector:
+    """A sparse vector; the engine does not survive one whose lists do not fit together."""
+    if len(indices) != len(values):
+        raise invalid("values", "must be the same length as indices")
+    if len(set(indices)) != len(indices):
+        raise invalid("indices", "must be unique")
+    return edge.SparseVector(indices, values)
 
 
 def scroll_request(given: Json, condition: edge.Filter | None = None) -> edge.ScrollRequest:

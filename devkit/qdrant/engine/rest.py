@@ -6,9 +6,9 @@ and are written as a real server writes them (see `floats`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import qdrant_edge as edge
 from pydantic_core import from_json, to_json
@@ -40,17 +40,20 @@ _MODES = {
 }
 
 
-def _reading(read: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+def _reading(read: Callable[P, R]) -> Callable[P, R]:
     """Turn what a body of the wrong form raises, wherever it is noticed, into the refusal for such bodies."""
 
     @wraps(read)
-    def reading(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+    def reading(*args: P.args, **kwargs: P.kwargs) -> R:
+        request = args[0]
+        if not isinstance(request, RestRequest):
+            raise TypeError("only methods of a request read one")
         try:
-            return read(self, *args, **kwargs)
+            return read(*args, **kwargs)
         except KeyError as error:
-            raise malformed(f"missing field `{error.args[0]}`", self.body) from None
+            raise malformed(f"missing field `{error.args[0]}`", request.body) from None
         except (BadFilterError, TypeError, ValueError, AttributeError) as error:
-            raise malformed(_first_line(error), self.body) from None
+            raise malformed(_first_line(error), request.body) from None
 
     return reading
 
@@ -90,7 +93,7 @@ class RestRequest:
                 f"unknown variant `{mode}`, expected one of `upsert`, `insert_only`, `update_only`"
             )
         return Upsert(
-            ids=[point["id"] for point in given],
+            ids=_ids(point["id"] for point in given),
             points=[
                 edge.Point(point["id"], vector, point.get("payload"))
                 for point, vector in zip(given, vectors, strict=True)
@@ -134,7 +137,7 @@ class RestRequest:
         given = self.given["points"]
         vectors = [_vectors(point["vector"]) for point in given]
         return UpdateVectors(
-            ids=[point["id"] for point in given],
+            ids=_ids(point["id"] for point in given),
             points=[edge.PointVectors(point["id"], each) for point, each in zip(given, vectors, strict=True)],
             vectors=vectors,
             condition=read_filter(self.given.get("update_filter")),
@@ -147,7 +150,7 @@ class RestRequest:
 
     def _selection(self) -> Selection:
         if self.given.get("points") is not None:
-            return Selection(ids=self.given["points"])
+            return Selection(ids=_ids(self.given["points"]))
         if self.given.get("filter") is not None:
             return Selection(filter=read_filter(self.given["filter"]) or edge.Filter())
         raise BadFilterError("data did not match any variant of untagged enum PointsSelector")
@@ -157,7 +160,7 @@ class RestRequest:
     @_reading
     def retrieve(self) -> Retrieve:
         return Retrieve(
-            ids=self.given["ids"],
+            ids=_ids(self.given["ids"]),
             with_payload=queries.with_payload(self.given.get("with_payload"), default=True),
             with_vector=queries.with_vector(self.given.get("with_vector")),
         )
@@ -219,6 +222,17 @@ class RestRequest:
 def point_id(given: Any) -> PointId:
     """An id as JSON shows it: a number, or a UUID's text."""
     return given if isinstance(given, int) else str(given)
+
+
+def _ids(given: Iterable[Any]) -> list[PointId]:
+    """Ids as given; the engine would take `true` for 1."""
+    ids = list(given)
+    for each in ids:
+        if type(each) is not int and not isinstance(each, str):
+            raise BadFilterError(
+                f"value {each} is not a valid point ID, valid values are an unsigned integer or a UUID"
+            )
+    return ids
 
 
 def _check_limit(given: Json) -> None:

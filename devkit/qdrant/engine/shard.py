@@ -35,6 +35,7 @@ from .filters import slice_condition
 from .requests import PointId
 
 FLUSH_AFTER = 5.0  # seconds of unflushed updates; until then the write-ahead log holds them
+_BLOCK = 512  # bytes, the unit of `st_blocks`
 _NUMBER = struct.Struct("<Q")
 _MISSING_POINT = re.compile(r"No point with id (.+)$")
 
@@ -167,6 +168,11 @@ class Shard:
 
     def vector_bytes(self) -> int:
         return int(self.engine.info().points_count * sum(map(vector_bytes, dense_vectors(self.config).values())))
+
+    def payload_bytes_on_disk(self) -> int:
+        """What the payload storage takes on disk, in bytes."""
+        files = self.directory.glob("shard/segments/*/payload_storage/*")
+        return sum(file.stat().st_blocks * _BLOCK for file in files)
 
     # ---- the files ------------------------------------------------------------------------------------------
 

@@ -15,11 +15,12 @@ import socket
 import sys
 from pathlib import Path
 
+from devkit.qdrant.calls import WRITES
 from devkit.qdrant.config import Config
 from devkit.qdrant.errors import QdrantError
 
 from . import frames
-from .calls import WRITES, Calls
+from .calls import Calls
 
 IDLE = 1.0  # seconds without a request after which updates are flushed
 _PR_SET_PDEATHSIG = 1

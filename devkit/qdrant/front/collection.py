@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from devkit.qdrant.calls import WRITES
 from devkit.qdrant.config import Config, shard_number
-from devkit.qdrant.engine.calls import WRITES
 
 from .files import Files, Record
 from .workers import Reply, Worker
@@ -35,6 +36,16 @@ class Write:
     reply: asyncio.Future[Reply]
 
 
+@dataclass(slots=True)
+class Optimized:
+    """What the optimizers have done since the server was started."""
+
+    runs: int = 0
+    points: int = 0
+    seconds: float = 0.0
+    last: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
 class Collection:
     """A collection by its own name; aliases are the service's affair."""
 
@@ -49,6 +60,7 @@ class Collection:
         self.writable.set()
         self.unindexed_kb = 0
         self.settled_kb: int | None = None  # what the optimizers left unindexed when they last ran
+        self.optimized = Optimized()
         self.optimization: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._last_info: Json | None = None if (folder / record.shard).exists() else _empty_info(record.config)
@@ -157,4 +169,5 @@ def _empty_info(config: Config) -> Json:
         "unindexed_kb": 0,
         "op_nums": [0] * shards,
         "points_by_shard": [0] * shards,
+        "payload_bytes": 0,
     }

@@ -11,12 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc as transport
-from qdrant_client import grpc
 
 from devkit.qdrant.errors import QdrantError, internal, wrong_input
 
 from .faults import DroppedError, Faults
-from .grpc_collections import CollectionCalls
 from .guard import Guard
 from .metrics import Metrics
 from .service import Service
@@ -24,7 +22,6 @@ from .service import Service
 Handle = Callable[[bytes], Awaitable[bytes]]
 log = logging.getLogger(__name__)
 
-TITLE = "qdrant - vector search engine"
 _OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 _CODES = {
     400: transport.StatusCode.INVALID_ARGUMENT,
@@ -55,6 +52,17 @@ _POINTS = {
     "UpdateVectors": "update_vectors",
     "DeleteVectors": "delete_vectors",
 }
+_COLLECTIONS = (
+    "Get",
+    "List",
+    "Create",
+    "Update",
+    "Delete",
+    "CollectionExists",
+    "UpdateAliases",
+    "ListAliases",
+    "ListCollectionAliases",
+)
 _READING = {
     "Get", "List", "ListAliases", "ListCollectionAliases", "CollectionExists", "Scroll", "Query", "QueryBatch",
     "Count", "Facet",
@@ -70,6 +78,7 @@ class Grpc:
         self.guard = guard
         self.faults = faults
         self.metrics = metrics
+        self._messages: dict[str, Handle] | None = None
 
     def server(self) -> Any:
         """A server without a port yet."""
@@ -77,8 +86,8 @@ class Grpc:
         points = {method: self._points(call) for method, call in _POINTS.items()}
         services: dict[str, dict[str, Handle]] = {
             "qdrant.Points": points,
-            "qdrant.Collections": CollectionCalls(self.service).handlers(),
-            "qdrant.Qdrant": {"HealthCheck": self._health},
+            "qdrant.Collections": {method: self._message(method) for method in _COLLECTIONS},
+            "qdrant.Qdrant": {"HealthCheck": self._message("HealthCheck")},
         }
         server.add_generic_rpc_handlers(
             [
@@ -127,10 +136,16 @@ class Grpc:
 
         return handle
 
-    async def _health(self, _body: bytes) -> bytes:
-        reply = grpc.HealthCheckReply(title=TITLE, version=self.service.settings.report_version)
-        packed: bytes = reply.SerializeToString()
-        return packed
+    def _message(self, method: str) -> Handle:
+        async def handle(body: bytes) -> bytes:
+            if self._messages is None:
+                # The messages take a second to load, which only those who call these methods should wait for.
+                from .messages import Messages
+
+                self._messages = Messages(self.service).handlers()
+            return await self._messages[method](body)
+
+        return handle
 
 
 async def _refuse(context: Any, error: QdrantError) -> NoReturn:

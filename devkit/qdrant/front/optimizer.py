@@ -13,13 +13,15 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
-from .collection import Collection, Write
+from .collection import Collection, Optimized, Write
 from .workers import Worker
 
 Json = dict[str, Any]
@@ -38,9 +40,10 @@ def due(collection: Collection) -> bool:
     return collection.unindexed_kb > _GROWTH * settled
 
 
-def worthwhile(points_info: Json, threshold: int) -> bool:
+def worthwhile(info: Json, threshold: int) -> bool:
     """Whether a changed configuration gives the optimizers work: something is indexed, or ought to be."""
-    return points_info["indexed_vectors_count"] > 0 or 0 < threshold < points_info["unindexed_kb"]
+    indexed, unindexed_kb = int(info["indexed_vectors_count"]), int(info["unindexed_kb"])
+    return indexed > 0 or 0 < threshold < unindexed_kb
 
 
 def start(collection: Collection) -> None:
@@ -58,6 +61,7 @@ async def stop(collection: Collection) -> None:
 
 
 async def _optimize(collection: Collection) -> None:
+    started = time.monotonic()
     shard = f"shard-{uuid.uuid4().hex[:8]}"
     folder, copy = collection.folder / shard, None
     try:
@@ -66,6 +70,7 @@ async def _optimize(collection: Collection) -> None:
         done = from_json((await copy.call("optimize")).body)
         if done["changed"]:
             await _take_over(collection, copy, shard)
+            _count(collection.optimized, done["points_count"], time.monotonic() - started)
         collection.settled_kb = done["unindexed_kb"]
     except Exception:
         log.exception("optimizing %s failed", collection.name)
@@ -92,6 +97,13 @@ async def _take_over(collection: Collection, copy: Worker, shard: str) -> None:
     finally:
         collection.writable.set()
     await asyncio.shield(_retire(replaced, folder))
+
+
+def _count(optimized: Optimized, points: int, seconds: float) -> None:
+    optimized.runs += 1
+    optimized.points += points
+    optimized.seconds += seconds
+    optimized.last = datetime.now(UTC)
 
 
 async def _replay(writes: list[Write], copy: Worker) -> int:

@@ -10,12 +10,13 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import from_json, to_json
 
+from devkit.qdrant.calls import POINT_WRITES
 from devkit.qdrant.config import parse
-from devkit.qdrant.errors import QdrantError, internal, unserved, wrong_input
+from devkit.qdrant.errors import QdrantError, internal, malformed, unserved, wrong_input
+from devkit.qdrant.settings import TITLE
 
 from . import snapshots, telemetry
 from .faults import DroppedError, Fault, Faults, Order
-from .grpc import TITLE
 from .guard import Guard, is_open
 from .metrics import Metrics
 from .service import Service
@@ -84,6 +85,7 @@ class Rest:
                 web.put(f"{collection}/vectors/{{vector}}", self._create_vector),
                 web.delete(f"{collection}/vectors/{{vector}}", self._delete_vector),
                 web.get(f"{collection}/points/{{id}}", self._call("point")),
+                web.post(f"{collection}/points/batch", self._batch),
                 web.get(f"{collection}/snapshots", self._snapshots),
                 web.post(f"{collection}/snapshots", self._create_snapshot),
                 web.put(f"{collection}/snapshots/recover", self._recover_snapshot),
@@ -150,6 +152,18 @@ class Rest:
             return _enveloped(request, reply.body)
 
         return handle
+
+    async def _batch(self, request: web.Request) -> web.StreamResponse:
+        """Several writes, one after the other; one that is refused leaves those before it done."""
+        body = await request.read()
+        results = []
+        for operation in _operations(body):
+            ((call, given),) = operation.items()
+            reply = await self.service.call(
+                request.match_info["name"], call, to_json(given), wire="rest", args=dict(request.query)
+            )
+            results.append(reply.body)
+        return _enveloped(request, b"[%b]" % b",".join(results))
 
     async def _create_vector(self, request: web.Request) -> web.StreamResponse:
         name, vector = request.match_info["name"], request.match_info["vector"]
@@ -287,6 +301,18 @@ class Rest:
 
     async def _unserved(self, request: web.Request) -> web.StreamResponse:
         raise unserved(f"{request.method} {request.path}")
+
+
+def _operations(body: bytes) -> list[Json]:
+    """The writes of a batch, each an object of one of the calls and its body."""
+    try:
+        operations: list[Json] = from_json(body)["operations"]
+        known = all(len(each) == 1 and each.keys() <= POINT_WRITES for each in operations)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise malformed(str(error), body) from None
+    if not known:
+        raise malformed("data did not match any variant of untagged enum UpdateOperation", body)
+    return operations
 
 
 def _alias_list(aliases: dict[str, str]) -> list[Json]:

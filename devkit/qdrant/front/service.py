@@ -14,8 +14,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from devkit.qdrant import config as configs
+from devkit.qdrant.calls import WRITES
 from devkit.qdrant.config import Config, Dense, Sparse
-from devkit.qdrant.engine.calls import WRITES
 from devkit.qdrant.errors import already_exists, internal, invalid, malformed, no_collection, wrong_input
 from devkit.qdrant.settings import Settings
 

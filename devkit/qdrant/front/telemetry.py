@@ -53,6 +53,7 @@ async def _collection(collection: Collection) -> Json:
 
 def _shard(collection: Collection, info: Json, shard: int) -> Json:
     points = info["points_by_shard"][shard]
+    optimized = collection.optimized
     dense = configs.dense_vectors(collection.config)
     names = dense | configs.sparse_vectors(collection.config)
     return {
@@ -61,16 +62,30 @@ def _shard(collection: Collection, info: Json, shard: int) -> Json:
         "local": {
             "variant_name": "local shard",
             "status": status(collection),
+            "total_optimized_points": optimized.points,
             "vectors_size_bytes": points * sum(map(configs.vector_bytes, dense.values())),
+            "payloads_size_bytes": info["payload_bytes"] * points // max(1, info["points_count"]),
             "num_points": points,
             "num_vectors": points * len(names),
             "num_vectors_by_name": dict.fromkeys(names, points),
-            "optimizations": {"status": "ok"},
+            "optimizations": {
+                "status": "ok",
+                "optimizations": {
+                    "count": optimized.runs,
+                    "total_duration_micros": int(optimized.seconds * 1e6),
+                    "last_responded": optimized.last.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                },
+            },
             "async_scorer": False,
             "update_queue": {"length": 0, "op_num": info["op_nums"][shard]},
         },
         "remote": [],
         "replicate_states": {str(PEER_ID): "Active"},
+        "partial_snapshot": {
+            "ongoing_create_snapshot_requests": 0,
+            "is_recovering": False,
+            "recovery_timestamp": 0,
+        },
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from devkit.qdrant.config import Config
 from devkit.qdrant.engine import frames
-from devkit.qdrant.engine.worker import serve
+from devkit.qdrant.engine.entry import serve
 from devkit.qdrant.errors import QdrantError
 
 _BUFFER = 1 << 22  # bytes that the front reads ahead from a worker

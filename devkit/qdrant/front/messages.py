@@ -15,6 +15,7 @@ from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http import models
 
 from devkit.qdrant.engine.wire import plain_map
+from devkit.qdrant.settings import TITLE
 
 from .service import Service
 
@@ -22,8 +23,8 @@ Handle = Callable[[bytes], Awaitable[bytes]]
 Json = dict[str, Any]
 
 
-class CollectionCalls:
-    """The methods of `qdrant.Collections` that are served."""
+class Messages:
+    """The methods whose messages are read here: those of collections, and the health check."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -39,7 +40,11 @@ class CollectionCalls:
             "UpdateAliases": self._change_aliases,
             "ListAliases": self._aliases,
             "ListCollectionAliases": self._collection_aliases,
+            "HealthCheck": self._health,
         }
+
+    async def _health(self, _body: bytes) -> bytes:
+        return _packed(grpc.HealthCheckReply(title=TITLE, version=self.service.settings.report_version))
 
     async def _get(self, body: bytes) -> bytes:
         started = time.perf_counter()

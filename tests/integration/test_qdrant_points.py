@@ -237,6 +237,44 @@ async def test_a_fenced_collection_says_when(points: Points, endpoint: Endpoint,
         assert caught.value.reason == "QdrantBusy"
 
 
+async def test_strict_limits_are_kept_to(points: Points, endpoint: Endpoint, blue: str) -> None:
+    strict = {"enabled": True, "upsert_max_batchsize": 7, "max_query_limit": 4}
+    async with Admin(endpoint) as admin:
+        await admin.patch(blue, {"strict_mode_config": strict})
+    await points.upsert(blue, numbered(20))
+    assert await points.count(blue) == 20
+    assert len(await versions(points, blue)) == 20
+    refused = points.requests["upsert"] - 3, points.requests["scroll"] - 5, points.requests["versions"] - 5
+    assert refused == (1, 1, 0)
+    with pytest.raises(TerminalError, match="Limit exceeded 9 > 4"):
+        await points.query(blue, [1, 0, 0, 0], 9)
+
+
+async def test_a_limit_of_nothing_is_an_error(points: Points, endpoint: Endpoint, blue: str) -> None:
+    async with Admin(endpoint) as admin:
+        await admin.patch(blue, {"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 0}})
+    with pytest.raises(TerminalError, match="Limit exceeded 5 > 0") as caught:
+        await points.upsert(blue, numbered(5))
+    assert caught.value.reason == "StrictModeLimit"
+
+
+async def test_exact_searches_that_are_forbidden(points: Points, endpoint: Endpoint, blue: str) -> None:
+    await points.upsert(blue, numbered(5))
+    async with Admin(endpoint) as admin:
+        await admin.patch(blue, {"strict_mode_config": {"enabled": True, "search_allow_exact": False}})
+    with pytest.raises(TerminalError, match="search_allow_exact: true") as caught:
+        await versions(points, blue)
+    assert caught.value.reason == "ExactSearchForbidden"
+
+
+async def test_asking_for_nothing_asks_nobody(points: Points, blue: str) -> None:
+    assert await points.fetch(blue, []) == []
+    assert await points.versions(blue, [], PROBE) == {}
+    await points.upsert(blue, [])
+    await points.delete(blue, [])
+    assert not points.requests
+
+
 async def test_nobody_listens(endpoint: Endpoint) -> None:
     async with Points(Endpoint(endpoint.url, grpc_port=1)) as points:
         with pytest.raises(TransientError) as caught:

@@ -20,9 +20,18 @@ from teal.domain.observed import Version
 OLDEST = Version(1, 17)
 MAX_DETAIL = 500
 
+LIMIT_EXCEEDED = re.compile(r"Limit exceeded \d+ > (\d+)")
 RETRY_AFTER = re.compile(r"[Rr]etry after (\d+(?:\.\d+)?)\s*s")
 TLS_WORDS = ("ssl", "certificate", "handshake", "tls_", "wrong version number")
 NEVER_SENT = ("failed to connect", "dns resolution failed", "connection refused", "name resolution")
+
+
+class TooLargeError(TerminalError):
+    """A collection's strict mode allows no more than `limit` points (or ids, or answers) in one request."""
+
+    def __init__(self, reason: str, message: str, limit: int) -> None:
+        super().__init__(reason, message)
+        self.limit = limit
 
 
 def require_supported(version: Version, url: str = "Qdrant") -> None:
@@ -119,9 +128,7 @@ def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) 
     if code is grpc.StatusCode.NOT_FOUND:
         return collection_gone(detail)
     if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
-        if write:
-            return HeldError("PointsRefused", f"{url} refused {what}: {_short(detail)}")
-        return TerminalError("QdrantRefused", f"{url} refused {what}: {_short(detail)}")
+        return _refused(detail, url, what, write=write)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return TerminalError(
             "QdrantUnsupported",
@@ -130,6 +137,19 @@ def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) 
     if write and "timeout" in detail.lower():
         return unknown_outcome(url, what, detail)
     return TransientError("QdrantFailed", f"{url} failed at {what} ({code.name}): {_short(detail)}")
+
+
+def _refused(detail: str, url: str, what: str, *, write: bool) -> TealError:
+    message = f"{url} refused {what}: {_short(detail)}"
+    if limit := LIMIT_EXCEEDED.search(detail):
+        return TooLargeError("StrictModeLimit", message, int(limit[1]))
+    if "Exact search disabled" in detail:
+        return TerminalError(
+            "ExactSearchForbidden",
+            f"{message} Teal sees what changed by exact searches: allow them in the collection's strict mode "
+            "(search_allow_exact: true).",
+        )
+    return HeldError("PointsRefused", message) if write else TerminalError("QdrantRefused", message)
 
 
 def _broken_call(code: grpc.StatusCode, detail: str, url: str, what: str, *, write: bool) -> TealError:

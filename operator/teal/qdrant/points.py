@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import grpc
 import numpy as np
@@ -28,13 +28,16 @@ from teal.domain.schema import Schema
 from teal.qdrant import wire
 from teal.qdrant.channel import open_channel
 from teal.qdrant.endpoint import Endpoint
-from teal.qdrant.errors import from_grpc
+from teal.qdrant.errors import TooLargeError, from_grpc
 from teal.qdrant.wire import RawId, RawPoint
+
+T = TypeVar("T")
 
 SCAN_PAGE = 5000
 BATCH_BYTES = 30_000_000
 BATCH_POINTS = 500
 DELETE_IDS = 10_000
+VERSION_IDS = 10_000
 READ_SECONDS = 60.0
 WRITE_SECONDS = 180.0
 
@@ -101,7 +104,9 @@ class Points:
         self._metadata = (("api-key", endpoint.api_key),) if endpoint.api_key else ()
         self._opening = asyncio.Lock()
         self._channels: list[grpc.aio.Channel] = []
+        self._retired: list[grpc.aio.Channel] = []
         self._bulk: cycle[grpc.aio.Channel] = cycle(())
+        self._allowed: dict[tuple[str, str], int] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,7 +117,7 @@ class Points:
         await self.close()
 
     async def close(self) -> None:
-        channels, self._channels = self._channels, []
+        channels, self._channels, self._retired = [*self._channels, *self._retired], [], []
         for channel in channels:
             await channel.close()
 
@@ -139,18 +144,23 @@ class Points:
         same server answered before. A point without the probe's vector has none, so it is read whole, which is
         slower by an order of magnitude, and the number stands for its content.
         """
-        request = wire.QueryPoints(
-            collection_name=collection,
-            query=probe.query,
-            using=probe.name or None,
-            filter={"must": [{"has_id": {"has_id": ids}}]},
-            params=_EXACT,
-            limit=len(ids),
-            with_payload=_NO,
-            with_vectors=_NO,
-        )
-        answer = await self._read("versions", "Query", request, wire.QueryResponse)
-        told = {point.id: point.version for point in answer.result}
+        told: dict[RawId, int] = {}
+
+        async def ask(page: Sequence[RawId]) -> None:
+            request = wire.QueryPoints(
+                collection_name=collection,
+                query=probe.query,
+                using=probe.name or None,
+                filter={"must": [{"has_id": {"has_id": page}}]},
+                params=_EXACT,
+                limit=len(page),
+                with_payload=_NO,
+                with_vectors=_NO,
+            )
+            answer = await self._read("versions", "Query", request, wire.QueryResponse)
+            told.update((point.id, point.version) for point in answer.result)
+
+        await self._in_batches("versions", collection, ids, VERSION_IDS, ask)
         untold = [raw for raw in ids if raw not in told] if len(told) < len(ids) else []
         for start in range(0, len(untold), BATCH_POINTS):
             for point in await self.fetch(collection, untold[start : start + BATCH_POINTS]):
@@ -178,10 +188,15 @@ class Points:
     async def _id_page(
         self, collection: str, limit: int, offset: RawId | None
     ) -> tuple[list[RawId], RawId | None]:
+        limit = min(limit, self._allowed.get(("scroll", collection), limit))
         request = wire.ScrollPoints(
             collection_name=collection, offset=offset, limit=limit, with_payload=_NO, with_vectors=_NO
         )
-        answer = await self._read("scroll", "Scroll", request, wire.ScrollResponse)
+        try:
+            answer = await self._read("scroll", "Scroll", request, wire.ScrollResponse)
+        except TooLargeError as error:
+            self._allow("scroll", collection, limit, error)
+            return await self._id_page(collection, limit, offset)
         following = answer.next_page_offset if answer.HasField("next_page_offset") else None
         return [point.id for point in answer.result], following
 
@@ -191,6 +206,8 @@ class Points:
         self, collection: str, ids: Sequence[RawId], *, vectors: bool = True, payload: bool = True
     ) -> list[RawPoint]:
         """The points that exist of `ids`, in any order, in one request: the caller chooses how many fit."""
+        if not ids:
+            return []
         request = wire.GetPoints(
             collection_name=collection,
             ids=ids,
@@ -208,10 +225,11 @@ class Points:
         Raises:
             HeldError: reason `PointsRefused`: a vector does not fit the collection. Earlier batches are written.
         """
-        for start in range(0, len(points), BATCH_POINTS):
-            await self._upsert(
-                collection, points[start : start + BATCH_POINTS], wait=wait, insert_only=insert_only
-            )
+
+        async def write(batch: Sequence[RawPoint]) -> None:
+            await self._upsert(collection, batch, wait=wait, insert_only=insert_only)
+
+        await self._in_batches("upsert", collection, points, BATCH_POINTS, write)
 
     async def _upsert(self, collection: str, points: Sequence[RawPoint], *, wait: bool, insert_only: bool) -> None:
         mode = qdrant.UpdateMode.InsertOnly if insert_only else None
@@ -229,10 +247,12 @@ class Points:
 
     async def delete(self, collection: str, ids: Sequence[RawId], *, wait: bool = True) -> None:
         """Delete points by id; ids that do not exist are no error."""
-        for start in range(0, len(ids), DELETE_IDS):
-            chunk = ids[start : start + DELETE_IDS]
-            request = wire.DeletePoints(collection_name=collection, wait=wait, points={"points": {"ids": chunk}})
+
+        async def write(batch: Sequence[RawId]) -> None:
+            request = wire.DeletePoints(collection_name=collection, wait=wait, points={"points": {"ids": batch}})
             await self._write("delete", "Delete", request.SerializeToString(), wait=wait)
+
+        await self._in_batches("delete", collection, ids, DELETE_IDS, write)
 
     # Searches
 
@@ -264,25 +284,38 @@ class Points:
 
     # Transport
 
+    async def _in_batches(
+        self,
+        kind: str,
+        collection: str,
+        items: Sequence[T],
+        most: int,
+        send: Callable[[Sequence[T]], Awaitable[None]],
+    ) -> None:
+        """`send` all items, at most `most` at once, or as many as the collection turns out to allow."""
+        start = 0
+        while start < len(items):
+            size = min(most, self._allowed.get((kind, collection), most), len(items) - start)
+            try:
+                await send(items[start : start + size])
+            except TooLargeError as error:
+                self._allow(kind, collection, size, error)
+            else:
+                start += size
+
+    def _allow(self, kind: str, collection: str, tried: int, error: TooLargeError) -> None:
+        """Remember how much is allowed, unless asking for less cannot help."""
+        if not 0 < error.limit < tried:
+            raise error
+        self._allowed[kind, collection] = error.limit
+
     async def _read(self, kind: str, method: str, request: Any, answer: Any, *, bulk: bool = False) -> Any:
-        call = (await self._channel(bulk=bulk)).unary_unary(
-            f"/qdrant.Points/{method}", response_deserializer=answer.FromString
-        )
-        self.requests[kind] += 1
-        try:
-            return await call(request.SerializeToString(), timeout=READ_SECONDS, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise from_grpc(error, self.endpoint.grpc_target, kind, write=False) from error
+        body = request.SerializeToString()
+        return await self._call(kind, method, body, answer, seconds=READ_SECONDS, bulk=bulk, write=False)
 
     async def _write(self, kind: str, method: str, body: bytes, *, wait: bool) -> None:
-        call = (await self._channel(bulk=True)).unary_unary(
-            f"/qdrant.Points/{method}", response_deserializer=qdrant.PointsOperationResponse.FromString
-        )
-        self.requests[kind] += 1
-        try:
-            answer = await call(body, timeout=WRITE_SECONDS, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise from_grpc(error, self.endpoint.grpc_target, kind, write=True) from error
+        response = qdrant.PointsOperationResponse
+        answer = await self._call(kind, method, body, response, seconds=WRITE_SECONDS, bulk=True, write=True)
         status = answer.result.status
         if status not in (_APPLIED if wait else _TAKEN):
             raise UnknownOutcomeError(
@@ -290,6 +323,22 @@ class Points:
                 f"{self.endpoint.grpc_target} took the {kind}, but answered "
                 f"{qdrant.UpdateStatus.Name(status)} instead of Completed.",
             )
+
+    async def _call(
+        self, kind: str, method: str, body: bytes, answer: Any, *, seconds: float, bulk: bool, write: bool
+    ) -> Any:
+        channel = await self._channel(bulk=bulk)
+        call = channel.unary_unary(f"/qdrant.Points/{method}", response_deserializer=answer.FromString)
+        self.requests[kind] += 1
+        try:
+            return await call(body, timeout=seconds, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            meaning = from_grpc(error, self.endpoint.grpc_target, kind, write=write)
+            if meaning.reason == "QdrantTLSFailed":
+                # The certificate that was pinned may have been replaced: the next call takes a new look.
+                self._retired += self._channels
+                self._channels = []
+            raise meaning from error
 
     async def _channel(self, *, bulk: bool) -> grpc.aio.Channel:
         """The next connection for contents; always the first one for what must come from one peer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,31 @@ async def test_an_unchecked_certificate(secured: EmbeddedQdrant) -> None:
     endpoint = Endpoint(secured.url, secured.grpc_port, KEY, insecure_skip_verify=True)
     await rest(endpoint)
     await grpc(endpoint)
+
+
+async def test_an_unchecked_certificate_may_be_replaced() -> None:
+    """By one of another name, signed by itself: the old connections fail, and the new ones take it."""
+
+    def serve(name: str, **ports: int) -> EmbeddedQdrant:
+        return EmbeddedQdrant.start(tls_cert=TLS / f"{name}.pem", tls_key=TLS / f"{name}.key", **ports)
+
+    with serve("server") as before:
+        endpoint = Endpoint(before.url, before.grpc_port, insecure_skip_verify=True)
+        points = Points(endpoint, streams=2)
+        with pytest.raises(TealError, match="doesn't exist"):
+            await points.count("docs")
+    async with points:
+        with serve("self-signed", rest_port=before.rest_port, grpc_port=before.grpc_port):
+            # A connection that was refused while no server ran is tried again only after its backoff.
+            while (reason := await refusal(points)) != "CollectionGone":
+                assert reason in ("QdrantTLSFailed", "QdrantUnreachable")
+                await asyncio.sleep(0.1)
+
+
+async def refusal(points: Points) -> str:
+    with pytest.raises(TealError) as caught:
+        await points.count("docs")
+    return caught.value.reason
 
 
 @pytest.mark.parametrize("key", [None, "a-wrong-key"])

@@ -126,6 +126,7 @@ def test_a_certificate_that_does_not_verify_is_told_from_a_dead_server() -> None
         (grpc.StatusCode.PERMISSION_DENIED, "read only", "QdrantUnauthorized", "QdrantUnauthorized"),
         (grpc.StatusCode.NOT_FOUND, "Collection `x` doesn't exist!", "CollectionGone", "CollectionGone"),
         (grpc.StatusCode.INVALID_ARGUMENT, "dimension error", "QdrantRefused", "PointsRefused"),
+        (grpc.StatusCode.INVALID_ARGUMENT, "Limit exceeded 9 > 4", "StrictModeLimit", "StrictModeLimit"),
         (grpc.StatusCode.UNIMPLEMENTED, "", "QdrantUnsupported", "QdrantUnsupported"),
         (grpc.StatusCode.INTERNAL, "disk full", "QdrantFailed", "QdrantFailed"),
         (grpc.StatusCode.INTERNAL, "timeout after 60s", "QdrantFailed", "QdrantOutcomeUnknown"),

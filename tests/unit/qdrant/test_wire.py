@@ -250,3 +250,30 @@ class TestVectors:
         assert wire.read_dense(raw, "f").tolist() == [1, 2, 3, 4]
         assert wire.read_dense(raw, "m").tolist() == [[1, 2], [3, 4]]
         assert wire.read_dense(raw, "s") is None
+
+
+class TestContentVersions:
+    def point(self, names: list[str], payload: dict[str, Any]) -> wire.Point:
+        vectors = [(name, dense(len(name), 1)) for name in names]
+        raw = b"".join(
+            field_bytes(
+                2, field_bytes(1, field_bytes(1, name.encode()) + field_bytes(2, vector.SerializeToString()))
+            )
+            for name, vector in vectors
+        )
+        return wire.Point(wire.raw_id(1), ordered_entries(payload), raw)
+
+    def test_order_is_no_change(self) -> None:
+        one = self.point(["a", "bb"], {"x": 1, "y": {"p": 1, "q": 2}})
+        other = self.point(["bb", "a"], {"y": {"q": 2, "p": 1}, "x": 1})
+        assert one.vectors != other.vectors
+        assert wire.content_version(one) == wire.content_version(other)
+
+    @pytest.mark.parametrize(
+        ("names", "payload"),
+        [(["a"], {"x": 1}), (["a", "bb"], {"x": 2}), (["a", "bb"], {"x": 1, "y": None}), ([], {})],
+    )
+    def test_any_other_content_is_one(self, names: list[str], payload: dict[str, Any]) -> None:
+        before = wire.content_version(self.point(["a", "bb"], {"x": 1}))
+        assert wire.content_version(self.point(names, payload)) != before
+        assert 0 <= before < 2**63

@@ -123,5 +123,5 @@ def test_changed_settings_outlive_a_crash(server: EmbeddedQdrant, own: Rest) -> 
     with Rest(server.url) as rest:
         assert rest.aliases("") == {"live": "other"}
         assert rest.info("live")["config"] == config
-        two = [{"id": i, "vector": [1, 1, 1, 1]} for i in (1, 2)]
-        assert rest.try_upsert("live", two).status == 429
+        more_than_one_a_shard = [{"id": i, "vector": [1, 1, 1, 1]} for i in IDS]
+        assert rest.try_upsert("live", more_than_one_a_shard).status == 429

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -31,16 +32,19 @@ def main(
         os.environ["TEAL_DEVKIT_HOME"] = str(data.resolve())
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with ControlPlane.start(crds, controllers=controllers, port=port, keep=keep) as plane:
-            typer.echo(f"API server: {plane.url}")
-            typer.echo(f"export KUBECONFIG={shlex.quote(str(plane.kubeconfig))}")
-            if not plane.local:
-                typer.echo("KUBECONFIG is set already: nothing was started.")
-                return
-            typer.echo("Ctrl-C ends it.")
-            plane.wait()
+        plane = ControlPlane.start(crds, controllers=controllers, port=port, keep=keep)
     except KeyboardInterrupt:
-        typer.echo("stopped")
+        typer.echo("interrupted before it was ready", err=True)
+        raise typer.Exit(130) from None
+    with plane:
+        typer.echo(f"API server: {plane.url}")
+        typer.echo(f"export KUBECONFIG={shlex.quote(str(plane.kubeconfig))}")
+        if not plane.local:
+            typer.echo("KUBECONFIG is set already: nothing was started.")
+            return
+        typer.echo("Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            plane.wait()
 
 
 def _interrupt(*_: object) -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -22,10 +23,24 @@ from devkit.control_plane.api_server import ApiServer
 from devkit.control_plane.controllers import start_controllers
 from devkit.control_plane.etcd import Etcd
 from devkit.control_plane.report import Report
+from devkit.processes import Process
 
 
 class NotLocalError(RuntimeError):
     """Asked of a cluster that KUBECONFIG names: only servers that were started here can be tampered with."""
+
+
+@dataclass(frozen=True)
+class _Servers:
+    etcd: Etcd
+    api_server: ApiServer
+    controllers: Process | None
+
+    def check(self) -> None:
+        self.etcd.process.check()
+        self.api_server.check()
+        if self.controllers is not None:
+            self.controllers.check()
 
 
 class ControlPlane:
@@ -37,7 +52,7 @@ class ControlPlane:
         self.url = url
         """The URL of the API server; it stays the same over restarts."""
         self._resources = ExitStack()
-        self._servers: tuple[Etcd, ApiServer] | None = None
+        self._servers: _Servers | None = None
 
     @staticmethod
     def prepare(report: Report | None = None) -> None:
@@ -90,10 +105,11 @@ class ControlPlane:
             api_server = ApiServer(folder, etcd.wait_ready().url, port, report)
             stack.callback(api_server.stop)
             api_server.start()
-            if controllers:
-                stack.callback(start_controllers(folder, api_server, report).stop)
+            manager = start_controllers(folder, api_server, report) if controllers else None
+            if manager is not None:
+                stack.callback(manager.stop)
             plane = cls(api_server.kubeconfig, api_server.url)
-            plane._servers = etcd, api_server
+            plane._servers = _Servers(etcd, api_server, manager)
             plane._resources = stack.pop_all()
             return plane
 
@@ -121,10 +137,8 @@ class ControlPlane:
 
     def wait(self) -> NoReturn:
         """Return never: raise `ProcessFailedError` when one of the servers ends by itself."""
-        etcd, api_server = self._local()
         while True:
-            etcd.process.check()
-            api_server.check()
+            self._local().check()
             time.sleep(0.5)
 
     def stop(self) -> None:
@@ -138,26 +152,26 @@ class ControlPlane:
 
     def stop_api_server(self) -> None:
         """Stop the API server: connections are refused until `start_api_server`."""
-        self._local()[1].stop()
+        self._local().api_server.stop()
 
     def start_api_server(self) -> None:
         """Start a stopped API server at the same URL; returns when it is ready."""
-        self._local()[1].start()
+        self._local().api_server.start()
 
     def pause_api_server(self) -> None:
         """Freeze the API server: requests are accepted by the kernel and not answered until it is resumed."""
-        self._local()[1].signal(signal.SIGSTOP)
+        self._local().api_server.signal(signal.SIGSTOP)
 
     def resume_api_server(self) -> None:
         """Undo `pause_api_server`."""
-        self._local()[1].signal(signal.SIGCONT)
+        self._local().api_server.signal(signal.SIGCONT)
 
     def compact_etcd(self) -> int:
         """Make etcd forget all history, and return the revision up to which it did.
 
         A running API server still answers watches from its own cache; see `expire_watches`.
         """
-        return self._local()[0].compact()
+        return self._local().etcd.compact()
 
     def expire_watches(self) -> None:
         """Restart the API server over a compacted etcd: who resumes a watch from before is answered 410."""
@@ -165,7 +179,7 @@ class ControlPlane:
         self.compact_etcd()
         self.start_api_server()
 
-    def _local(self) -> tuple[Etcd, ApiServer]:
+    def _local(self) -> _Servers:
         if self._servers is None:
             raise NotLocalError(f"{self.url} was not started here")
         return self._servers

@@ -26,6 +26,7 @@ class EmbeddedQdrant:
     def __init__(self, data: Path | None, options: dict[str, Any]) -> None:
         self._own_data = data is None
         self.data = data or new_run("qdrant")
+        self.data.mkdir(parents=True, exist_ok=True)
         self.rest_port = int(options.pop("rest_port", 0)) or free_port()
         self.grpc_port = int(options.pop("grpc_port", 0)) or free_port()
         self._options = options

@@ -129,7 +129,7 @@ class Reconciler:
             return await self._vector_collection(ref, obj)
         except ManifestError as error:
             # Both kinds are checked by the API server: its definitions are older or newer than this operator.
-            message = "; ".join(error.problems)
+            message = f"{str(error).splitlines()[0]} {'; '.join(error.problems)}"
             await self._write(ref, obj, stalled(status_of(obj), INVALID_SPEC, message, generation_of(obj)))
             return Next(self._resync, background=True)
 

@@ -9,7 +9,6 @@ import asyncio
 import json
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from devkit.clients.counts import Counts
@@ -28,11 +27,10 @@ async def run(folder: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     workload = Workload.model_validate_json((folder / WORKLOAD).read_text())
     crowd = Crowd(workload, Ledger.load(folder / LEDGER))
-    reporting = asyncio.create_task(_report_regularly(crowd.counts, folder / REPORT))
-    await crowd.run(stop)
-    reporting.cancel()
-    with suppress(asyncio.CancelledError):
-        await reporting
+    async with asyncio.TaskGroup() as tasks:
+        reporting = tasks.create_task(_report_regularly(crowd.counts, folder / REPORT))
+        await crowd.run(stop)
+        reporting.cancel()
     crowd.ledger.save(folder / LEDGER)
     _report(crowd.counts, folder / REPORT)
 

@@ -84,14 +84,14 @@ def audit(
     headers = {"api-key": api_key} if api_key else {}
     report = Audit(unsure=len(ledger.unsure))
     with (
-        httpx.Client(base_url=f"{url}/collections/{collection}", headers=headers, timeout=TIMEOUT) as qdrant,
+        httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT) as qdrant,
         httpx.Client(timeout=TIMEOUT) as embedder,
     ):
-        info = qdrant.get("").raise_for_status().json()["result"]
+        info = qdrant.get(f"/collections/{collection}").raise_for_status().json()["result"]
         encoder = Encoder.of(info)
         if directions is None:
             directions = info["config"]["params"]["vectors"]["distance"] == "Cosine"
-        vectors = _compare(_scroll(qdrant), ledger, report)
+        vectors = _compare(_scroll(qdrant, collection), ledger, report)
         for batch in _batches(vectors, sample if encoder.url else len(vectors)):
             texts = [_text_of(ledger.points[point], encoder) for point in batch]
             expected = dict(zip(batch, embed(embedder, encoder, texts), strict=True))
@@ -121,11 +121,12 @@ def _compare(found: Iterator[dict[str, Any]], ledger: Ledger, report: Audit) -> 
     return vectors
 
 
-def _scroll(client: httpx.Client) -> Iterator[dict[str, Any]]:
+def _scroll(client: httpx.Client, collection: str) -> Iterator[dict[str, Any]]:
     offset: PointId | None = None
     while True:
         body = {"limit": PAGE, "with_payload": True, "with_vector": True, "offset": offset}
-        result = client.post("/points/scroll", json=body).raise_for_status().json()["result"]
+        answer = client.post(f"/collections/{collection}/points/scroll", json=body).raise_for_status()
+        result = answer.json()["result"]
         yield from result["points"]
         offset = result.get("next_page_offset")
         if offset is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 MAX_ERRORS = 20
@@ -19,7 +19,7 @@ class Counts:
     empty_reads: int = 0
     """Answers without points, or with a point without payload. They are failures, too."""
     writes: Counter[str] = field(default_factory=Counter)
-    """Acknowledged writes by kind: insert, upsert, payload, vector, delete."""
+    """Acknowledged writes by kind: insert, upsert, payload, text (payload and vector), vector, delete."""
     failed_writes: int = 0
     throttled: int = 0
     """429 answers to writers; each was sent again."""
@@ -56,7 +56,7 @@ class Counts:
             self.errors[text] += 1
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:

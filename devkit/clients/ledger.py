@@ -19,7 +19,8 @@ PointId = int | str
 class Held:
     """One point: its exact payload, and the text whose vector it carries, made by the encoder with key `encoder`.
 
-    `vector_of` is mostly the payload's text, but a vector can be updated alone, and a payload too.
+    `vector_of` is mostly the payload's text, but a vector can be updated alone. (A text never is: a point whose
+    text had changed since its vector was made could be re-embedded before or after, and nobody could tell which.)
     """
 
     payload: dict[str, Any]

@@ -33,13 +33,13 @@ def load(
     Raises:
         httpx.HTTPError: Qdrant or the embedder cannot be reached or refuses.
     """
-    ledger = Ledger()
+    ledger, path = Ledger(), f"/collections/{collection}"
     headers = {"api-key": api_key} if api_key else {}
     with (
-        httpx.Client(base_url=f"{url}/collections/{collection}", headers=headers, timeout=TIMEOUT) as qdrant,
+        httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT) as qdrant,
         httpx.Client(timeout=TIMEOUT) as embedder,
     ):
-        encoder = Encoder.of(qdrant.get("").raise_for_status().json()["result"])
+        encoder = Encoder.of(qdrant.get(path).raise_for_status().json()["result"])
         for start in range(0, len(entries), BATCH):
             batch = entries[start : start + BATCH]
             made = (
@@ -51,7 +51,7 @@ def load(
                 {"id": _id(start + at), "vector": vector.tolist(), "payload": _payload(entry)}
                 for at, (entry, vector) in enumerate(zip(batch, made, strict=True))
             ]
-            qdrant.put("/points?wait=true", json={"points": points}).raise_for_status()
+            qdrant.put(f"{path}/points?wait=true", json={"points": points}).raise_for_status()
             for at, entry in enumerate(batch):
                 ledger.put(_id(start + at), Held(_payload(entry), entry.text, encoder.key))
     return ledger

@@ -14,20 +14,23 @@ from typing import Any, Literal
 from devkit.clients.ledger import Held, Ledger, PointId
 from devkit.corpus import Entry
 
-Kind = Literal["insert", "upsert", "payload", "vector", "delete"]
+Kind = Literal["insert", "upsert", "payload", "text", "vector", "delete"]
 Request = tuple[str, str, dict[str, Any]]
 
-WEIGHTS: dict[Kind, int] = {"insert": 25, "upsert": 25, "payload": 25, "vector": 10, "delete": 15}
+WEIGHTS: dict[Kind, int] = {"insert": 25, "upsert": 20, "payload": 25, "text": 10, "vector": 5, "delete": 15}
 # So many inserted points get a UUID, and so many the id of a point that was deleted before.
 UUIDS = 0.3
 REVIVED = 0.2
-# So many payload updates change the text, too: a re-embedded point must follow its text.
-NEW_TEXTS = 0.3
+
+SET_PAYLOAD = "POST", "/points/payload?wait=true"
+SET_VECTORS = "PUT", "/points/vectors?wait=true"
+UPSERT = "PUT", "/points?wait=true"
+DELETE = "POST", "/points/delete?wait=true"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """`text` is what must be encoded for `request`, which takes the vector (None: it carries none, and takes []).
+    """One write: `requests` in this order, given the vector of `text` (None: no vector is needed; it gets []).
 
     `acknowledged` notes it in the ledger; it takes the key of the encoder that made the vector.
     """
@@ -35,7 +38,7 @@ class Operation:
     kind: Kind
     point: PointId
     text: str | None
-    request: Callable[[list[float]], Request]
+    requests: Callable[[list[float]], list[Request]]
     acknowledged: Callable[[str], None]
 
 
@@ -63,6 +66,8 @@ class Operations:
                 return self._whole(kind, self._any())
             case "payload":
                 return self._payload(self._any())
+            case "text":
+                return self._text(self._any())
             case "vector":
                 return self._vector(self._any())
             case "delete":
@@ -70,41 +75,53 @@ class Operations:
 
     def _whole(self, kind: Kind, point: PointId) -> Operation:
         payload = self._described() | {"n": self._revision, "writer": self._number}
-
-        def request(vector: list[float]) -> Request:
-            points = [{"id": point, "payload": payload, "vector": vector}]
-            return "PUT", "/points?wait=true", {"points": points}
-
         text = payload["text"]
         return Operation(
-            kind, point, text, request, lambda encoder: self._ledger.put(point, Held(payload, text, encoder))
+            kind,
+            point,
+            text,
+            lambda vector: [(*UPSERT, {"points": [{"id": point, "payload": payload, "vector": vector}]})],
+            lambda encoder: self._ledger.put(point, Held(payload, text, encoder)),
         )
 
     def _payload(self, point: PointId) -> Operation:
+        """A part of the payload; what is not named stays."""
         held = self._ledger.points[point]
-        change = {"n": self._revision} | (self._described() if self._rng.random() < NEW_TEXTS else {})
+        change = {"n": self._revision}
         after = replace(held, payload=held.payload | change)
-        body = {"payload": change, "points": [point]}
         return Operation(
             "payload",
             point,
             None,
-            lambda _: ("POST", "/points/payload?wait=true", body),
+            lambda _: [(*SET_PAYLOAD, {"payload": change, "points": [point]})],
             lambda _: self._ledger.put(point, after),
         )
 
+    def _text(self, point: PointId) -> Operation:
+        """Another text, and then its vector, as an application does that sends only what changed."""
+        change = self._described() | {"n": self._revision}
+        payload = self._ledger.points[point].payload | change
+        text = payload["text"]
+        return Operation(
+            "text",
+            point,
+            text,
+            lambda vector: [
+                (*SET_PAYLOAD, {"payload": change, "points": [point]}),
+                (*SET_VECTORS, {"points": [{"id": point, "vector": vector}]}),
+            ],
+            lambda encoder: self._ledger.put(point, Held(payload, text, encoder)),
+        )
+
     def _vector(self, point: PointId) -> Operation:
+        """Another text's vector: only so is it seen whether a vector was copied or made anew from the payload."""
         held = self._ledger.points[point]
         text = self._rng.choice(self._entries).text
-
-        def request(vector: list[float]) -> Request:
-            return "PUT", "/points/vectors?wait=true", {"points": [{"id": point, "vector": vector}]}
-
         return Operation(
             "vector",
             point,
             text,
-            request,
+            lambda vector: [(*SET_VECTORS, {"points": [{"id": point, "vector": vector}]})],
             lambda encoder: self._ledger.put(point, replace(held, vector_of=text, encoder=encoder)),
         )
 
@@ -113,7 +130,7 @@ class Operations:
             "delete",
             point,
             None,
-            lambda _: ("POST", "/points/delete?wait=true", {"points": [point]}),
+            lambda _: [(*DELETE, {"points": [point]})],
             lambda _: self._ledger.delete(point),
         )
 

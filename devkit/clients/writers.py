@@ -57,7 +57,8 @@ class Writer:
                     vector = made.tolist()
                 # How long the embedder took is not Qdrant's: the stall is counted from the first request on.
                 sent = sent or time.monotonic()
-                await self._alias.send(*operation.request(vector))
+                for request in operation.requests(vector):
+                    await self._alias.send(*request)
             except WrongEncoderError:
                 if encoder is None:
                     raise FailedError("refused for its dimension, though it carried no vector") from None

@@ -75,9 +75,7 @@ class Demo:
         self._wait(None)
         ledger = load(stage.url, ALIAS, entries, vectors, api_key=stage.api_key)
         self._show_events()
-        screen.console.print(
-            f"Loaded {len(entries):,} docstrings of the standard library, embedded by {HASHING}."
-        )
+        screen.console.print(f"Loaded {len(entries):,} docstrings of the standard library, embedded by {HASHING}.")
         return ledger
 
     def _change(self, commit: Commit, crowd: Clients) -> None:
@@ -133,7 +131,7 @@ class Demo:
     def _close(self, counts: Counts, found: Audit) -> int:
         screen, stage = self._screen, self._stage
         screen.title(f"kubectl describe vectorcollection {ALIAS}")
-        screen.console.print(stage.cluster.describe("VectorCollection", ALIAS), markup=False, soft_wrap=True)
+        screen.console.print(stage.cluster.describe("VectorCollection", ALIAS), markup=False)
         screen.title(f"A search: {QUESTION!r}")
         self._search()
         good = found.ok and not counts.failures

@@ -26,7 +26,7 @@ class Screen:
     """Prints to `console`, standard output by default."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(highlight=False, soft_wrap=True)
         self._phase, self._at = "", 0.0
 
     def title(self, text: str) -> None:

@@ -21,18 +21,20 @@ UNLIMITED = 1_000_000_000
 """The write rate limit that a lifted fence leaves behind: a limit of strict mode cannot be unset."""
 
 
-def effective(tuning: Tuning, blue: CollectionState | None) -> Tuning:
-    """The tuning that green gets: blue's configuration with the declared values on top."""
-    if blue is None:
-        return tuning
-    config = blue.config
+def effective(tuning: Tuning, blue: CollectionState, schema: Schema) -> Tuning:
+    """The tuning that a green of `schema` gets: blue's configuration with the declared values on top."""
+    config, dense = blue.config, {vector.name for vector in schema.vectors}
     inherited: dict[str, Any] = {
         "hnsw_config": _without_nulls(config.get("hnsw_config")),
         "optimizers_config": _without_nulls(config.get("optimizer_config")),
         "strict_mode_config": _strict_mode(config.get("strict_mode_config")),
         "params": {k: v for k, v in config.get("params", {}).items() if k in PARAMS and v is not None},
-        "vectors": _vector_tuning(named_vectors(config.get("params", {}).get("vectors"))),
-        "sparse_vectors": dict(config.get("params", {}).get("sparse_vectors") or {}),
+        "vectors": _vector_tuning(named_vectors(config.get("params", {}).get("vectors")), dense),
+        "sparse_vectors": {
+            name: _without_nulls(found)
+            for name, found in (config.get("params", {}).get("sparse_vectors") or {}).items()
+            if name in schema.sparse
+        },
     }
     if config.get("quantization_config") and not blue.marks.declared.get("quantization"):
         inherited["quantization_config"] = config["quantization_config"]
@@ -80,15 +82,18 @@ def _indexes(blue: CollectionState, tuning: Tuning) -> dict[str, Any]:
 
 
 def _strict_mode(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Blue's own limits: without what a fence that was lifted leaves behind, which is the same as nothing."""
     limits = _without_nulls(found)
     if limits.get("write_rate_limit") == UNLIMITED:
         del limits["write_rate_limit"]
-    return limits if limits.keys() - {"enabled"} or limits.get("enabled") else {}
+    if not limits.get("enabled", True):
+        del limits["enabled"]
+    return limits
 
 
-def _vector_tuning(vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _vector_tuning(vectors: Mapping[str, Mapping[str, Any]], kept: set[str]) -> dict[str, Any]:
     tuned = {n: {k: v for k, v in p.items() if k in VECTOR_TUNING and v is not None} for n, p in vectors.items()}
-    return {name: values for name, values in tuned.items() if values}
+    return {name: values for name, values in tuned.items() if values and name in kept}
 
 
 def _without_nulls(value: Mapping[str, Any] | None) -> dict[str, Any]:

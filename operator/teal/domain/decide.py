@@ -65,8 +65,8 @@ def ours(state: CollectionState | None, identity: Identity) -> bool:
 
 
 def stage_of(state: CollectionState) -> Stage:
-    """The stage that a collection of ours carries; an adopted one has always served."""
-    return state.marks.migration.stage if state.marks.migration else Stage.READY
+    """The stage that a collection of ours carries. One that lost its mark is not known to have served."""
+    return state.marks.migration.stage if state.marks.migration else Stage.HELD
 
 
 def has_served(state: CollectionState) -> bool:
@@ -78,31 +78,49 @@ def serving_revision(desired: Desired, serving: CollectionState) -> bool:
     return serving.revision == desired.schema.revision
 
 
+Mine = Mapping[str, CollectionState]
+
+
 def decide(desired: Desired, observed: Observed, now: float) -> Decision:
     """The next thing to do.
 
     Raises:
         TerminalError: nothing may be done until somebody changes something; the message says what.
     """
+    mine: Mine = {n: s for n, s in sorted(observed.states.items()) if ours(s, desired.identity)}
+    held_back = _lift_fence(desired, mine)
+    if held_back:
+        return held_back
+    refuse_damaged(desired, observed)
     refuse_foreign(desired, observed)
     serving = observed.state(observed.aliases.get(desired.alias))
-    adoptee = _adoptee(desired, observed, serving)
-    if adoptee:
-        return Decision(Do.ADOPT, _plan_nothing(desired), adoptee)
-    mine = {name: state for name, state in observed.states.items() if ours(state, desired.identity)}
-    leftover = _claim(desired, mine) or _lift_fence(desired, mine)
-    if leftover:
-        return leftover
+    mend = _adopt(desired, observed, mine, serving) or _claim(desired, mine) or _mend_alias(desired, mine, serving)
+    if mend:
+        return mend
     if serving is None:
-        return _restore(desired, mine) or _first(desired, mine)
+        return _first(desired, observed, mine)
     if serving_revision(desired, serving):
         return _converged(desired, observed, mine, serving, now)
-    return _switch_back(desired, mine, serving) or _migrate(desired, mine, serving)
+    return _switch_back(desired, mine, serving) or _migrate(desired, observed, mine, serving)
+
+
+def refuse_damaged(desired: Desired, observed: Observed) -> None:
+    """Stop where a collection that matters has forgotten, or never could tell this Teal, how far it got."""
+    needed = {observed.aliases.get(desired.alias), desired.target, desired.adopt}
+    for name, state in sorted(observed.states.items()):
+        unowned = state.marks.owner is None and name in needed
+        if state.marks.damaged and (unowned or ours(state, desired.identity)):
+            raise TerminalError(
+                "MarksDamaged",
+                f"The collection {name!r} carries marks of Teal that cannot be read ({state.marks.damaged}), so "
+                "nothing is decided about it. If a newer Teal wrote them, run that one; else repair or remove "
+                "these keys of its metadata, or delete the collection if nothing needs it.",
+            )
 
 
 def refuse_foreign(desired: Desired, observed: Observed) -> None:
-    """Stop before anything of somebody else's could be touched."""
-    alias, target = desired.alias, desired.target
+    """Stop before an alias of somebody else's could be touched."""
+    alias = desired.alias
     if alias in observed.names:
         raise TerminalError(
             "AliasIsCollection",
@@ -116,11 +134,17 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
             f"The alias {alias!r} points at {serving!r}, which {_owner_text(observed.state(serving))}. "
             f"Choose another spec.alias, or set spec.adopt.collection: {serving} to take it over.",
         )
-    if target in observed.names and not ours(observed.state(target), desired.identity) and desired.adopt != target:
+
+
+def _refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> None:
+    """Stop before green would have to be made under a name that somebody else's collection has."""
+    target = desired.target
+    if target in observed.names and target not in mine:
+        adopt = "" if any(map(has_served, mine.values())) else f", or set spec.adopt.collection: {target}"
         raise TerminalError(
             "CollectionNotOwned",
             f"The collection {target!r} exists and {_owner_text(observed.state(target))}. Teal never touches it; "
-            f"remove it, change spec.schemaVersion, or set spec.adopt.collection: {target}.",
+            f"remove it, or change spec.schemaVersion{adopt}.",
         )
 
 
@@ -131,33 +155,28 @@ def _owner_text(state: CollectionState | None) -> str:
     return f"belongs to the VectorCollection {owner.namespace}/{owner.name} (cluster {owner.cluster or 'unknown'})"
 
 
-def _adoptee(desired: Desired, observed: Observed, serving: CollectionState | None) -> str | None:
+def _adopt(desired: Desired, observed: Observed, mine: Mine, serving: CollectionState | None) -> Decision | None:
+    """Take over the collection that the spec names, unless that has been done: then `adopt` is history."""
     name = desired.adopt
-    if not name or (serving and ours(serving, desired.identity)):
+    if not name or name in mine or (serving and serving.name in mine):
         return None
-    mine = [s for s in observed.states.values() if ours(s, desired.identity)]
-    if any(has_served(state) for state in mine):
+    if serving is None and any(map(has_served, mine.values())):
         return None
     state = observed.state(name)
     if state is None:
         raise TerminalError(
             "AdoptNotFound", f"spec.adopt.collection names {name!r}, which does not exist in this Qdrant."
         )
-    if ours(state, desired.identity):
-        return None
     if state.marks.owner:
         raise TerminalError(
             "CollectionNotOwned", f"The collection {name!r} {_owner_text(state)} and cannot be adopted."
         )
-    return name
-
-
-Mine = Mapping[str, CollectionState]
+    return Decision(Do.ADOPT, _plan_nothing(desired), name)
 
 
 def _claim(desired: Desired, mine: Mine) -> Decision | None:
     """Collections of the same resource under an older UID: stamp them with the new one."""
-    for name, state in sorted(mine.items()):
+    for name, state in mine.items():
         if state.marks.owner and state.marks.owner.uid != desired.identity.uid:
             return Decision(Do.CLAIM, _plan_nothing(desired), name)
     return None
@@ -165,14 +184,27 @@ def _claim(desired: Desired, mine: Mine) -> Decision | None:
 
 def _lift_fence(desired: Desired, mine: Mine) -> Decision | None:
     """A fence that is found, rather than held by the running step, was left by a crash."""
-    for name, state in sorted(mine.items()):
+    for name, state in mine.items():
         if state.marks.fence:
             return Decision(Do.LIFT_FENCE, _plan_nothing(desired), name)
     return None
 
 
+def _mend_alias(desired: Desired, mine: Mine, serving: CollectionState | None) -> Decision | None:
+    """The alias and the marks of what it points at must agree before anything is planned from them.
+
+    Everything is copied from the serving collection. One that the alias points at by somebody's hand, though its
+    population never ended, must not become anybody's source: the alias goes back to what has served.
+    """
+    if serving is None or not (has_served(serving) or stage_of(serving) is Stage.PROMOTING):
+        return _restore(desired, mine)
+    if stage_of(serving) not in (Stage.WATCHING, Stage.READY) or serving.marks.replaced:
+        return Decision(Do.FINISH_SWITCH, _plan_nothing(desired), serving.name)
+    return None
+
+
 def _restore(desired: Desired, mine: Mine) -> Decision | None:
-    """The alias is gone though something of ours has served: point it there again, whatever the spec wants."""
+    """Point the alias at what has served, whatever the spec wants: rather what was not replaced."""
     served = [state for state in mine.values() if has_served(state)]
     if not served:
         return None
@@ -180,27 +212,38 @@ def _restore(desired: Desired, mine: Mine) -> Decision | None:
     return Decision(Do.RESTORE_ALIAS, _plan_nothing(desired), best.name)
 
 
-def _first(desired: Desired, mine: Mine) -> Decision:
+def _first(desired: Desired, observed: Observed, mine: Mine) -> Decision:
     """Nothing serves and nothing has: make the first revision."""
+    _refuse_last_copy(observed, mine)
     plan = make_plan(desired, None)
-    return _drop_abandoned(desired, mine, plan) or _provision_or_continue(mine, plan)
+    return _drop_abandoned(mine, plan, desired.target) or _provision_or_continue(desired, observed, mine, plan)
+
+
+def _refuse_last_copy(observed: Observed, mine: Mine) -> None:
+    """Somebody deleted blue while green was filled from it: what is on green may be all that is left."""
+    for name, state in mine.items():
+        source = state.marks.migration.source if state.marks.migration else None
+        if state.points and source and source not in observed.names:
+            raise TerminalError(
+                "SourceGone",
+                f"{source!r} was deleted while {name!r} was being filled from it. Its {state.points:,} points may "
+                "be the last copy, so nothing is done. Delete it to start empty; or remove the key teal.dev/owner "
+                f"from its metadata and set spec.adopt.collection: {name} to serve it as it is.",
+            )
 
 
 def _converged(desired: Desired, observed: Observed, mine: Mine, serving: CollectionState, now: float) -> Decision:
     """The serving collection is the declared revision: finish, tune, tidy up, rest."""
     nothing = _plan_nothing(desired)
-    stage = stage_of(serving)
+    if not has_served(serving):
+        # Somebody pointed the alias at an unfinished green, and there is nothing to point it back to.
+        return Decision(Do.CONTINUE, make_plan(desired, None), serving.name)
     blue = _unreplaced(mine, serving)
-    if not has_served(serving) and stage is not Stage.PROMOTING:
-        # Somebody pointed the alias at an unfinished green.
-        return _mend_alias(desired, blue) or Decision(Do.CONTINUE, make_plan(desired, None), serving.name)
-    if stage not in (Stage.WATCHING, Stage.READY) or serving.marks.replaced:
-        return Decision(Do.FINISH_SWITCH, nothing, serving.name)
     if blue:
         return Decision(Do.STAMP_REPLACED, nothing, blue)
     if misplaced_aliases(desired, observed, mine, serving):
         return Decision(Do.SET_ALIASES, nothing, serving.name)
-    if stage is Stage.WATCHING:
+    if stage_of(serving) is Stage.WATCHING:
         return Decision(Do.CONTINUE, nothing, serving.name)
     changes = _in_place(desired, serving)
     if changes:
@@ -210,7 +253,7 @@ def _converged(desired: Desired, observed: Observed, mine: Mine, serving: Collec
         )  # fmt: skip
         return Decision(Do.APPLY_IN_PLACE, plan, serving.name, changes)
     return (
-        _drop_abandoned(desired, mine, nothing, keep=serving.name)
+        _drop_abandoned(mine, nothing, serving.name)
         or _retire(desired, mine, serving, now)
         or Decision(Do.REST, nothing, serving.name)
     )
@@ -246,14 +289,10 @@ def _in_place(desired: Desired, serving: CollectionState) -> InPlace:
 
 def _unreplaced(mine: Mine, serving: CollectionState) -> str | None:
     """Another collection that has served and does not know yet that it no longer does."""
-    for name, state in sorted(mine.items()):
+    for name, state in mine.items():
         if name != serving.name and has_served(state) and state.marks.replaced is None:
             return name
     return None
-
-
-def _mend_alias(desired: Desired, blue: str | None) -> Decision | None:
-    return Decision(Do.RESTORE_ALIAS, _plan_nothing(desired), blue) if blue else None
 
 
 def _switch_back(desired: Desired, mine: Mine, serving: CollectionState) -> Decision | None:
@@ -265,7 +304,7 @@ def _switch_back(desired: Desired, mine: Mine, serving: CollectionState) -> Deci
     return Decision(Do.SWITCH_BACK, plan, target.name)
 
 
-def _migrate(desired: Desired, mine: Mine, serving: CollectionState) -> Decision:
+def _migrate(desired: Desired, observed: Observed, mine: Mine, serving: CollectionState) -> Decision:
     """Blue serves another revision than the declared one: build green beside it."""
     plan = make_plan(desired, serving)
     if desired.strategy == "InPlaceOnly":
@@ -274,25 +313,27 @@ def _migrate(desired: Desired, mine: Mine, serving: CollectionState) -> Decision
             "spec.migration.strategy is InPlaceOnly, but these changes need a new collection: "
             + "; ".join(str(reason) for reason in plan.reasons),
         )
-    return _drop_abandoned(desired, mine, plan, keep=serving.name) or _provision_or_continue(mine, plan)
+    abandoned = _drop_abandoned(mine, plan, desired.target, serving.name)
+    return abandoned or _provision_or_continue(desired, observed, mine, plan)
 
 
-def _provision_or_continue(mine: Mine, plan: Plan) -> Decision:
+def _provision_or_continue(desired: Desired, observed: Observed, mine: Mine, plan: Plan) -> Decision:
+    _refuse_foreign_target(desired, observed, mine)
     if plan.target in mine:
         return Decision(Do.CONTINUE, plan, plan.target)
     return Decision(Do.PROVISION, plan, plan.target)
 
 
-def _drop_abandoned(desired: Desired, mine: Mine, plan: Plan, keep: str | None = None) -> Decision | None:
+def _drop_abandoned(mine: Mine, plan: Plan, *keep: str) -> Decision | None:
     """Greens of plans that no longer hold: ours, and they have served nobody."""
-    for name, state in sorted(mine.items()):
-        if name not in (desired.target, keep) and not has_served(state):
+    for name, state in mine.items():
+        if name not in keep and not has_served(state):
             return Decision(Do.DROP_ABANDONED, plan, name)
     return None
 
 
 def _retire(desired: Desired, mine: Mine, serving: CollectionState, now: float) -> Decision | None:
-    for name, state in sorted(mine.items()):
+    for name, state in mine.items():
         replaced = state.marks.replaced
         if name != serving.name and replaced and now >= replaced.at + desired.keep_for:
             return Decision(Do.RETIRE, _plan_nothing(desired), name)

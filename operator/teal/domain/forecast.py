@@ -13,7 +13,7 @@ from teal.domain.errors import TerminalError
 from teal.domain.plan import Plan, Population
 
 COPY_RATE = 6000.0
-EMBED_RATE = 100.0
+EMBED_RATE = 40.0
 CHARACTERS_PER_TOKEN = 4.0
 HNSW_BYTES_PER_LINK = 4
 

@@ -52,10 +52,17 @@ class Digests:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        width = DIGEST_BYTES * 2
-        found = cls(int(value["buckets"]))
-        text = str(value["digests"])
-        found.values = [int(text[i : i + width], 16) for i in range(0, len(text), width)]
+        """What `as_json` wrote.
+
+        Raises:
+            ValueError: it was not written so.
+        """
+        width, text = DIGEST_BYTES * 2, str(value.get("digests", ""))
+        values = [int(text[i : i + width], 16) for i in range(0, len(text), width)]
+        if not values or len(values) != value.get("buckets"):
+            raise ValueError(f"{len(values)} digests do not fill {value.get('buckets')!r} buckets")
+        found = cls(len(values))
+        found.values = values
         return found
 
 
@@ -92,10 +99,14 @@ class Ledger:
 
 
 def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, points: int) -> Ledger:
-    """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue."""
-    if not checkpoint:
+    """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue.
+
+    A checkpoint that cannot be read proves nothing, and everything is copied again.
+    """
+    try:
+        saved = Digests.from_json(checkpoint or {})
+    except ValueError:
         return Ledger(buckets_for(points))
-    saved = Digests.from_json(checkpoint)
     now = Digests(len(saved.values))
     for point, version in seen.items():
         now.toggle(point, version)

@@ -4,15 +4,21 @@ Qdrant keeps a JSON object, `metadata`, with every collection; a PATCH merges it
 below `teal.dev/`. Whose a collection is, which revision it carries, how far its population got and what was
 decided about it is read from here on every reconcile, so a wiped status or a killed operator loses nothing.
 
-A mark counts only on the collection that it names: a snapshot restored under another name carries blue's marks
-along, and must not be mistaken for it.
+Two rules. A mark counts only on the collection that it names: a snapshot restored under another name carries
+blue's marks along, and must not be mistaken for it. And a mark that cannot be read is never guessed at: it is
+reported as `damaged`, so that nothing is decided about a collection whose memory is lost or was written by a
+newer Teal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
 from teal.domain.transitions import Stage
 
@@ -27,58 +33,60 @@ FENCE = "teal.dev/fence"
 AT_SWITCH = "teal.dev/at-switch"
 
 Json = Mapping[str, Any]
+M = TypeVar("M", bound="Mark")
+Nullable = Field(default=None)
+"""In JSON, absent is null; in Python it has to be said."""
 
 
 @dataclass(frozen=True)
-class Owner:
+class Mark:
+    """A mark's value: camelCase in JSON; keys that are not known here are passed over."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel, allow_inf_nan=False)
+
+    def as_json(self) -> dict[str, Any]:
+        written: dict[str, Any] = self._adapter().dump_python(self, mode="json", by_alias=True)
+        return written
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """The mark that `as_json` wrote.
+
+        Raises:
+            ValidationError: it was not written so.
+        """
+        read: Self = cls._adapter().validate_python(value)
+        return read
+
+    @classmethod
+    @cache
+    def _adapter(cls) -> TypeAdapter[Any]:
+        return TypeAdapter(cls)
+
+
+@dataclass(frozen=True)
+class Owner(Mark):
     """Whose this collection is. `uid` is the VectorCollection's; `collection` must equal the actual name."""
 
     uid: str
-    cluster: str
-    namespace: str
-    name: str
+    cluster: Annotated[str, Field(default="")]
+    namespace: Annotated[str, Field(default="")]
+    name: Annotated[str, Field(default="")]
     collection: str
     revision: str
     schema_version: str
-    created_at: float
+    created_at: Annotated[float, Field(default=0.0)]
     adopted: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "uid": self.uid,
-            "cluster": self.cluster,
-            "namespace": self.namespace,
-            "name": self.name,
-            "collection": self.collection,
-            "revision": self.revision,
-            "schemaVersion": self.schema_version,
-            "createdAt": self.created_at,
-            "adopted": self.adopted,
-        }
-
-    @classmethod
-    def from_json(cls, value: Json) -> Self:
-        return cls(
-            uid=str(value["uid"]),
-            cluster=str(value.get("cluster", "")),
-            namespace=str(value.get("namespace", "")),
-            name=str(value.get("name", "")),
-            collection=str(value.get("collection", "")),
-            revision=str(value.get("revision", "")),
-            schema_version=str(value.get("schemaVersion", "")),
-            created_at=float(value.get("createdAt", 0)),
-            adopted=bool(value.get("adopted", False)),
-        )
 
 
 @dataclass(frozen=True)
-class Migration:
+class Migration(Mark):
     """How far the migration into this collection got; `stage` moves only by the transition table."""
 
     plan_hash: str
     data_hash: str
     stage: Stage
-    source: str | None
+    source: Annotated[str | None, Nullable]
     started_at: float
     attempt: int = 1
     stage_since: float = 0.0
@@ -94,60 +102,62 @@ class Migration:
         """The same migration in its next stage; `reason` says why it is held."""
         return replace(self, stage=stage, stage_since=now, reason=reason, message=message)
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "planHash": self.plan_hash,
-            "dataHash": self.data_hash,
-            "stage": self.stage.value,
-            "source": self.source,
-            "startedAt": self.started_at,
-            "attempt": self.attempt,
-            "stageSince": self.stage_since,
-            "reason": self.reason,
-            "message": self.message,
-        }
-
-    @classmethod
-    def from_json(cls, value: Json) -> Self:
-        return cls(
-            plan_hash=str(value["planHash"]),
-            data_hash=str(value.get("dataHash", "")),
-            stage=Stage(value["stage"]),
-            source=value.get("source"),
-            started_at=float(value.get("startedAt", 0)),
-            attempt=int(value.get("attempt", 1)),
-            stage_since=float(value.get("stageSince", 0)),
-            reason=value.get("reason"),
-            message=value.get("message"),
-        )
-
 
 @dataclass(frozen=True)
-class Replaced:
+class Replaced(Mark):
     """On a collection that served and does not any more: since when, and by whom."""
 
     by: str
     at: float
 
-    def as_json(self) -> dict[str, Any]:
-        return {"by": self.by, "at": self.at}
-
 
 @dataclass(frozen=True)
-class Fence:
+class Fence(Mark):
     """On blue while its writers are held back: what its own limits were, so that they come back."""
 
     at: float
     enabled: bool
-    write_rate_limit: int | None
+    write_rate_limit: Annotated[int | None, Nullable]
 
-    def as_json(self) -> dict[str, Any]:
-        return {"at": self.at, "enabled": self.enabled, "writeRateLimit": self.write_rate_limit}
+
+@dataclass(frozen=True)
+class _Encoder(Mark):
+    """What Teal reads of `Marks.encoder`, which is there for clients."""
+
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class _Declared(Mark):
+    """The shape of `Marks.declared`."""
+
+    indexes: tuple[str, ...] = ()
+    quantization: bool = False
+
+
+@dataclass(frozen=True)
+class _Check(Mark):
+    name: str
+    verdict: str
+    message: str
+
+
+@dataclass(frozen=True)
+class _Verdict(Mark):
+    """The shape of `Marks.verdict`."""
+
+    plan_hash: str
+    verdict: str
+    checks: tuple[_Check, ...]
 
 
 @dataclass(frozen=True)
 class Marks:
-    """All of a collection's marks, parsed; absent or foreign ones are `None`."""
+    """All of a collection's marks, parsed; absent or foreign ones are `None`.
+
+    `damaged` says which of them could not be read; nothing may be decided from the others then. Checkpoints are
+    proofs, not memory: one that cannot be read proves nothing, and that is all.
+    """
 
     owner: Owner | None = None
     migration: Migration | None = None
@@ -158,25 +168,57 @@ class Marks:
     at_switch: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
+    damaged: str | None = None
 
     @classmethod
     def read(cls, collection: str, metadata: Json | None) -> Self:
         """The marks that truly belong to `collection`; those of a clone are ignored."""
         found = metadata or {}
-        raw_owner = found.get(OWNER)
-        if not isinstance(raw_owner, Mapping) or raw_owner.get("collection") != collection:
+        named = found.get(OWNER)
+        if not isinstance(named, Mapping) or named.get("collection") != collection:
             return cls()
-        migration, replaced, fence = found.get(MIGRATION), found.get(REPLACED), found.get(FENCE)
+        reader = _Reader(found)
+        owner, migration = reader.read(OWNER, Owner), reader.read(MIGRATION, Migration)
+        if MIGRATION not in found:
+            reader.problems.append(f"{MIGRATION} is missing")
         return cls(
-            owner=Owner.from_json(raw_owner),
-            migration=Migration.from_json(migration) if migration else None,
-            replaced=Replaced(str(replaced["by"]), float(replaced["at"])) if replaced else None,
-            fence=(
-                Fence(float(fence["at"]), bool(fence["enabled"]), fence.get("writeRateLimit")) if fence else None
-            ),
-            verdict=found.get(VERDICT),
-            checkpoint=found.get(CHECKPOINT),
-            at_switch=found.get(AT_SWITCH),
-            encoder=found.get(ENCODER),
-            declared=found.get(DECLARED) or {},
+            owner=owner,
+            migration=migration,
+            replaced=reader.read(REPLACED, Replaced),
+            fence=reader.read(FENCE, Fence),
+            verdict=reader.checked(VERDICT, _Verdict),
+            checkpoint=_object(found.get(CHECKPOINT)),
+            at_switch=_object(found.get(AT_SWITCH)),
+            encoder=reader.checked(ENCODER, _Encoder),
+            declared=reader.checked(DECLARED, _Declared) or {},
+            damaged="; ".join(reader.problems) or None,
         )
+
+
+class _Reader:
+    """Reads marks one by one and gathers what is wrong with them."""
+
+    def __init__(self, found: Json) -> None:
+        self._found = found
+        self.problems: list[str] = []
+
+    def read(self, key: str, kind: type[M]) -> M | None:
+        """The mark `key` as a `kind`; `None` if it is absent or damaged."""
+        if self._found.get(key) is None:
+            return None
+        try:
+            return kind.from_json(self._found[key])
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, (key, *first["loc"])))
+            shown = "" if first["type"] == "missing" else f", got {str(first['input'])[:60]!r}"
+            self.problems.append(f"{place}: {first['msg']}{shown}")
+            return None
+
+    def checked(self, key: str, kind: type[Mark]) -> Json | None:
+        """The mark `key` as it is, if it reads as a `kind`."""
+        return self._found[key] if self.read(key, kind) is not None else None
+
+
+def _object(value: Any) -> Json | None:
+    return value if isinstance(value, Mapping) else None

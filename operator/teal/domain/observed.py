@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +21,9 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        numbers = [int("".join(c for c in part if c.isdigit()) or 0) for part in text.split("-")[0].split(".")]
-        major, minor, patch = (*numbers, 0, 0, 0)[:3]
-        return cls(major, minor, patch)
+        """The version that `text` begins with; what is no version reads as 0.0.0, older than any."""
+        found = re.match(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?", text.strip(), re.ASCII)
+        return cls(*(int(number or 0) for number in found.groups())) if found else cls(0, 0)
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.patch}"

@@ -64,8 +64,6 @@ class Desired:
     strategy: str = "Auto"
     accept_normalised: bool = False
     keep_for: float = 48 * 3600.0
-    watch_for: float = 1800.0
-    delete_collections: bool = False
     retry: str | None = None
 
     @property
@@ -158,29 +156,32 @@ def make_plan(
         source=serving.name,
         population=population,
         schema=desired.schema,
-        tuning=effective(desired.tuning, serving),
+        tuning=effective(desired.tuning, serving, desired.schema),
         text_field=desired.text_field if population is Population.REEMBED else None,
         encoder=desired.encoder,
-        reasons=tuple(schema_reasons(serving.schema, desired.schema)),
+        reasons=_reasons(desired, serving),
         warnings=warnings,
     )
 
 
+def _reasons(desired: Desired, serving: CollectionState) -> tuple[Reason, ...]:
+    """Never none: a shard number that has left the spec changes the revision, but Qdrant always shows one."""
+    unseen = Reason("revision", serving.revision, desired.schema.revision)
+    return tuple(schema_reasons(serving.schema, desired.schema)) or (unseen,)
+
+
 def schema_reasons(old: Schema, new: Schema) -> list[Reason]:
-    """Field by field, what Qdrant cannot change in place."""
-    reasons = [
-        Reason(name, getattr(old, attribute), getattr(new, attribute))
-        for name, attribute in (
-            ("schemaVersion", "schema_version"),
-            ("model", "model"),
-            ("shardNumber", "shard_number"),
-            ("shardingMethod", "sharding_method"),
-        )
-        if getattr(old, attribute) != getattr(new, attribute) and getattr(new, attribute) is not None
+    """Field by field, what Qdrant cannot change in place. A shard number left to Qdrant is no reason."""
+    values = [
+        ("schemaVersion", old.schema_version, new.schema_version),
+        ("model", old.model, new.model),
+        ("shardNumber", old.shard_number, new.shard_number or old.shard_number),
+        ("shardingMethod", old.sharding_method, new.sharding_method),
     ]
-    before, after = ({v.name: v for v in schema.vectors} for schema in (old, new))
-    for name in sorted(before.keys() | after.keys()):
-        reasons += _vector_reasons(name, before.get(name), after.get(name))
+    reasons = [Reason(name, before, after) for name, before, after in values if before != after]
+    vectors, wanted = ({v.name: v for v in schema.vectors} for schema in (old, new))
+    for name in sorted(vectors.keys() | wanted.keys()):
+        reasons += _vector_reasons(name, vectors.get(name), wanted.get(name))
     if old.sparse != new.sparse:
         reasons.append(Reason("sparseVectors", list(old.sparse), list(new.sparse)))
     return reasons
@@ -224,6 +225,7 @@ def choose_population(desired: Desired, serving: CollectionState) -> Population:
         TerminalError: neither is possible as declared.
     """
     old, new = serving.schema, desired.schema
+    _refuse_unsourced(serving, set(new.sparse) - set(old.sparse))
     if needs_encoder(desired, old):
         if not _can_embed(desired):
             raise TerminalError(
@@ -233,14 +235,17 @@ def choose_population(desired: Desired, serving: CollectionState) -> Population:
                 "(for collections with one dense vector).",
             )
         return Population.REEMBED
-    missing = {v.name for v in new.vectors} - {v.name for v in old.vectors} | (set(new.sparse) - set(old.sparse))
+    _refuse_unsourced(serving, {v.name for v in new.vectors} - {v.name for v in old.vectors})
+    _refuse_lost_magnitudes(desired, old)
+    return Population.COPY
+
+
+def _refuse_unsourced(serving: CollectionState, missing: set[str]) -> None:
     if missing:
         raise TerminalError(
             "VectorHasNoSource",
             f"{serving.name!r} has no vector named {', '.join(map(repr, sorted(missing)))} to copy from.",
         )
-    _refuse_lost_magnitudes(desired, old)
-    return Population.COPY
 
 
 def population_back(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:

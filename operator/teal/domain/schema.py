@@ -16,6 +16,7 @@ from enum import StrEnum
 
 UNNAMED = ""
 MAX_NAME = 255
+MAX_VERSION = 63
 HASH_LENGTH = 8
 
 
@@ -104,12 +105,15 @@ class Encoder:
 
 def sanitise(part: str) -> str:
     """A name part that Qdrant, file systems and URLs accept; case is kept, Qdrant's names have it."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-.") or "x"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", part).lstrip("-.") or "x"
 
 
 def collection_name(alias: str, schema: Schema) -> str:
-    """`<alias>-<schemaVersion>-<hash8>`: deterministic, so a repeated create finds its own work."""
-    tail = f"-{sanitise(schema.schema_version)}-{schema.revision}"
+    """`<alias>-<schemaVersion>-<hash8>`: deterministic, so a repeated create finds its own work.
+
+    It begins with `<alias>-` as long as the alias is one that the API accepts, and is found again by that.
+    """
+    tail = f"-{sanitise(schema.schema_version)[:MAX_VERSION]}-{schema.revision}"
     return sanitise(alias)[: MAX_NAME - len(tail)] + tail
 
 

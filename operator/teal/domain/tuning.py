@@ -25,7 +25,9 @@ PATCH_TO_CONFIG = {
     "vectors": ("params", "vectors"),
     "sparse_vectors": ("params", "sparse_vectors"),
 }
-INDEX_DEFAULTS = {"tokenizer": "word"}
+INDEX_DEFAULTS = {"lowercase": True, "enable_hnsw": True, "lookup": True, "range": True}
+"""The switches of an index that are on unless it says otherwise; all others are off."""
+DEFAULT_TOKENIZER = "word"
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def difference(tuning: Tuning, state: CollectionState) -> InPlace:
 
 
 def index_equal(declared: Json, found: Json | None) -> bool:
-    """Whether the index that `GET /collections` shows is the declared one; unset and false are the same."""
+    """Whether the index that `GET /collections` shows is the declared one; unset is the same as the default."""
     return found is not None and _normal_index(declared) == describe_index(found)
 
 
@@ -107,11 +109,17 @@ def describe_index(found: Json | None) -> dict[str, Any] | None:
 
 
 def _normal_index(schema: Json) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in schema.items()
-        if value is not None and value is not False and INDEX_DEFAULTS.get(name) != value
-    }
+    found = {n: v for n, v in schema.items() if v is not None and v is not INDEX_DEFAULTS.get(n, False)}
+    if found.get("tokenizer") == DEFAULT_TOKENIZER:
+        del found["tokenizer"]
+    stopwords = _normal_stopwords(found.pop("stopwords", {}))
+    return {**found, "stopwords": stopwords} if stopwords else found
+
+
+def _normal_stopwords(words: Any) -> dict[str, list[str]]:
+    """Two sets, which Qdrant sorts; one language may stand there by its name."""
+    sets = {"languages": [words]} if isinstance(words, str) else words
+    return {name: sorted(set(values)) for name, values in sets.items() if values}
 
 
 def _quantization_left(tuning: Tuning, state: CollectionState) -> Change | None:
@@ -152,11 +160,11 @@ def _covers(wanted: Any, found: Any) -> bool:
         return isinstance(found, Mapping) and all(_covers(v, found.get(k)) for k, v in wanted.items())
     if isinstance(wanted, float) and isinstance(found, int | float):
         return abs(wanted - found) < 1e-6
-    return bool(wanted == found) or (found is None and wanted is False)
+    return bool(wanted == found)
 
 
 def named_vectors(vectors: Any) -> dict[str, Any]:
     """`config.params.vectors` by name; a single unnamed vector gets the name `""`."""
     if not isinstance(vectors, Mapping):
         return {}
-    return {UNNAMED: vectors} if "size" in vectors else dict(vectors)
+    return {UNNAMED: vectors} if isinstance(vectors.get("size"), int) else dict(vectors)

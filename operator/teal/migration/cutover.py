@@ -102,9 +102,12 @@ async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) ->
 
 
 async def _at_rest(work: Work, state: CutOver, before: Quiescence | None, after: Quiescence | None) -> bool:
-    """Equal `op_num`s on empty queues; without telemetry, two passes in a row that found nothing."""
-    if before is not None and after is not None:
-        return before.same_as(after)
+    """Equal `op_num`s on empty queues; without telemetry, two passes in a row that found nothing.
+
+    The second is weaker (a write may come after the last look), so such a switch always drains afterwards.
+    """
+    if before is not None or after is not None:
+        return before is not None and after is not None and before.same_as(after)
     state.still_passes = state.still_passes + 1 if not work.session.last_pass_changes else 0
     return state.still_passes >= 2
 

@@ -60,11 +60,12 @@ def desired(resource: Resource, cluster: str) -> Desired:
 def options(resource: Resource) -> Options:
     """How `resource` wants it done."""
     spec = resource.manifest.spec
-    migration, budget = spec.migration, None
-    if resource.embedding_set and (embedder := resource.embedding_set.spec.embedder):
-        budget = embedder.budget
+    migration = spec.migration
+    embedder = resource.embedding_set.spec.embedder if resource.embedding_set else None
+    budget = embedder.budget if embedder else None
     return Options(
         parallelism=migration.parallelism,
+        embedding_batch=embedder.open_ai.batch_size if embedder else Options.embedding_batch,
         max_read_latency=migration.throttle.max_read_latency_millis / 1000,
         fence=migration.promotion.fence == "WhenBusy",
         quiet_wait=migration.promotion.quiet_wait.total_seconds(),

@@ -73,13 +73,18 @@ class Engine:
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
+        """End what goes on between two steps, and all connections."""
+        for session in self._sessions.values():
+            session.stop()
         for _, embedder in self._embedders.values():
             await embedder.aclose()
         await self._pool.close()
 
     async def forget(self, uid: str) -> None:
         """The resource is gone: drop what is remembered of it. Qdrant is not touched."""
-        self._sessions.pop(uid, None)
+        session = self._sessions.pop(uid, None)
+        if session:
+            session.stop()
         _, embedder = self._embedders.pop(uid, ("", None))
         if embedder:
             await embedder.aclose()
@@ -133,9 +138,11 @@ class Engine:
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
             if resource.deleting:
+                found.session.stop()
                 found.notes += await remove.run(server, wanted, spec.retention.snapshot)
                 found.finished = True
             elif spec.suspend:
+                found.session.stop()
                 found.observed = await server.observe(wanted.alias, wanted.adopt)
                 found.suspended = True
             else:

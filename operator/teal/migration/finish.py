@@ -68,6 +68,7 @@ async def lift_fence(work: Work) -> Result:
 async def drop_abandoned(work: Work) -> Result:
     """A green whose plan no longer holds: ours, and it has served nobody."""
     name = work.subject
+    work.session.stop()
     aliases = await work.server.admin.aliases()
     for alias in sorted(a for a, target in aliases.items() if target == name):
         if alias == work.desired.alias:

@@ -17,14 +17,14 @@ from collections.abc import AsyncIterator, Mapping
 
 from teal.domain import marks
 from teal.domain.ledger import Ledger, RawId, restore
-from teal.domain.plan import Strategy
+from teal.domain.plan import Population, Strategy
 from teal.migration.throttle import Throttle
 from teal.migration.transform import Transform, transform_for
 from teal.migration.work import Work
 from teal.qdrant.points import Points, Probe
 
 CHECKPOINT_SECONDS = 3.0
-RATE_MEMORY = 0.7
+RATE_SECONDS = 10.0
 
 
 class Pass:
@@ -37,6 +37,8 @@ class Pass:
         self._source, self._target = source, target
         self._transform: Transform = transform_for(work)
         self._throttle = Throttle(work, source)
+        embeds = work.plan.population is Population.REEMBED
+        self._batch = work.options.embedding_batch if embeds else work.options.batch
         self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
         self._scan: AsyncIterator[Mapping[RawId, int]] | None = self._points.scan(
             source, Probe.of(work.the_source().schema)
@@ -44,7 +46,9 @@ class Pass:
         self._seen: dict[RawId, int] = {}
         self._pending: deque[dict[RawId, int]] = deque()
         self._gone: list[RawId] = []
+        self._running: set[asyncio.Task[None]] = set()
         self._since = self._clock.monotonic()
+        self._done_at: deque[tuple[float, int]] = deque([(self._since, 0)])
         self.copied = 0
         self.deleted = 0
 
@@ -58,13 +62,18 @@ class Pass:
         if self._scan is not None and not await self._scan_until(until):
             return False
         await self._copy_until(until)
-        if self._pending:
+        if self._pending or self._running:
             await self._checkpoint(CHECKPOINT_SECONDS)
             return False
         await self._delete_gone()
         await self._checkpoint(0.0)
         self._account()
         return True
+
+    def cancel(self) -> None:
+        """Stop copying; what was not finished is found again by the next scan."""
+        for task in self._running:
+            task.cancel()
 
     async def _scan_until(self, until: float) -> bool:
         assert self._scan is not None  # noqa: S101 - narrowed by the caller
@@ -88,7 +97,7 @@ class Pass:
         changed = session.ledger.changed(self._seen)
         self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._seen]
         ids = list(changed.items())
-        size = self._work.options.batch
+        size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
         if not session.writes.passes:
             session.progress.total = len(self._seen)
@@ -101,24 +110,22 @@ class Pass:
         return found
 
     async def _copy_until(self, until: float) -> None:
-        """Keep `parallelism` batches in flight; a batch that fails goes back to the queue."""
-        running: set[asyncio.Task[None]] = set()
-        copied, began = self.copied, self._clock.monotonic()
-        try:
-            while self._pending or running:
-                if self._clock.monotonic() < until and await self._throttle.clear(until):
-                    while self._pending and len(running) < self._work.options.parallelism:
-                        running.add(asyncio.create_task(self._copy(self._pending.popleft())))
-                if not running:
-                    return
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            self._measure(self.copied - copied, self._clock.monotonic() - began)
+        """Keep `parallelism` batches in flight. Those that are when the time is over go on meanwhile."""
+        while self._pending or self._running:
+            if self._clock.monotonic() < until and await self._throttle.clear(until):
+                while self._pending and len(self._running) < self._work.options.parallelism:
+                    self._running.add(asyncio.create_task(self._copy(self._pending.popleft())))
+            if not self._running:
+                return
+            left = None if until == math.inf else max(0.0, until - self._clock.monotonic())
+            done, self._running = await asyncio.wait(
+                self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                return
+            self._measure()
+            for task in done:
+                task.result()
 
     async def _copy(self, batch: dict[RawId, int]) -> None:
         try:
@@ -155,12 +162,15 @@ class Pass:
         await self._work.server.admin.mark(self._target, {marks.CHECKPOINT: self._ledger.digests.as_json()})
         session.checkpoint_at = self._clock.monotonic()
 
-    def _measure(self, points: int, seconds: float) -> None:
-        if seconds < 0.01 or not points:
-            return
-        progress = self._work.session.progress
-        rate = points / seconds
-        progress.rate = rate if not progress.rate else RATE_MEMORY * progress.rate + (1 - RATE_MEMORY) * rate
+    def _measure(self) -> None:
+        """The rate over the last seconds, so that a stall is seen and a burst does not mislead."""
+        now = self._clock.monotonic()
+        self._done_at.append((now, self.copied))
+        while len(self._done_at) > 2 and now - self._done_at[0][0] > RATE_SECONDS:
+            self._done_at.popleft()
+        since, before = self._done_at[0]
+        if now > since:
+            self._work.session.progress.rate = (self.copied - before) / (now - since)
 
     def _account(self) -> None:
         session = self._work.session

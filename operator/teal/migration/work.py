@@ -30,6 +30,7 @@ class Options:
 
     parallelism: int = 4
     batch: int = 256
+    embedding_batch: int = 32
     max_read_latency: float | None = None
     fence: bool = True
     quiet_wait: float = 300.0
@@ -89,8 +90,15 @@ class Session:
     def begin(self, plan_hash: str) -> None:
         """Start afresh for another plan; a plan that goes on keeps what is known."""
         if self.plan_hash != plan_hash:
+            self.stop()
             fresh = Session(plan_hash=plan_hash, history=self.history, noted=self.noted)
             self.__dict__.update(fresh.__dict__)
+
+    def stop(self) -> None:
+        """Cancel what goes on between two steps."""
+        if self.running_pass is not None:
+            self.running_pass.cancel()
+            self.running_pass = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """From what went wrong on the wire to what the resource's status says. The only place that decides it.
 
-The rule that everything here serves: a read that failed may simply be tried again, a write without an answer
-may have been applied. So a broken connection means `TransientError` for a read and `UnknownOutcomeError` for a
-write, unless the connection never came about, when nothing can have been sent.
+The rule that everything here serves: a read that failed may simply be tried again, a write without a conclusive
+answer may have been applied. So a broken connection or a failing server means `TransientError` for a read and
+`UnknownOutcomeError` for a write, unless the connection never came about, when nothing can have been sent.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def from_response(response: httpx.Response, url: str, what: str, *, write: bool)
         return collection_gone(detail)
     if status in (400, 404, 405, 409, 413, 422):
         return TerminalError("QdrantRefused", f"{url} refused {what} ({status}): {_short(detail)}")
-    if status >= 500 and write and "timeout" in detail.lower():
-        return unknown_outcome(url, what, detail)
-    return TransientError("QdrantFailed", f"{url} failed at {what} ({status}): {_short(detail)}")
+    return _failed(detail, url, what, str(status), write=write)
 
 
 def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) -> TealError:
@@ -134,9 +132,13 @@ def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) 
             "QdrantUnsupported",
             f"{url} does not offer {what} over gRPC ({_short(detail)}). Check spec.qdrant.grpcPort.",
         )
-    if write and "timeout" in detail.lower():
-        return unknown_outcome(url, what, detail)
-    return TransientError("QdrantFailed", f"{url} failed at {what} ({code.name}): {_short(detail)}")
+    return _failed(detail, url, what, code.name, write=write)
+
+
+def _failed(detail: str, url: str, what: str, code: str, *, write: bool) -> TealError:
+    """The server's own failure; a write may have been applied before it, or may be later (consensus time-outs)."""
+    kind = UnknownOutcomeError if write else TransientError
+    return kind("QdrantFailed", f"{url} failed at {what} ({code}): {_short(detail)}")
 
 
 def _refused(detail: str, url: str, what: str, *, write: bool) -> TealError:

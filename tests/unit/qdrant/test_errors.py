@@ -37,7 +37,7 @@ def call(code: grpc.StatusCode, details: str = "", *, write: bool, **trailing: s
         (404, "Not found: Collection `docs` doesn't exist!", TransientError, "CollectionGone"),
         (422, "Validation error in JSON body", TerminalError, "QdrantRefused"),
         (429, "Rate limiting exceeded. Retry after 60s", TransientError, "QdrantBusy"),
-        (500, "Service internal error: disk full", TransientError, "QdrantFailed"),
+        (500, "Service internal error: disk full", UnknownOutcomeError, "QdrantFailed"),
     ],
 )
 def test_rest_answers(status: int, message: str, kind: type[TealError], reason: str) -> None:
@@ -48,7 +48,7 @@ def test_rest_answers(status: int, message: str, kind: type[TealError], reason: 
         assert message.split(":")[0] in error.message
 
 
-def test_the_consensus_time_out_of_a_write_is_unknown() -> None:
+def test_a_failure_of_the_server_leaves_a_write_unknown() -> None:
     message = "Service internal error: Waiting for consensus operation commit failed. Timeout set at: 10 seconds"
     assert type(rest(500, message)) is UnknownOutcomeError
     assert type(rest(500, message, write=False)) is TransientError
@@ -129,7 +129,6 @@ def test_a_certificate_that_does_not_verify_is_told_from_a_dead_server() -> None
         (grpc.StatusCode.INVALID_ARGUMENT, "Limit exceeded 9 > 4", "StrictModeLimit", "StrictModeLimit"),
         (grpc.StatusCode.UNIMPLEMENTED, "", "QdrantUnsupported", "QdrantUnsupported"),
         (grpc.StatusCode.INTERNAL, "disk full", "QdrantFailed", "QdrantFailed"),
-        (grpc.StatusCode.INTERNAL, "timeout after 60s", "QdrantFailed", "QdrantOutcomeUnknown"),
     ],
 )
 def test_grpc_says_the_same(code: grpc.StatusCode, details: str, reading: str, writing: str) -> None:
@@ -139,6 +138,11 @@ def test_grpc_says_the_same(code: grpc.StatusCode, details: str, reading: str, w
 
 def test_refused_points_hold_the_migration() -> None:
     assert isinstance(call(grpc.StatusCode.INVALID_ARGUMENT, write=True), HeldError)
+
+
+def test_a_failing_server_leaves_a_write_unknown_over_grpc_too() -> None:
+    assert type(call(grpc.StatusCode.INTERNAL, "disk full", write=True)) is UnknownOutcomeError
+    assert type(call(grpc.StatusCode.INTERNAL, "disk full", write=False)) is TransientError
 
 
 def test_grpc_rate_limits_name_their_time_in_the_trailer() -> None:

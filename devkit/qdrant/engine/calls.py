@@ -44,6 +44,8 @@ class Request(Protocol):
 
     wait: bool
 
+    @property
+    def shard_key(self) -> str | None: ...
     def upsert(self) -> Upsert: ...
     def delete(self) -> Selection: ...
     def set_payload(self) -> SetPayload: ...
@@ -81,6 +83,8 @@ class Calls:
         """The encoded answer to one request; raises `QdrantError`."""
         if call in _POINT_CALLS:
             request: Request = GrpcRequest(call, body) if wire == "grpc" else RestRequest(body, args)
+            if request.shard_key is not None:  # none can be made here, so none is there
+                raise wrong_input(f"Shard key {request.shard_key} not found")
             return _POINT_CALLS[call](self, request)
         return _OTHER_CALLS[call](self, args, body)
 
@@ -88,7 +92,7 @@ class Calls:
 
     def upsert(self, request: Request) -> bytes:
         given = request.upsert()
-        if self.shard.config["params"].get("sharding_method") == "custom" and not given.shard_key:
+        if self.shard.config["params"].get("sharding_method") == "custom":
             raise wrong_input("Shard key not specified")
         self.strict.upsert(len(given.points))
         self._check_room()

@@ -61,6 +61,12 @@ class GrpcRequest:
             raise wrong_input(f"not a protobuf message: {error}") from None
         self.wait = bool(getattr(self.message, "wait", False))
 
+    @property
+    def shard_key(self) -> str | None:
+        parts = [self.message, *getattr(self.message, "query_points", ())]
+        given = (part.shard_key_selector for part in parts if _has(part, "shard_key_selector"))
+        return next((", ".join(key.keyword or str(key.number) for key in each.shard_keys) for each in given), None)
+
     # ---- writes ---------------------------------------------------------------------------------------------
 
     def upsert(self) -> Upsert:
@@ -78,7 +84,6 @@ class GrpcRequest:
             vectors=vectors,
             condition=_filter(message, "update_filter"),
             mode=_MODES.get(message.update_mode),
-            shard_key=message.shard_key_selector if message.HasField("shard_key_selector") else None,
         )
 
     def delete(self) -> Selection:
@@ -245,6 +250,10 @@ def _selection(message: grpc.PointsSelector) -> Selection:
     if kind == "filter":
         return Selection(filter=_read_filter(message.filter))
     raise wrong_input("No PointSelector provided")
+
+
+def _has(message: Any, field: str) -> bool:
+    return field in message.DESCRIPTOR.fields_by_name and message.HasField(field)
 
 
 def _filter(message: Any, field: str) -> edge.Filter | None:

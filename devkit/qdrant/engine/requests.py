@@ -27,7 +27,6 @@ class Upsert:
     """The vectors of the points, in their order, as given: for the check of names and dimensions."""
     condition: edge.Filter | None = None
     mode: edge.UpdateMode | None = None
-    shard_key: object = None
 
 
 @dataclass(frozen=True, slots=True)

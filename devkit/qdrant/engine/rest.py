@@ -79,6 +79,11 @@ class RestRequest:
             raise malformed("invalid type, expected a map", self.body)
         return given
 
+    @property
+    def shard_key(self) -> str | None:
+        parts = [self.given, *(self.given.get("searches") or ())]
+        return next((str(part["shard_key"]) for part in parts if part.get("shard_key") is not None), None)
+
     # ---- writes ---------------------------------------------------------------------------------------------
 
     @_reading
@@ -101,7 +106,6 @@ class RestRequest:
             vectors=vectors,
             condition=read_filter(self.given.get("update_filter")),
             mode=None if mode is None else _MODES[mode],
-            shard_key=self.given.get("shard_key"),
         )
 
     def _unbatched(self) -> list[Json]:

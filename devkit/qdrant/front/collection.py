@@ -61,6 +61,7 @@ class Collection:
         self.unindexed_kb = 0
         self.settled_kb: int | None = None  # what the optimizers left unindexed when they last ran
         self.optimized = Optimized()
+        self.failure: str | None = None  # why the optimizers gave up, until they are started again
         self.optimization: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._last_info: Json | None = None if (folder / record.shard).exists() else _empty_info(record.config)
@@ -109,7 +110,10 @@ class Collection:
 
     async def _running(self) -> Worker:
         async with self._starting:
-            if self.worker is None or not self.worker.running:
+            if self.worker is not None and not self.worker.running:
+                await self.worker.stop()  # it crashed; what it had acknowledged is in its write-ahead log
+                self.worker = None
+            if self.worker is None:
                 self.worker = await Worker.start(self.shard_folder, self.config)
             return self.worker
 

@@ -36,6 +36,7 @@ _CODES = {
     503: transport.StatusCode.UNAVAILABLE,
     504: transport.StatusCode.DEADLINE_EXCEEDED,
 }
+_POINTS_SERVICE = "qdrant.Points"
 _POINTS = {
     "Upsert": "upsert",
     "Delete": "delete",
@@ -85,7 +86,7 @@ class Grpc:
         server = transport.aio.server(options=_OPTIONS)
         points = {method: self._points(call) for method, call in _POINTS.items()}
         services: dict[str, dict[str, Handle]] = {
-            "qdrant.Points": points,
+            _POINTS_SERVICE: points,
             "qdrant.Collections": {method: self._message(method) for method in _COLLECTIONS},
             "qdrant.Qdrant": {"HealthCheck": self._message("HealthCheck")},
         }
@@ -120,7 +121,8 @@ class Grpc:
                 log.exception("%s/%s failed", service, method)
                 await _refuse(context, internal(str(error)))
             finally:
-                self.metrics.grpc(f"{service}/{method}", _name_or_nothing(body), code)
+                name = _name_or_nothing(body) if service == _POINTS_SERVICE else ""
+                self.metrics.grpc(f"{service}/{method}", name, code)
 
         return guarded
 

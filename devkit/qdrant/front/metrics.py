@@ -55,6 +55,11 @@ class Metrics:
         for (interface, labels, collection, status), count in self._requests.items():
             if per_collection and not collection:
                 continue
-            whose = f',collection="{collection}"' if per_collection else ""
+            whose = f',collection="{_escaped(collection)}"' if per_collection else ""
             totals[f'{interface}_responses_total{{{labels}{whose},status="{status}"}}'] += count
         return [f"{series} {count}" for series, count in totals.items()]
+
+
+def _escaped(label: str) -> str:
+    """A label's value; the name in a refused request may be anything."""
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

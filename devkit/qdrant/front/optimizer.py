@@ -49,6 +49,7 @@ def worthwhile(info: Json, threshold: int) -> bool:
 def start(collection: Collection) -> None:
     """Begin to optimize, unless that is going on."""
     if not collection.optimizing:
+        collection.failure = None
         collection.optimization = asyncio.create_task(_optimize(collection))
 
 
@@ -61,6 +62,17 @@ async def stop(collection: Collection) -> None:
 
 
 async def _optimize(collection: Collection) -> None:
+    """Optimize until nothing is due; what was written meanwhile may make a further round due."""
+    try:
+        await _optimize_once(collection)
+        while (await collection.info()) and due(collection):
+            await _optimize_once(collection)
+    except Exception as error:
+        log.exception("optimizing %s failed", collection.name)
+        collection.failure = str(error)
+
+
+async def _optimize_once(collection: Collection) -> None:
     started = time.monotonic()
     shard = f"shard-{uuid.uuid4().hex[:8]}"
     folder, copy = collection.folder / shard, None
@@ -72,9 +84,6 @@ async def _optimize(collection: Collection) -> None:
             await _take_over(collection, copy, shard)
             _count(collection.optimized, done["points_count"], time.monotonic() - started)
         collection.settled_kb = done["unindexed_kb"]
-    except Exception:
-        log.exception("optimizing %s failed", collection.name)
-        raise
     finally:
         collection.journal = None
         if collection.worker is not copy:

@@ -138,7 +138,7 @@ class Service:
         counts = await collection.info()
         return {
             "status": status(collection),
-            "optimizer_status": "ok",
+            "optimizer_status": {"error": collection.failure} if collection.failure else "ok",
             "indexed_vectors_count": counts["indexed_vectors_count"],
             "points_count": counts["points_count"],
             "segments_count": counts["segments_count"],
@@ -219,9 +219,11 @@ class Service:
 
 
 def status(collection: Collection) -> str:
-    """Yellow while the optimizers work, grey while they should and have not been started, else green."""
+    """Yellow while the optimizers work, red where they failed, grey where they were not started, else green."""
     if collection.optimizing:
         return "yellow"
+    if collection.failure:
+        return "red"
     return "grey" if optimizer.due(collection) else "green"
 
 

@@ -17,7 +17,7 @@ from teal.api.unsupported import unsupported
 from teal.domain.decide import Decision, Do, decide
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.observed import Observed
-from teal.domain.plan import Desired, Identity
+from teal.domain.plan import Desired, Identity, Population
 from teal.migration import adopt, connect, finish, in_place, provision, remove, report, retire, roll_back
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
@@ -32,7 +32,7 @@ from teal.sources.embedder import OpenAIEmbedder
 
 log = logging.getLogger(__name__)
 
-RESYNC_SECONDS = 300.0
+RESYNC_SECONDS = 600.0
 STALLED_SECONDS = 120.0
 
 ACTIONS = {
@@ -205,7 +205,7 @@ class Engine:
             session=session,
             clock=self._clock,
             subject=decision.subject or wanted.target,
-            embedder=await self._embedder(found.resource),
+            embedder=await self._embedder(found.resource) if _embeds(decision) else None,
         )
 
     async def _embedder(self, resource: Resource) -> OpenAIEmbedder | None:
@@ -248,6 +248,10 @@ class Engine:
             found.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
             found.requeue_after = STALLED_SECONDS
+
+
+def _embeds(decision: Decision) -> bool:
+    return decision.plan.population is Population.REEMBED
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

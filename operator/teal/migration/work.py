@@ -29,7 +29,7 @@ class Options:
     """How to migrate: the resource's `migration`, `verification` and `watch`, in plain units (seconds)."""
 
     parallelism: int = 4
-    batch: int = 256
+    batch: int = 500
     embedding_batch: int = 32
     max_read_latency: float | None = None
     fence: bool = True

@@ -14,6 +14,7 @@ from tests.unit.api.manifests import EMBEDDER, EVERYTHING, FILES, POSTGRES, coll
 
 HOOK = {"url": "http://h"}
 LATER: list[tuple[str, dict[str, Any]]] = [
+    ("spec.migration.strategy: BlueGreen", {"migration": {"strategy": "BlueGreen"}}),
     ("spec.migration.writes: DualWrite", {"migration": {"writes": "DualWrite"}}),
     ("spec.migration.writes: Frozen", {"migration": {"writes": "Frozen"}}),
     ("spec.migration.changeField", {"migration": {"changeField": "at"}}),

@@ -26,10 +26,10 @@ async def serve(address: Address, health: Health, metrics: Metrics) -> AsyncIter
     app.router.add_get("/livez", _probe(health.illness))
     app.router.add_get("/readyz", _probe(health.unready))
     app.router.add_get("/metrics", _metrics(metrics))
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, address.host, address.port)
         await site.start()
         port: int = runner.addresses[0][1]
         yield Address(address.host, port)

@@ -14,7 +14,10 @@ from datetime import UTC, datetime
 from teal.controller import context
 from teal.runtime.settings import LogFormat
 
-QUIET = ("kopf", "aiohttp.access", "asyncio", "httpx", "httpcore")
+LEVELS = {
+    **dict.fromkeys(("kopf", "aiohttp.access", "asyncio", "httpx", "httpcore"), logging.WARNING),
+    "kopf._core.reactor.running": logging.ERROR,  # it warns that it leaves signals alone, which is meant
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -52,8 +55,8 @@ def configure(level: str, log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FORMATTERS[log_format]())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in LEVELS.items():
+        logging.getLogger(name).setLevel(least)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -105,7 +105,7 @@ def test_what_this_version_does_is_supported() -> None:
         dimensions=None,
         embeddingSetRef={"name": "e"},
         migration={
-            "strategy": "BlueGreen",
+            "strategy": "InPlaceOnly",
             "runner": "InProcess",
             "parallelism": 8,
             "throttle": {"maxReadLatencyMillis": 50},

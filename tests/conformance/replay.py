@@ -71,7 +71,7 @@ class Replay:
 
     def __init__(self, rest: Rest, prefix: str, snapshots: str) -> None:
         self._rest = rest
-        self._prefix = prefix
+        self.prefix = prefix
         self._snapshots = snapshots
         lines = nearest(rest.version())
         self.cases = [Case.parse(RECORDED_NAME.sub(prefix, line)) for line in lines]
@@ -98,7 +98,7 @@ class Replay:
     def _excerpt(self, case: Case, answer: Answer) -> Json:
         """The part of a server-wide answer that is about this session, as the recorder cut it out."""
         cut = EXCERPTS.get(case.path)
-        return cut(answer.body, self._prefix) if cut and answer.status == 200 else answer.body
+        return cut(answer.body, self.prefix) if cut and answer.status == 200 else answer.body
 
 
 def _own_aliases(body: Json, prefix: str) -> Json:

@@ -1,7 +1,6 @@
 """The recorded sessions of real servers, case by case.
 
-Each case is a test of its own, so that a difference reads as "this request, this field". Cases that need a
-feature which Teal does not use stand in `NOT_SERVED`: there the embedded server must refuse, never pretend.
+Each case is a test of its own, so that a difference reads as "this request, this field".
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from tests.conformance.replay import Case, Replay, recordings
 from tests.plugins.qdrant import Qdrant
 
 Json = Any
-
-NOT_SERVED: dict[str, str] = {}
 
 # Chance, in these answers only.
 VOLATILE_IN = {
@@ -52,11 +49,8 @@ def test_every_recording_is_of_the_same_session() -> None:
 
 
 @pytest.mark.parametrize("index", ANSWERED, ids=[f"{i:02}-{CASES[i].name}" for i in ANSWERED])
-def test_answers_as_recorded(replay: Replay, qdrant: Qdrant, index: int) -> None:
+def test_answers_as_recorded(replay: Replay, index: int) -> None:
     case, answer = replay.cases[index], replay.answer(index)
-    if qdrant.embedded and case.name in NOT_SERVED:
-        assert answer.status == 501, f"{NOT_SERVED[case.name]}, so it must say so: {answer.body}"
-        return
     assert answer.status == case.status, answer.body
     chance = VOLATILE_IN.get(case.name, frozenset())
     assert_same(normalised(case.response, chance), normalised(answer.body, chance))
@@ -83,9 +77,10 @@ def test_no_metric_is_made_up_and_none_is_lost(replay: Replay, qdrant: Qdrant) -
 
 
 def test_metrics_of_the_living_collections_have_the_recorded_values(replay: Replay) -> None:
+    """A real server goes on telling of a dropped collection; nobody relies on that."""
     served = _samples(replay)
     names = {_metric(line) for line in served}
-    dropped = f'"{replay.cases[METRICS[1]].response[0].split(chr(34))[1].removesuffix("-blue")}-green"'
+    dropped = f'"{replay.prefix}-green"'
     recorded = [line.rsplit(" ", 1) for line in replay.cases[METRICS[1]].response if dropped not in line]
     expected = {line: float(value) for line, value in recorded if _metric(line) in names}
     assert expected

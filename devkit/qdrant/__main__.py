@@ -27,7 +27,7 @@ def main(
     faults: Annotated[bool, typer.Option("--faults", help="Serve /_faults, for tests.")] = False,  # noqa: FBT002
     peers: Annotated[int, typer.Option(help="Peers to show, on 127.0.0.1, 127.0.0.2, ...", min=1, max=9)] = 1,
     peer_lag: Annotated[float, typer.Option(help="Seconds by which other peers' aliases lag.", min=0.0)] = 0.0,
-    max_workers: Annotated[int, typer.Option(help="Collections that may have a process at once.", min=1)] = 48,
+    max_workers: Annotated[int, typer.Option(help="Collections that may have a process at once.", min=1)] = 32,
 ) -> None:
     """Qdrant's engine behind the REST and gRPC calls that Teal makes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -27,7 +27,7 @@ class Settings:
     """How many peers to show; those after the first answer on 127.0.0.2, 127.0.0.3, ..."""
     peer_lag: float = 0.0
     """Seconds by which the alias lists of the other peers lag behind."""
-    max_workers: int = 48
+    max_workers: int = 32
     """How many collections may have a process at once; the longest unused give theirs up."""
 
     @property

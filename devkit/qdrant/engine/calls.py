@@ -328,9 +328,16 @@ class Calls:
         return to_json(shown)
 
     def configure(self, args: dict[str, str], body: bytes) -> bytes:
-        """Take over a changed configuration; `strict` says that strict mode was set, which fills its buckets."""
+        """Take over a changed configuration.
+
+        `reload`: the engine has to open the shard anew to see it. `strict`: strict mode was set, which fills
+        its buckets.
+        """
         config: Config = from_json(body)
-        self.shard.reload(config)
+        if args.get("reload"):
+            self.shard.reload(config)
+        else:
+            self.shard.config = config
         if args.get("strict"):
             self.strict = _strict(config)
         return b""

@@ -13,36 +13,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_FEWEST, _MOST = 6, 9  # decimal digits that any 32-bit float keeps, and that tell any two apart
-_EXACT_POWER = 22  # the largest power of ten that a 64-bit float holds exactly
+_DIGITS = range(6, 10)  # decimal digits: any 32-bit float keeps the fewest, the most tell any two apart
+_EXACT = 22  # the largest power of ten that a 64-bit float holds exactly
+_POWERS = 10.0 ** np.arange(_EXACT + 1)
 
 
 def shortest(values: Iterable[float]) -> list[float]:
     """`values` (32-bit numbers held in 64 bits), each rounded to its shortest decimal."""
-    wide = np.fromiter(values, dtype=np.float64)
-    narrow = wide.astype(np.float32)
-    result = wide.copy()
-    todo = np.flatnonzero((wide != 0) & np.isfinite(wide))
-    for digits in range(_FEWEST, _MOST + 1):
+    result = np.fromiter(values, dtype=np.float64)
+    todo = np.flatnonzero((result != 0) & np.isfinite(result))
+    exponents = np.floor(np.log10(np.abs(result[todo]))).astype(np.int64)
+    for digits in _DIGITS:
         if not todo.size:
             break
-        rounded = _rounded(wide[todo], digits)
-        same = rounded.astype(np.float32) == narrow[todo]
-        result[todo[same]] = rounded[same]
-        todo = todo[~same]
+        wanted = result[todo]
+        rounded = _rounded(wanted, digits - 1 - exponents)
+        missed = rounded.astype(np.float32) != wanted
+        result[todo] = np.where(missed, wanted, rounded)
+        todo, exponents = todo[missed], exponents[missed]
     answer: list[float] = result.tolist()
     return answer
 
 
-def _rounded(values: NDArray[Any], digits: int) -> NDArray[Any]:
-    """`values` to `digits` significant digits, each the 64-bit float nearest to that decimal."""
-    power = digits - 1 - np.floor(np.log10(np.abs(values))).astype(np.int64)
-    scale = 10.0 ** np.abs(power)
-    up = power >= 0
-    scaled = np.rint(np.where(up, values * scale, values / scale))
-    rounded = np.where(up, scaled / scale, scaled * scale)
-    far = np.abs(power) > _EXACT_POWER
-    if far.any():
-        rounded[far] = [float(f"{value:.{digits - 1}e}") for value in values[far]]
-    result: NDArray[Any] = rounded
-    return result
+def _rounded(values: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    """`values` to so many decimal `places` (negative: tens, hundreds), each the 64-bit float nearest to that."""
+    scale = _POWERS[np.clip(places, 0, _EXACT)]
+    rounded: NDArray[Any] = np.rint(values * scale) / scale
+    # Exact factors make the quotient the nearest; where there is none, Python's own rounding has to do.
+    for far in np.flatnonzero((places < 0) | (places > _EXACT)):
+        rounded[far] = round(float(values[far]), int(places[far]))
+    return rounded

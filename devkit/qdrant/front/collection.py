@@ -7,8 +7,8 @@ Writes are journaled while a copy is being optimized, so that it can catch up an
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,14 @@ from pydantic_core import from_json, to_json
 
 from devkit.qdrant.calls import WRITES
 from devkit.qdrant.config import Config, shard_number
+from devkit.qdrant.errors import no_collection
 
 from .files import Files, Record
 from .workers import Reply, Worker
 
 Json = dict[str, Any]
+MakeRoom = Callable[[], Awaitable[None]]
+_ticks = itertools.count()  # the order in which collections were used
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,13 @@ class Optimized:
 class Collection:
     """A collection by its own name; aliases are the service's affair."""
 
-    def __init__(self, files: Files, folder: Path, record: Record) -> None:
+    def __init__(self, files: Files, folder: Path, record: Record, make_room: MakeRoom) -> None:
         self.files = files
         self.folder = folder
         self.record = record
         self.worker: Worker | None = None
-        self.used = time.monotonic()
+        self.used = next(_ticks)
+        self.dropped = False
         self.journal: list[Write] | None = None
         self.writable = asyncio.Event()
         self.writable.set()
@@ -63,6 +67,7 @@ class Collection:
         self.optimized = Optimized()
         self.failure: str | None = None  # why the optimizers gave up, until they are started again
         self.optimization: asyncio.Task[None] | None = None
+        self._make_room = make_room
         self._starting = asyncio.Lock()
         self._last_info: Json | None = None if (folder / record.shard).exists() else _empty_info(record.config)
 
@@ -84,7 +89,7 @@ class Collection:
 
     async def call(self, call: str, body: bytes = b"", *, wire: str = "rest", **args: str) -> Reply:
         """A call on the shard, in the order in which calls are made; raises `QdrantError`."""
-        self.used = time.monotonic()
+        self.used = next(_ticks)
         worker = await self._running()
         if call in WRITES:
             await self.writable.wait()
@@ -109,7 +114,11 @@ class Collection:
         (await copied).checked()
 
     async def _running(self) -> Worker:
+        if self.worker is None:
+            await self._make_room()
         async with self._starting:
+            if self.dropped:
+                raise no_collection(self.name)
             if self.worker is not None and not self.worker.running:
                 await self.worker.stop()  # it crashed; what it had acknowledged is in its write-ahead log
                 self.worker = None
@@ -126,10 +135,14 @@ class Collection:
         self.unindexed_kb = info["unindexed_kb"]
         return info
 
-    async def reconfigure(self, config: Config, *, strict: bool) -> None:
-        """Take over a configuration and keep it; `strict` says that strict mode was set."""
+    async def reconfigure(self, config: Config, *, reload: bool, strict: bool = False) -> None:
+        """Take over a configuration and keep it.
+
+        `reload` says that it concerns the engine, `strict` that strict mode was set.
+        """
         if self.worker is not None:
-            await self.call("configure", to_json(config), wire="rest", **({"strict": "true"} if strict else {}))
+            flags = {"reload": "true" if reload else "", "strict": "true" if strict else ""}
+            await self.call("configure", to_json(config), wire="rest", **flags)
         elif self._last_info is not None and not self.shard_folder.exists():
             self._last_info = _empty_info(config)
         self.keep(config)
@@ -148,19 +161,26 @@ class Collection:
         return replaced
 
     async def stop(self) -> None:
-        """End the optimizers' work and the worker; the next call starts one again."""
-        if self.optimization is not None:
-            self.optimization.cancel()
-            await asyncio.wait([self.optimization])
+        """End the worker; the next call starts one again, unless the collection is dropped."""
         async with self._starting:
             worker, self.worker = self.worker, None
             if worker is not None:
                 await worker.stop()
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is a worker with nothing to do."""
+        return self.worker is not None and self.worker.idle and not self.optimizing
+
     async def rest(self) -> None:
-        """Give up the worker of an idle collection, keeping its counts."""
-        self._last_info = await self.info(shards=True)
-        await self.stop()
+        """Give up the worker, keeping the counts, unless somebody comes to use it."""
+        worker, used = self.worker, self.used
+        if worker is None:
+            return
+        info = await worker.call("info", shards="true")
+        if self.idle and self.used == used:
+            self._last_info = from_json(info.body)
+            await self.stop()
 
 
 def _empty_info(config: Config) -> Json:

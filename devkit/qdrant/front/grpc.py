@@ -1,7 +1,7 @@
 """The gRPC interface: the bytes of points calls pass through to the workers undecoded.
 
 Of a points message only its first field, the collection's name, is looked at. Methods that are not listed
-are answered UNIMPLEMENTED by the transport.
+are answered UNIMPLEMENTED.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import grpc as transport
 
-from devkit.qdrant.errors import QdrantError, internal, wrong_input
+from devkit.qdrant.errors import QdrantError, internal, unserved, wrong_input
 
 from .faults import DroppedError, Faults
 from .guard import Guard
@@ -101,6 +101,7 @@ class Grpc:
                 )
                 for name, handlers in services.items()
             ]
+            + [_Unserved()]
         )
         return server
 
@@ -148,6 +149,16 @@ class Grpc:
             return await self._messages[method](body)
 
         return handle
+
+
+class _Unserved(transport.GenericRpcHandler):  # type: ignore[misc]
+    """Takes the calls that no other handler takes."""
+
+    def service(self, handler_call_details: Any) -> Any:
+        async def refuse(_body: bytes, context: Any) -> bytes:
+            await _refuse(context, unserved(f"gRPC {handler_call_details.method}"))
+
+        return transport.unary_unary_rpc_method_handler(refuse)
 
 
 async def _refuse(context: Any, error: QdrantError) -> NoReturn:

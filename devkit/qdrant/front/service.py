@@ -38,7 +38,8 @@ class Service:
         self.settings = settings
         self.files = Files(settings.data)
         self.collections = {
-            record.name: Collection(self.files, folder, record) for folder, record in self.files.collections()
+            record.name: Collection(self.files, folder, record, self._make_room)
+            for folder, record in self.files.collections()
         }
         self.aliases = Aliases(self.files)
         self.disk_full = False
@@ -94,7 +95,7 @@ class Service:
     def add(self, name: str, config: Config) -> Collection:
         """A new and empty collection; its shard is made when it is first used."""
         folder, record = self.files.new_folder(), Record(name, config, "shard-0")
-        collection = Collection(self.files, folder, record)
+        collection = Collection(self.files, folder, record, self._make_room)
         self.files.save(folder, record)
         self.collections[name] = collection
         return collection
@@ -106,13 +107,11 @@ class Service:
             rebuilt = any(before.get(part) != after.get(part) for part in _OPTIMIZED_BY)
             if rebuilt:
                 await optimizer.stop(collection)
-            await self._reconfigure(collection, after, rebuilt=rebuilt, strict=b"strict_mode_config" in body)
+            strict = from_json(body or b"{}").get("strict_mode_config") is not None
+            await self._reconfigure(collection, after, rebuilt=rebuilt, strict=strict)
 
     async def _reconfigure(self, collection: Collection, config: Config, *, rebuilt: bool, strict: bool) -> None:
-        if rebuilt or strict:
-            await collection.reconfigure(config, strict=strict)
-        else:
-            collection.keep(config)
+        await collection.reconfigure(config, reload=rebuilt, strict=strict)
         if rebuilt and optimizer.worthwhile(
             await collection.info(), config["optimizer_config"]["indexing_threshold"]
         ):
@@ -125,6 +124,7 @@ class Service:
             if collection is None:
                 return False
             self.aliases.drop_target(name)
+            collection.dropped = True
             await optimizer.stop(collection)
             await collection.stop()
             await asyncio.to_thread(self.files.remove, collection.folder)
@@ -155,7 +155,6 @@ class Service:
         if call in WRITES and self.disk_full:
             raise internal("No space left on device: there is not enough disk space for the write")
         self._check_version(body)
-        await self._make_room(collection)
         reply = await collection.call(call, body, wire=wire, **args)
         if call in WRITES and optimizer.due(collection):
             optimizer.start(collection)
@@ -171,14 +170,11 @@ class Service:
                 body,
             )
 
-    async def _make_room(self, wanted: Collection) -> None:
-        """Let the longest unused collections give up their processes where there are too many."""
-        if wanted.worker is not None:
-            return
-        running = [each for each in self.collections.values() if each.worker is not None]
-        idle = [each for each in running if each.worker and each.worker.idle and not each.optimizing]
-        idle.sort(key=lambda each: each.used)
-        for each in idle[: max(0, len(running) + 1 - self.settings.max_workers)]:
+    async def _make_room(self) -> None:
+        """Let the longest unused collections give up their processes, where one more would be too many."""
+        running = sum(each.worker is not None for each in self.collections.values())
+        idle = sorted((each for each in self.collections.values() if each.idle), key=lambda each: each.used)
+        for each in idle[: max(0, running + 1 - self.settings.max_workers)]:
             await each.rest()
 
     # ---- vectors --------------------------------------------------------------------------------------------
@@ -193,7 +189,7 @@ class Service:
             reply = await self.call(
                 collection.name, "create_vector", body, wire="rest", args={**args, "vector": vector}
             )
-            await collection.reconfigure(changed, strict=False)
+            await collection.reconfigure(changed, reload=True)
             return reply
 
     async def delete_vector(self, name: str, vector: str, args: Mapping[str, str]) -> Reply:
@@ -206,7 +202,7 @@ class Service:
             reply = await self.call(
                 collection.name, "delete_vector", b"", wire="rest", args={**args, "vector": vector}
             )
-            await collection.reconfigure(configs.without_vector(collection.config, vector), strict=False)
+            await collection.reconfigure(configs.without_vector(collection.config, vector), reload=True)
             return reply
 
     # ---- the server -----------------------------------------------------------------------------------------

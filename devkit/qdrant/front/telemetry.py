@@ -6,7 +6,6 @@ touches it, and `length` is 0 because a write is applied before the next is look
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from devkit.qdrant import config as configs
@@ -29,8 +28,7 @@ async def report(service: Service, level: int) -> Json:
         raise wrong_input("details_level must not be negative")
     collections: Json = {"number_of_collections": len(service.collections)}
     if level >= _FULL_LEVEL:
-        shown = [_collection(each) for each in list(service.collections.values())]
-        collections["collections"] = list(await asyncio.gather(*shown))
+        collections["collections"] = [await _collection(each) for each in list(service.collections.values())]
     return {
         "id": f"embedded-{service.settings.rest_port}",
         "app": {"name": "qdrant", "version": service.settings.report_version},

@@ -249,13 +249,19 @@ def _refuse_unsourced(serving: CollectionState, missing: set[str]) -> None:
 
 
 def population_back(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:
-    """How writes made since the switch go back into a retained collection; never a reason not to go back."""
-    if needs_encoder(desired, serving.schema):
+    """How writes made since the switch go back into a retained collection; never a reason not to go back.
+
+    Stricter than the way there: vectors of two encoders in one collection are worse than some that stay behind,
+    so a version of which only one side names its model is taken to be another encoder's.
+    """
+    old, new = serving.schema, desired.schema
+    unknown = old.model != new.model and old.schema_version != new.schema_version
+    if unknown or needs_encoder(desired, old):
         if _can_embed(desired):
             return Population.REEMBED, ()
         lost = "points written since the switch stay behind: without an embedder they have no vectors for it"
         return Population.NONE, (lost,)
-    if _lost_magnitudes(desired, serving.schema):
+    if _lost_magnitudes(desired, old):
         return Population.COPY, ("vectors written since the switch go back normalised, as Cosine stored them",)
     return Population.COPY, ()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import uuid
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import Self
 import httpx
 from kubernetes.client import ApiException
 
-from devkit import paths
 from devkit.control_plane import ControlPlane
 from devkit.control_plane.report import Report
 from devkit.demo.cluster import Cluster
@@ -22,6 +19,7 @@ from devkit.demo.story import ALIAS, Manifest
 from devkit.embeddings import EmbeddingServer
 from devkit.processes import Process
 from devkit.qdrant import EmbeddedQdrant
+from devkit.teal import operator
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET, SECRET_KEY = "qdrant", "api-key"
@@ -114,19 +112,5 @@ class Stage:
     def start_operator(self) -> None:
         """`teal run`, as a user would start it."""
         self._report("Starting the operator: teal run")
-        folder = paths.new_run("operator")
-        port = paths.free_port()
-        command = [sys.executable, "-m", "teal.cli.main", "run", "--namespace", self.cluster.namespace]
-        command += ["--http-address", f"127.0.0.1:{port}"]
-        environment = {"KUBECONFIG": str(self.cluster.kubeconfig)}
-        self.operator = Process("operator", command, folder / "log", env=environment)
-        self._stack.callback(shutil.rmtree, folder)
-        self._stack.callback(self.operator.stop, 30.0)
-        self.operator.wait_ready(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), 60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).is_success
-    except httpx.TransportError:
-        return False
+        running = operator(self.cluster.kubeconfig, "--namespace", self.cluster.namespace)
+        self.operator = self._stack.enter_context(running).process

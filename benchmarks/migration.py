@@ -22,9 +22,9 @@ import httpx
 from benchmarks.engine import described, engine
 from devkit.clients import Clients, Workload
 from devkit.clients.ledger import Ledger
+from devkit.cluster import Cluster
 from devkit.control_plane import ControlPlane
 from devkit.corpus import sample, synthetic
-from devkit.demo.cluster import Cluster
 from devkit.teal import operator
 from teal.qdrant import wire
 from teal.qdrant.endpoint import Endpoint

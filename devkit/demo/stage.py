@@ -12,9 +12,9 @@ from typing import Self
 import httpx
 from kubernetes.client import ApiException
 
+from devkit.cluster import Cluster
 from devkit.control_plane import ControlPlane
 from devkit.control_plane.report import Report
-from devkit.demo.cluster import Cluster
 from devkit.demo.story import ALIAS, Manifest
 from devkit.embeddings import EmbeddingServer
 from devkit.processes import Process

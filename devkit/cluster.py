@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from kubernetes import client
+from kubernetes import client, watch
 
-from devkit.demo.story import Manifest
+Manifest = dict[str, Any]
 
 GROUP, VERSION = "teal.dev", "v1alpha1"
 PLURALS = {"EmbeddingSet": "embeddingsets", "VectorCollection": "vectorcollections"}
 MANAGER = "gitops"
 HIDDEN = "managedFields"
+WATCH_SECONDS = 10
 
 
 class Cluster:
@@ -60,6 +61,40 @@ class Cluster:
     def get(self, kind: str, name: str) -> Manifest:
         where = (GROUP, VERSION, self.namespace, PLURALS[kind])
         return cast("Manifest", self._objects.get_namespaced_custom_object(*where, name))
+
+    def patch(self, kind: str, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
+        """Merge `patch` into the resource, or into its status; `None` removes what is there."""
+        objects = self._objects
+        write = objects.patch_namespaced_custom_object_status if status else objects.patch_namespaced_custom_object
+        where = (GROUP, VERSION, self.namespace, PLURALS[kind])
+        return cast("Manifest", write(*where, name, patch, _content_type="application/merge-patch+json"))
+
+    def delete(self, kind: str, name: str) -> None:
+        """Ask for the deletion of one resource."""
+        self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind], name)
+
+    def versions(self, kind: str, name: str, since: str) -> list[Manifest]:
+        """Every version of a resource that is younger than the resource version `since`, oldest first."""
+        last = self.get(kind, name)["metadata"]["resourceVersion"]
+        found: list[Manifest] = []
+        if last == since:
+            return found
+        stream = watch.Watch().stream(  # type: ignore[no-untyped-call]
+            self._objects.list_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            PLURALS[kind],
+            resource_version=since,
+            field_selector=f"metadata.name={name}",
+            timeout_seconds=WATCH_SECONDS,
+        )
+        for event in stream:
+            found.append(event["object"])
+            if event["object"]["metadata"]["resourceVersion"] == last:
+                break
+        stream.close()
+        return found
 
     def delete_all(self) -> None:
         """Delete every resource of ours in the namespace."""

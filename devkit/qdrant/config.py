@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import from_json
 
 from .errors import QdrantError, invalid, malformed
 
@@ -213,16 +214,25 @@ Body = TypeVar("Body", bound=BaseModel)
 def parse(model: type[Body], body: bytes) -> Body:
     """`body` as `model`, or the refusal that a real server would give."""
     try:
-        return model.model_validate_json(body or b"{}")
+        return model.model_validate(json_object(body))
     except ValidationError as error:
         raise _refusal(error, body) from None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """`body` as a JSON object; an absent one is empty."""
+    try:
+        given = from_json(body or b"{}", allow_inf_nan=False)
+    except ValueError as error:  # its text says where
+        raise QdrantError(400, f"Format error in JSON body: {error}") from None
+    if not isinstance(given, dict):
+        raise malformed("invalid type, expected a map", body)
+    return given
 
 
 def _refusal(error: ValidationError, body: bytes) -> QdrantError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    if first["type"] == "json_invalid":
-        return malformed(str(first["msg"]), body)
     if path and path[0] == "vectors":
         return malformed("data did not match any variant of untagged enum VectorsConfig", body)
     if first["type"] in {"greater_than_equal", "less_than_equal"}:

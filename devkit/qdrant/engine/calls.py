@@ -276,11 +276,7 @@ class Calls:
     # ---- schema ---------------------------------------------------------------------------------------------
 
     def create_index(self, args: dict[str, str], body: bytes) -> bytes:
-        given = from_json(body)
-        index = schema.index_schema(given["field_schema"])
-        with engine_errors():
-            operation = Update.create_field_index(given["field_name"], index)
-        return self._changed(operation, args)
+        return self._changed(RestRequest(body, args).index(), args)
 
     def delete_index(self, args: dict[str, str], _body: bytes) -> bytes:
         with engine_errors():

@@ -11,8 +11,9 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import qdrant_edge as edge
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from devkit.qdrant.config import json_object
 from devkit.qdrant.errors import invalid, malformed, wrong_input
 
 from . import queries
@@ -28,6 +29,7 @@ from .requests import (
     UpdateVectors,
     Upsert,
 )
+from .schema import index_schema
 
 Json = dict[str, Any]
 P = ParamSpec("P")
@@ -68,16 +70,7 @@ class RestRequest:
     def __init__(self, body: bytes, args: dict[str, str]) -> None:
         self.body = body
         self.wait = args.get("wait") == "true"
-        self.given = self._parsed()
-
-    def _parsed(self) -> Json:
-        try:
-            given = from_json(self.body or b"{}", allow_inf_nan=False)
-        except ValueError as error:
-            raise malformed(str(error), self.body) from None
-        if not isinstance(given, dict):
-            raise malformed("invalid type, expected a map", self.body)
-        return given
+        self.given = json_object(body)
 
     @property
     def shard_key(self) -> str | None:
@@ -158,6 +151,11 @@ class RestRequest:
         if self.given.get("filter") is not None:
             return Selection(filter=read_filter(self.given["filter"]) or edge.Filter())
         raise BadFilterError("data did not match any variant of untagged enum PointsSelector")
+
+    @_reading
+    def index(self) -> edge.UpdateOperation:
+        schema = index_schema(self.given["field_schema"])
+        return edge.UpdateOperation.create_field_index(self.given["field_name"], schema)
 
     # ---- reads ----------------------------------------------------------------------------------------------
 

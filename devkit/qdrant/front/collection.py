@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,15 @@ class Collection:
 
         `reload` says that it concerns the engine, `strict` that strict mode was set.
         """
-        if self.worker is not None:
-            flags = {"reload": "true" if reload else "", "strict": "true" if strict else ""}
-            await self.call("configure", to_json(config), wire="rest", **flags)
-        elif self._last_info is not None and not self.shard_folder.exists():
-            self._last_info = _empty_info(config)
-        self.keep(config)
+        async with self._starting:  # a worker that is just starting has read the old one
+            if self.worker is None:
+                self._keep(config)
+                return
+        flags = {"reload": "true" if reload else "", "strict": "true" if strict else ""}
+        await self.call("configure", to_json(config), wire="rest", **flags)
+        self._keep(config)
 
-    def keep(self, config: Config) -> None:
+    def _keep(self, config: Config) -> None:
         self.record.config = config
         self.files.save(self.folder, self.record)
 
@@ -177,9 +179,9 @@ class Collection:
         worker, used = self.worker, self.used
         if worker is None:
             return
-        info = await worker.call("info", shards="true")
+        info = await worker.send("info", b"", "rest", {"shards": "true"})
         if self.idle and self.used == used:
-            self._last_info = from_json(info.body)
+            self._last_info = from_json(info.body) if info.status == HTTPStatus.OK else None  # it crashed
             await self.stop()
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from .collection import Collection, Optimized, Write
-from .workers import Worker
+from .workers import LOST, Worker
 
 Json = dict[str, Any]
 
@@ -117,13 +117,14 @@ def _count(optimized: Optimized, points: int, seconds: float) -> None:
 
 async def _replay(writes: list[Write], copy: Worker) -> int:
     """Tell the copy what the shard took; what the shard refused without a sequence number is left out."""
-    told = [
-        copy.send(write.call, write.body, write.wire, write.args)
-        for write in writes
-        if (await write.reply).applied
-    ]
-    for reply in told:
-        await reply
+    told = []
+    for write in writes:
+        reply = await write.reply
+        if reply is LOST:
+            raise RuntimeError("the shard's process ended, and nobody knows what it took")
+        if reply.applied:
+            told.append(copy.send(write.call, write.body, write.wire, write.args))
+    await asyncio.gather(*told)
     return len(writes)
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic_core import from_json, to_json
 
 from devkit.qdrant.calls import POINT_WRITES
-from devkit.qdrant.config import parse
+from devkit.qdrant.config import json_object, parse
 from devkit.qdrant.errors import QdrantError, internal, malformed, unserved, wrong_input
 from devkit.qdrant.settings import TITLE
 
@@ -23,7 +23,6 @@ from .service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Json = dict[str, Any]
-
 
 BODY_LIMIT = 32 << 20  # bytes, as a real server's default
 _START = "started"
@@ -45,7 +44,7 @@ _POINTS = (
     ("POST", "points/vectors/delete", "delete_vectors"),
     ("POST", "facet", "facet"),
 )
-_READING_POSTS = ("points", "scroll", "count", "query", "batch", "facet")
+_READING_POSTS = ("/points", "/points/scroll", "/points/count", "/points/query", "/points/query/batch", "/facet")
 
 
 class Rest:
@@ -136,8 +135,8 @@ class Rest:
     def _check_key(self, request: web.Request) -> None:
         if is_open(request.path):
             return
-        last = request.path.rsplit("/", 1)[-1]
-        reads = request.method in {"GET", "HEAD"} or (request.method == "POST" and last in _READING_POSTS)
+        reads = request.method in {"GET", "HEAD"}
+        reads = reads or (request.method == "POST" and request.path.endswith(_READING_POSTS))
         headers = request.headers
         self.guard.check(headers.get("api-key"), headers.get("Authorization"), reads=reads)
 
@@ -215,7 +214,7 @@ class Rest:
         return _result(request, {"aliases": _alias_list(own)})
 
     async def _change_aliases(self, request: web.Request) -> web.StreamResponse:
-        given = from_json(await request.read())
+        given = json_object(await request.read())
         await self.service.change_aliases(given.get("actions", []))
         return _result(request, result=True)
 
@@ -280,7 +279,7 @@ class Rest:
 
     async def _add_fault(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        given: Json = from_json(body)
+        given = json_object(body)
         try:
             if "match" in given:
                 self.faults.pending.append(Fault.model_validate(given))

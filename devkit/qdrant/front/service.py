@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
-
 from devkit.qdrant import config as configs
 from devkit.qdrant.calls import WRITES
 from devkit.qdrant.config import Config, Dense, Sparse
@@ -107,7 +105,7 @@ class Service:
             rebuilt = any(before.get(part) != after.get(part) for part in _OPTIMIZED_BY)
             if rebuilt:
                 await optimizer.stop(collection)
-            strict = from_json(body or b"{}").get("strict_mode_config") is not None
+            strict = configs.json_object(body).get("strict_mode_config") is not None
             await self._reconfigure(collection, after, rebuilt=rebuilt, strict=strict)
 
     async def _reconfigure(self, collection: Collection, config: Config, *, rebuilt: bool, strict: bool) -> None:
@@ -181,7 +179,7 @@ class Service:
 
     async def create_vector(self, name: str, vector: str, body: bytes, args: Mapping[str, str]) -> Reply:
         """Add a named vector; the same again is fine, another of that name is refused."""
-        given = from_json(body or b"{}")
+        given = configs.json_object(body)
         async with self.changing:
             collection = self.resolve(name)
             changed = _with_vector(collection.config, vector, given, body)

@@ -52,7 +52,7 @@ class Reply:
         return self
 
 
-_LOST = Reply(HTTPStatus.INTERNAL_SERVER_ERROR, message="Service internal error: the collection's process ended")
+LOST = Reply(HTTPStatus.INTERNAL_SERVER_ERROR, message="Service internal error: the collection's process ended")
 
 
 class Worker:
@@ -93,7 +93,7 @@ class Worker:
             self._pending.append(future)
             self._writer.writelines(frames.pack({"call": call, "wire": wire, "args": args}, body))
         else:
-            future.set_result(_LOST)
+            future.set_result(LOST)
         return future
 
     async def _receive(self) -> None:
@@ -106,7 +106,7 @@ class Worker:
         except (asyncio.IncompleteReadError, ConnectionError):
             for future in self._pending:
                 if not future.done():
-                    future.set_result(_LOST)
+                    future.set_result(LOST)
             self._pending.clear()
 
     async def stop(self) -> None:

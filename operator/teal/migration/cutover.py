@@ -31,6 +31,7 @@ from teal.migration.work import SLICE_SECONDS, Work
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
 from teal.qdrant.points import Probe
+from teal.qdrant.pool import Server
 
 QUIET_POLL = 1.0
 FENCE_MARGIN = 0.5
@@ -138,7 +139,7 @@ async def _fenced(work: Work, state: CutOver, old: CollectionState, new: Collect
             f"The fence was lifted after {limit:.0f} s without a switch; writers go on and Teal tries again.",
         ) from None
     finally:
-        await asyncio.shield(lift_fence(work, old.name))
+        await asyncio.shield(lift_fence(work.server, old.name))
 
 
 async def _pass_at_rest(work: Work, state: CutOver, old: CollectionState) -> Quiescence | None:
@@ -166,16 +167,16 @@ async def _spend_tokens(work: Work, old: CollectionState) -> None:
             await work.server.points.delete(old.name, [wire.raw_id(uuid4())])
 
 
-async def lift_fence(work: Work, name: str) -> None:
+async def lift_fence(server: Server, name: str) -> None:
     """Give a collection its own strict mode back; called on every way out, and again after a crash."""
-    state = await work.server.admin.collection(name)
+    state = await server.admin.collection(name)
     if state is None or state.marks.fence is None:
         return
     fence = state.marks.fence
     own = {"enabled": fence.enabled, "write_rate_limit": fence.write_rate_limit or UNLIMITED}
-    await work.server.admin.patch(name, {"strict_mode_config": own})
-    await work.server.admin.mark(name, {marks.FENCE: None})
-    work.server.invalidate(name)
+    await server.admin.patch(name, {"strict_mode_config": own})
+    await server.admin.mark(name, {marks.FENCE: None})
+    server.invalidate(name)
 
 
 async def _switch(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
-from teal.domain.decide import Decision, Do, decide
+from teal.domain.decide import Decision, Do, decide, ours
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.observed import Observed
 from teal.domain.plan import Desired, Identity, Population
@@ -22,6 +23,7 @@ from teal.migration import adopt, connect, finish, in_place, provision, remove, 
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
 from teal.migration.contract import Note, Outcome, Resource, Secrets
+from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
 from teal.migration.report import Found
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 600.0
 STALLED_SECONDS = 120.0
+NOTE_AGAIN_SECONDS = 600.0
 
 ACTIONS = {
     Do.ADOPT: adopt.adopt,
@@ -134,19 +137,38 @@ class Engine:
         if resource.deleting and spec.deletion_policy == "Retain":
             found.finished = True
             return
-        wanted = self._resolve(found)
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
-            if resource.deleting:
-                found.session.stop()
-                found.notes += await remove.run(server, wanted, spec.retention.snapshot)
-                found.finished = True
-            elif spec.suspend:
-                found.session.stop()
-                found.observed = await server.observe(wanted.alias, wanted.adopt)
-                found.suspended = True
-            else:
-                await self._work_a_while(found, wanted, server)
+            try:
+                await self._serve(found, server)
+            except TealError:
+                await self._free_writers(found, server)
+                raise
+
+    async def _serve(self, found: Found, server: Server) -> None:
+        spec = found.resource.manifest.spec
+        wanted = self._resolve(found)
+        if found.resource.deleting:
+            found.session.stop()
+            found.notes += await remove.run(server, wanted, spec.retention.snapshot)
+            found.finished = True
+        elif spec.suspend:
+            found.session.stop()
+            await self._free_writers(found, server)
+            found.observed = await server.observe(wanted.alias, wanted.adopt)
+            found.suspended = True
+        else:
+            await self._work_a_while(found, wanted, server)
+
+    async def _free_writers(self, found: Found, server: Server) -> None:
+        """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
+        resource = found.resource
+        identity = Identity(resource.uid, self._cluster, resource.namespace, resource.name)
+        with suppress(TealError):
+            found.observed = await server.observe(resource.manifest.alias)
+            for name, state in found.observed.states.items():
+                if state.marks.fence and ours(state, identity):
+                    await lift_fence(server, name)
 
     def _resolve(self, found: Found) -> Desired:
         resource = found.resource
@@ -163,6 +185,7 @@ class Engine:
         while True:
             decision = await self._look(found, wanted, server)
             if decision.do is Do.REST:
+                found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
                 return
             result = await self._act(found, wanted, server, decision)
@@ -239,9 +262,8 @@ class Engine:
         session = found.session
         found.error = error
         session.failures += 1
-        first = error.reason not in session.noted
-        if first:
-            session.noted = {error.reason}
+        if self._clock.now() - session.noted.get(error.reason, 0.0) > NOTE_AGAIN_SECONDS:
+            session.noted[error.reason] = self._clock.now()
             found.notes.append(Note(error.reason, error.message, warning=True))
         if isinstance(error, TransientError):
             found.failed = error.retry_after is None

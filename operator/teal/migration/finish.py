@@ -60,7 +60,7 @@ async def restore_alias(work: Work) -> Result:
 
 async def lift_fence(work: Work) -> Result:
     """A crash left writers held back: give them their limits again."""
-    await cutover.lift_fence(work, work.subject)
+    await cutover.lift_fence(work.server, work.subject)
     message = f"A fence left on {work.subject} by an interrupted switch was lifted."
     return Result(notes=(Note("FenceLifted", message, "Restore", warning=True),))
 

@@ -83,7 +83,7 @@ class Session:
     step_since: float = 0.0
     cutover: dict[str, Any] = field(default_factory=dict)
     touched: set[RawId] = field(default_factory=set)
-    noted: set[str] = field(default_factory=set)
+    noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0
 

@@ -1,0 +1,62 @@
+"""Fixtures of the end-to-end tests: the operator, a namespace of a real API server, an engine, real encoders.
+
+Servers live for the session; namespace, alias and operators are each test's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from devkit.cluster import Cluster
+from devkit.control_plane import ControlPlane
+from devkit.embeddings import EmbeddingServer
+from devkit.teal import Operator
+from tests.e2e.support import LARGE, SMALL, Docs
+from tests.plugins.qdrant import Qdrant
+
+StartOperator = Callable[..., Operator]
+
+
+@pytest.fixture(scope="session")
+def encoders() -> Iterator[EmbeddingServer]:
+    """Two cheap encoders of different dimensions."""
+    with EmbeddingServer.start(models=(str(SMALL["model"]), str(LARGE["model"])), faults=True) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane, namespace: str) -> Iterator[Cluster]:
+    """The test's own namespace."""
+    with control_plane.api_client() as client:
+        yield Cluster(control_plane.kubeconfig, client, namespace)
+
+
+@pytest.fixture
+def docs(cluster: Cluster, qdrant: Qdrant, encoders: EmbeddingServer, prefix: str) -> Docs:
+    """A collection of documents that is still to be declared, on an alias of its own."""
+    return Docs(qdrant, encoders, f"{prefix}docs", cluster)
+
+
+@pytest.fixture
+def operator(docs: Docs) -> Iterator[StartOperator]:
+    """Starts operators for the namespace, with further arguments of `teal run`; ends those that still run."""
+
+    def start(*arguments: str) -> Operator:
+        running = Operator.start(docs.cluster.kubeconfig, "-n", docs.cluster.namespace, *arguments)
+        docs.operators.append(running)
+        return running
+
+    yield start
+    for running in docs.operators:
+        running.stop()
+
+
+@pytest.fixture
+def serving(docs: Docs, operator: StartOperator) -> Docs:
+    """`docs`, declared and served by an operator; still empty."""
+    docs.declare()
+    operator()
+    docs.wait_ready()
+    return docs

@@ -1,0 +1,237 @@
+"""What end-to-end tests say: declare a collection of documents, edit it as Git would, wait, and look at the truth.
+
+A `Docs` is one alias of one namespace as a team declares it. Edits are merged into its manifests and applied; a
+wait that takes too long fails with everything that there is to know: status, Events and the operator's log.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import yaml
+
+from devkit.clients import Audit, Clients, Ledger, Workload, audit, load
+from devkit.cluster import Cluster, Manifest
+from devkit.corpus import Entry, sample
+from devkit.embeddings import EmbeddingServer
+from devkit.teal import Operator
+from tests.plugins.qdrant import Qdrant
+
+SMALL = {"model": "teal/hashing-svd-64", "dimensions": 64}
+LARGE = {"model": "teal/hashing-svd-96", "dimensions": 96}
+TEXTS = sample(400)
+NAME = "docs"
+SECRET = "qdrant"
+PATIENCE = 120.0
+POLL_SECONDS = 0.1
+
+Predicate = Callable[[Manifest], bool]
+
+
+class Docs:
+    """One declared collection of documents, its Qdrant, and the encoders that it names."""
+
+    def __init__(
+        self, qdrant: Qdrant, encoders: EmbeddingServer, alias: str, cluster: Cluster | None = None
+    ) -> None:
+        self.qdrant = qdrant
+        self.encoders = encoders
+        self.alias = alias
+        self._cluster = cluster
+        self.operators: list[Operator] = []
+        self.embedding_set, self.collection = _manifests(qdrant, encoders, alias)
+
+    # Declaring
+
+    def edit(self, *, embedding_set: Manifest | None = None, collection: Manifest | None = None) -> None:
+        """Merge changes into the two specs, as a commit would; nothing is applied yet. `None` removes a field."""
+        _merge(self.embedding_set["spec"], embedding_set or {})
+        _merge(self.collection["spec"], collection or {})
+
+    def apply(self, *, embedding_set: Manifest | None = None, collection: Manifest | None = None) -> None:
+        """Edit, and apply both manifests to the cluster, the EmbeddingSet first."""
+        self.edit(embedding_set=embedding_set, collection=collection)
+        self.cluster.apply([self.embedding_set, self.collection])
+
+    def declare(self) -> None:
+        """Apply the manifests for the first time, with the Secret that they may refer to."""
+        if self.qdrant.api_key:
+            self.cluster.create_secret(SECRET, {"key": self.qdrant.api_key})
+        self.apply()
+
+    def manifests(self) -> str:
+        """Both manifests, and the Secret, as a file that `teal apply -f` reads."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}}
+        key = [secret | {"stringData": {"key": self.qdrant.api_key}}] if self.qdrant.api_key else []
+        return yaml.safe_dump_all([*key, self.embedding_set, self.collection])
+
+    # Looking at the resource
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            raise LookupError("this test declares without a cluster")
+        return self._cluster
+
+    def resource(self) -> Manifest:
+        return self.cluster.get("VectorCollection", NAME)
+
+    def status(self) -> Manifest:
+        status: Manifest = self.resource().get("status") or {}
+        return status
+
+    def events(self, reason: str | None = None) -> list[dict[str, Any]]:
+        """The Events about the resource, oldest first."""
+        found = self.cluster.events(self.resource()["metadata"]["uid"])
+        return [event for event in found if reason in (None, event["reason"])]
+
+    def wait_for(self, predicate: Predicate, seconds: float = PATIENCE, what: str = "") -> Manifest:
+        """The resource as soon as `predicate` holds for it; on time-out an AssertionError that tells all."""
+        deadline = time.monotonic() + seconds
+        while not predicate(resource := self.resource()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not {what or 'as wanted'} after {seconds:.0f} s\n{self.story()}")
+            for operator in self.operators[-1:]:
+                operator.process.check()
+            time.sleep(POLL_SECONDS)
+        return resource
+
+    def wait_ready(self, seconds: float = PATIENCE) -> Manifest:
+        """The status once the resource is as declared now, and what was watched is over."""
+        status: Manifest = self.wait_for(self.as_declared, seconds, "ready as declared")["status"]
+        return status
+
+    def wait_phase(self, *phases: str, seconds: float = PATIENCE) -> Manifest:
+        """The resource once its phase is one of these."""
+        return self.wait_for(lambda found: phase(found) in phases, seconds, f"in phase {' or '.join(phases)}")
+
+    def as_declared(self, resource: Manifest) -> bool:
+        """Ready, and about the specs of now: an EmbeddingSet's edit does not move the generation."""
+        status = resource.get("status") or {}
+        active = status.get("active") or {}
+        spec = self.embedding_set["spec"]
+        wanted = {name: spec[name] for name in ("dimensions", "distance", "schemaVersion")}
+        return (
+            is_true(resource, "Ready")
+            and status["phase"] == "Ready"
+            and status["observedGeneration"] == resource["metadata"]["generation"]
+            and wanted == {name: active.get(name) for name in wanted}
+        )
+
+    def story(self) -> str:
+        """Everything that may say why something did not happen."""
+        logs = [f"--- operator {each.process.pid}\n{each.process.tail(40)}" for each in self.operators[-2:]]
+        return "\n".join([self.cluster.describe("VectorCollection", NAME), *logs])
+
+    # Looking at Qdrant
+
+    @contextmanager
+    def http(self) -> Iterator[httpx.Client]:
+        with self.qdrant.client() as client:
+            yield client
+
+    def aliases(self) -> dict[str, str]:
+        """The aliases that begin with ours: alias → collection."""
+        with self.http() as client:
+            found = client.get("/aliases").raise_for_status().json()["result"]["aliases"]
+        return {a["alias_name"]: a["collection_name"] for a in found if a["alias_name"].startswith(self.alias)}
+
+    def collections(self) -> set[str]:
+        """The physical collections whose names begin with our alias."""
+        with self.http() as client:
+            found = client.get("/collections").raise_for_status().json()["result"]["collections"]
+        return {each["name"] for each in found if each["name"].startswith(self.alias)}
+
+    def info(self, collection: str) -> dict[str, Any]:
+        """`GET /collections/<collection>`."""
+        with self.http() as client:
+            found: dict[str, Any] = client.get(f"/collections/{collection}").raise_for_status().json()["result"]
+        return found
+
+    def marks(self, collection: str) -> dict[str, Any]:
+        """Teal's marks on a collection, without their prefix; removed ones are not there."""
+        metadata = self.info(collection)["config"].get("metadata") or {}
+        return {key.removeprefix("teal.dev/"): value for key, value in metadata.items() if value is not None}
+
+    def load(self, entries: tuple[Entry, ...] = TEXTS) -> Ledger:
+        """Fill the collection behind the alias, by the encoder that it names."""
+        return load(self.qdrant.url, self.alias, entries, api_key=self.qdrant.api_key)
+
+    def audit(self, ledger: Ledger, collection: str | None = None) -> Audit:
+        """Compare the collection behind the alias (or another) with what clients were acknowledged."""
+        return audit(self.qdrant.url, collection or self.alias, ledger, api_key=self.qdrant.api_key)
+
+    def clients(self, ledger: Ledger, **workload: Any) -> Clients:
+        """Counting clients on the alias; a context manager."""
+        chosen = {"entries": TEXTS, **workload}
+        return Clients.start(
+            Workload(url=self.qdrant.url, alias=self.alias, api_key=self.qdrant.api_key, **chosen), ledger
+        )
+
+
+def phase(resource: Manifest) -> str:
+    return str((resource.get("status") or {}).get("phase", ""))
+
+
+def condition(resource: Manifest, kind: str) -> Manifest | None:
+    """One condition of a resource; `None` if it has none of this type."""
+    found = (resource.get("status") or {}).get("conditions") or ()
+    return next((c for c in found if c["type"] == kind), None)
+
+
+def is_true(resource: Manifest, kind: str) -> bool:
+    found = condition(resource, kind)
+    return found is not None and found["status"] == "True"
+
+
+def _merge(into: Manifest, changes: Manifest) -> None:
+    for name, value in changes.items():
+        if value is None:
+            into.pop(name, None)
+        elif isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = copy.deepcopy(value)
+
+
+def _manifests(qdrant: Qdrant, encoders: EmbeddingServer, alias: str) -> tuple[Manifest, Manifest]:
+    """Short waits everywhere: what takes hours in production must be over in seconds here."""
+    embedding_set = {
+        "apiVersion": "teal.dev/v1alpha1",
+        "kind": "EmbeddingSet",
+        "metadata": {"name": NAME},
+        "spec": {
+            "schemaVersion": "v1",
+            **SMALL,
+            "distance": "Euclid",
+            "embedder": {"openAI": {"url": encoders.url, "batchSize": 32, "parallelism": 2}},
+            "source": {"collection": {"textField": "text"}},
+        },
+    }
+    where: Manifest = {"url": qdrant.url, "grpcPort": qdrant.grpc_port}
+    if qdrant.api_key:
+        where["apiKeySecretRef"] = {"name": SECRET, "key": "key"}
+    collection = {
+        "apiVersion": "teal.dev/v1alpha1",
+        "kind": "VectorCollection",
+        "metadata": {"name": NAME},
+        "spec": {
+            "qdrant": where,
+            "alias": alias,
+            "embeddingSetRef": {"name": NAME},
+            "hnsw": {"m": 8, "efConstruct": 32},
+            "payloadIndexes": [{"field": "module", "type": "keyword"}],
+            "migration": {
+                "throttle": {"maxReadLatencyMillis": 5000},
+                "promotion": {"quietWait": "1s", "maxFence": "5s"},
+            },
+            "watch": {"duration": "1s", "interval": "1s"},
+            "retention": {"keepFor": "1h"},
+        },
+    }
+    return embedding_set, collection

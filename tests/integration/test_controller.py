@@ -90,12 +90,14 @@ class Wire:
             await self._server.wait_closed()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with suppress(OSError):
             upstream_reader, upstream = await asyncio.open_connection(*self._target)
-            self._open |= {writer, upstream}
-            await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
-            self._open -= {writer, upstream}
+            if self._server and self._server.is_serving():
+                await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
+            upstream.close()
         writer.close()
+        self._open.remove(writer)
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -407,9 +409,10 @@ async def test_a_partition_from_the_api_server_costs_only_time(
     """What the engine did meanwhile is told afterwards, Event included."""
     await cluster.create(fakes.vector_collection())
     await seen(engine, 1)
-    gate = asyncio.Event()
+    entered, gate = asyncio.Event(), asyncio.Event()
 
     async def reconcile(resource: Resource) -> Outcome:
+        entered.set()
         await gate.wait()
         engine.seen.append(resource)
         return engine.answer(resource)
@@ -419,6 +422,7 @@ async def test_a_partition_from_the_api_server_costs_only_time(
     engine.answer = lambda _: Outcome(ready(phase="Populating"), notes=notes.copy(), requeue_after=600)
     await cluster.edit(spec={"suspend": True})
     unwritten = 'teal_reconciles_total{kind="VectorCollection",outcome="failed"}'
+    await entered.wait()
     await wire.cut()
     gate.set()
 

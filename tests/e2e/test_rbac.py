@@ -98,14 +98,19 @@ def with_secret(docs: Docs) -> None:
 
 def wait_until_gone(docs: Docs) -> None:
     deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            docs.resource()
-        except ApiException as error:
-            assert error.status == 404
-            return
+    while not is_gone(docs):
         assert time.monotonic() < deadline, docs.story()
         time.sleep(POLL_SECONDS)
+
+
+def is_gone(docs: Docs) -> bool:
+    try:
+        docs.resource()
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return True
+    return False
 
 
 def test_the_service_account_can_do_a_whole_migration(account: Path, declared: Docs) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from teal.controller.controller import Options
+from teal.controller.options import Options
 
 LogFormat = Literal["json", "text"]
 

@@ -147,10 +147,10 @@ class KubeApi:
         finally:
             self._metrics.requests.labels(method, resource, code).inc()
         self.last_answer = time.monotonic()
+        what = f"{method} {resource}"
         if code < 300:
-            answered: dict[str, Any] = json.loads(content)
-            return answered
-        raise _error(f"{method} {resource}", code, content, answer.headers.get("Retry-After"))
+            return _decoded(what, code, content)
+        raise _error(what, code, content, answer.headers.get("Retry-After"))
 
     async def _connected(self) -> ApiClient:
         if self._client is None:
@@ -158,11 +158,23 @@ class KubeApi:
         return self._client
 
 
+def _decoded(what: str, code: int, content: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise ApiServerError(f"{what}: the answer is not JSON: {_excerpt(content)}", code) from error
+    return answer
+
+
 def _error(what: str, code: int, content: bytes, retry_after: str | None) -> ApiServerError:
     try:
         said = json.loads(content)["message"]
     except (ValueError, KeyError, TypeError):  # not from the API server itself, such as a proxy's page
-        said = content[:200].decode(errors="replace")
+        said = _excerpt(content)
     message = f"{what}: {code} {said}"
     kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
     return kind(message, code, float(retry_after) if retry_after and retry_after.isdecimal() else None)
+
+
+def _excerpt(content: bytes) -> str:
+    return content[:200].decode(errors="replace")

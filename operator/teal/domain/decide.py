@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from teal.domain.errors import TerminalError
+from teal.domain.errors import TerminalError, TransientError
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Plan, Population, Reason, Strategy, make_plan
 from teal.domain.schema import next_alias, version_alias
@@ -86,6 +86,7 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
 
     Raises:
         TerminalError: nothing may be done until somebody changes something; the message says what.
+        TransientError: what was seen does not fit together; look again.
     """
     mine: Mine = {n: s for n, s in sorted(observed.states.items()) if ours(s, desired.identity)}
     held_back = _lift_fence(desired, mine)
@@ -119,7 +120,10 @@ def refuse_damaged(desired: Desired, observed: Observed) -> None:
 
 
 def refuse_foreign(desired: Desired, observed: Observed) -> None:
-    """Stop before an alias of somebody else's could be touched."""
+    """Stop before an alias of somebody else's could be touched.
+
+    Collections and aliases are listed one after the other: one that appears or goes in between is no stranger's.
+    """
     alias = desired.alias
     if alias in observed.names:
         raise TerminalError(
@@ -128,6 +132,10 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
             f"spec.alias (and set spec.adopt.collection: {alias} to take the collection over).",
         )
     serving = observed.aliases.get(alias)
+    if serving and observed.state(serving) is None:
+        raise TransientError(
+            "CollectionChanging", f"{serving!r}, which {alias!r} points at, was not found; looking again."
+        )
     if serving and not ours(observed.state(serving), desired.identity) and desired.adopt != serving:
         raise TerminalError(
             "AliasNotOwned",

@@ -20,6 +20,7 @@ from devkit.cluster import Cluster, Manifest
 from devkit.corpus import Entry, sample
 from devkit.embeddings import EmbeddingServer
 from devkit.teal import Operator
+from teal.qdrant.collection import parse_update_queues
 from tests.plugins.qdrant import Qdrant
 
 SMALL = {"model": "teal/hashing-svd-64", "dimensions": 64}
@@ -37,14 +38,21 @@ class Docs:
     """One declared collection of documents, its Qdrant, and the encoders that it names."""
 
     def __init__(
-        self, qdrant: Qdrant, encoders: EmbeddingServer, alias: str, cluster: Cluster | None = None
+        self,
+        qdrant: Qdrant,
+        encoders: EmbeddingServer,
+        alias: str,
+        cluster: Cluster | None = None,
+        *,
+        name: str = NAME,
     ) -> None:
         self.qdrant = qdrant
         self.encoders = encoders
         self.alias = alias
+        self.name = name
         self._cluster = cluster
         self.operators: list[Operator] = []
-        self.embedding_set, self.collection = _manifests(qdrant, encoders, alias)
+        self.embedding_set, self.collection = _manifests(qdrant, encoders, alias, name)
 
     # Declaring
 
@@ -79,7 +87,7 @@ class Docs:
         return self._cluster
 
     def resource(self) -> Manifest:
-        return self.cluster.get("VectorCollection", NAME)
+        return self.cluster.get("VectorCollection", self.name)
 
     def status(self) -> Manifest:
         status: Manifest = self.resource().get("status") or {}
@@ -123,10 +131,18 @@ class Docs:
             and wanted == {name: active.get(name) for name in wanted}
         )
 
+    def wait_condition(self, kind: str, reason: str, seconds: float = PATIENCE) -> Manifest:
+        """The resource once its condition `kind` is True for this reason."""
+
+        def holds(resource: Manifest) -> bool:
+            return is_true(resource, kind) and condition(resource, kind)["reason"] == reason  # type: ignore[index]
+
+        return self.wait_for(holds, seconds, f"{kind} for {reason}")
+
     def story(self) -> str:
         """Everything that may say why something did not happen."""
         logs = [f"--- operator {each.process.pid}\n{each.process.tail(40)}" for each in self.operators[-2:]]
-        return "\n".join([self.cluster.describe("VectorCollection", NAME), *logs])
+        return "\n".join([self.cluster.describe("VectorCollection", self.name), *logs])
 
     # Looking at Qdrant
 
@@ -157,6 +173,25 @@ class Docs:
         """Teal's marks on a collection, without their prefix; removed ones are not there."""
         metadata = self.info(collection)["config"].get("metadata") or {}
         return {key.removeprefix("teal.dev/"): value for key, value in metadata.items() if value is not None}
+
+    def truth(self, *collections: str) -> dict[str, Any]:
+        """What Qdrant holds of ours, to see that nothing is touched: aliases, configuration, counts, logs.
+
+        With `collections` only those (which need not begin with our alias), and the aliases that point at them.
+        """
+        names = collections or tuple(sorted(self.collections()))
+        with self.http() as client:
+            aliases = client.get("/aliases").raise_for_status().json()["result"]["aliases"]
+            told = client.get("/telemetry", params={"details_level": 3}).raise_for_status().json()["result"]
+        return {
+            "aliases": {a["alias_name"]: a["collection_name"] for a in aliases if a["collection_name"] in names},
+            "collections": {name: self._held(name) for name in names},
+            "logs": {name: parse_update_queues(name, "", told) for name in names},
+        }
+
+    def _held(self, collection: str) -> dict[str, Any]:
+        info = self.info(collection)
+        return {key: info[key] for key in ("config", "points_count", "payload_schema")}
 
     def load(self, entries: tuple[Entry, ...] = TEXTS) -> Ledger:
         """Fill the collection behind the alias, by the encoder that it names."""
@@ -199,12 +234,12 @@ def _merge(into: Manifest, changes: Manifest) -> None:
             into[name] = copy.deepcopy(value)
 
 
-def _manifests(qdrant: Qdrant, encoders: EmbeddingServer, alias: str) -> tuple[Manifest, Manifest]:
+def _manifests(qdrant: Qdrant, encoders: EmbeddingServer, alias: str, name: str) -> tuple[Manifest, Manifest]:
     """Short waits everywhere: what takes hours in production must be over in seconds here."""
     embedding_set = {
         "apiVersion": "teal.dev/v1alpha1",
         "kind": "EmbeddingSet",
-        "metadata": {"name": NAME},
+        "metadata": {"name": name},
         "spec": {
             "schemaVersion": "v1",
             **SMALL,
@@ -219,11 +254,11 @@ def _manifests(qdrant: Qdrant, encoders: EmbeddingServer, alias: str) -> tuple[M
     collection = {
         "apiVersion": "teal.dev/v1alpha1",
         "kind": "VectorCollection",
-        "metadata": {"name": NAME},
+        "metadata": {"name": name},
         "spec": {
             "qdrant": where,
             "alias": alias,
-            "embeddingSetRef": {"name": NAME},
+            "embeddingSetRef": {"name": name},
             "hnsw": {"m": 8, "efConstruct": 32},
             "payloadIndexes": [{"field": "module", "type": "keyword"}],
             "migration": {

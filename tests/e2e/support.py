@@ -26,10 +26,13 @@ from tests.plugins.qdrant import Qdrant
 SMALL = {"model": "teal/hashing-svd-64", "dimensions": 64}
 LARGE = {"model": "teal/hashing-svd-96", "dimensions": 96}
 TEXTS = sample(400)
+PROBES = 2
+"""Texts that Teal may embed to see what an embedder answers."""
 NAME = "docs"
 SECRET = "qdrant"
 PATIENCE = 120.0
 POLL_SECONDS = 0.1
+UNLIMITED = 1_000_000
 
 Predicate = Callable[[Manifest], bool]
 
@@ -65,6 +68,10 @@ class Docs:
         """Edit, and apply both manifests to the cluster, the EmbeddingSet first."""
         self.edit(embedding_set=embedding_set, collection=collection)
         self.cluster.apply([self.embedding_set, self.collection])
+
+    def through(self, url: str, grpc_port: int) -> None:
+        """Let Teal reach Qdrant by another address; clients keep the old one."""
+        self.edit(collection={"qdrant": {"url": url, "grpcPort": grpc_port}})
 
     def declare(self) -> None:
         """Apply the manifests for the first time, with the Secret that they may refer to."""
@@ -109,6 +116,14 @@ class Docs:
             time.sleep(POLL_SECONDS)
         return resource
 
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """Wait for something that is not in the resource."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not {what} after {seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+
     def wait_ready(self, seconds: float = PATIENCE) -> Manifest:
         """The status once the resource is as declared now, and what was watched is over."""
         status: Manifest = self.wait_for(self.as_declared, seconds, "ready as declared")["status"]
@@ -139,6 +154,15 @@ class Docs:
 
         return self.wait_for(holds, seconds, f"{kind} for {reason}")
 
+    def operator_runs(self) -> bool:
+        """Whether the operator that was started last still runs."""
+        return self.operators[-1].process.running
+
+    def wipe_status(self) -> None:
+        """Remove all of the status, as a restore from Git does."""
+        status = dict.fromkeys(self.status())
+        self.cluster.patch("VectorCollection", NAME, {"status": status}, status=True)
+
     def story(self) -> str:
         """Everything that may say why something did not happen."""
         logs = [f"--- operator {each.process.pid}\n{each.process.tail(40)}" for each in self.operators[-2:]]
@@ -162,6 +186,15 @@ class Docs:
         with self.http() as client:
             found = client.get("/collections").raise_for_status().json()["result"]["collections"]
         return {each["name"] for each in found if each["name"].startswith(self.alias)}
+
+    def version(self, schema_version: str) -> str:
+        """The physical collection of a schema version."""
+        (found,) = [name for name in self.collections() if name.startswith(f"{self.alias}-{schema_version}-")]
+        return found
+
+    def stage(self, schema_version: str) -> str:
+        """The stage that a collection's mark shows."""
+        return str(self.marks(self.version(schema_version))["migration"]["stage"])
 
     def info(self, collection: str) -> dict[str, Any]:
         """`GET /collections/<collection>`."""
@@ -192,6 +225,13 @@ class Docs:
     def _held(self, collection: str) -> dict[str, Any]:
         info = self.info(collection)
         return {key: info[key] for key in ("config", "points_count", "payload_schema")}
+
+    def no_fence(self) -> None:
+        """Nobody's writes are held back, nor will be."""
+        for name in self.collections():
+            limits = self.info(name)["config"].get("strict_mode_config") or {}
+            assert "fence" not in self.marks(name)
+            assert (limits.get("write_rate_limit") or UNLIMITED) >= UNLIMITED, limits
 
     def load(self, entries: tuple[Entry, ...] = TEXTS) -> Ledger:
         """Fill the collection behind the alias, by the encoder that it names."""

@@ -137,10 +137,13 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
             "CollectionChanging", f"{serving!r}, which {alias!r} points at, was not found; looking again."
         )
     if serving and not ours(observed.state(serving), desired.identity) and desired.adopt != serving:
+        state = observed.state(serving)
+        owned = state is not None and state.marks.owner is not None
+        adopt = "" if owned else f", or set spec.adopt.collection: {serving} to take it over"
         raise TerminalError(
             "AliasNotOwned",
-            f"The alias {alias!r} points at {serving!r}, which {_owner_text(observed.state(serving))}. "
-            f"Choose another spec.alias, or set spec.adopt.collection: {serving} to take it over.",
+            f"The alias {alias!r} points at {serving!r}, which {_owner_text(state)}. "
+            f"Choose another spec.alias{adopt}.",
         )
 
 

@@ -17,6 +17,7 @@ from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
 from teal.domain.decide import Decision, Do, decide, ours
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
+from teal.domain.forecast import refuse_over_budget
 from teal.domain.observed import Observed
 from teal.domain.plan import Desired, Identity, Population
 from teal.migration import adopt, connect, finish, in_place, provision, remove, report, retire, roll_back
@@ -114,6 +115,7 @@ class Engine:
                 if decision.do is Do.PROVISION:
                     work = await self._work(found, wanted, server, decision, Session())
                     found.session.forecast = await provision.estimate(work)
+                    refuse_over_budget(found.session.forecast, work.options.max_tokens)
         except TealError as error:
             found.error = error
         return found

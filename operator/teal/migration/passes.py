@@ -88,14 +88,15 @@ class Pass:
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
         session = self._work.session
-        extra: set[RawId] = set()
         if session.ledger is None:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
             session.ledger = restore(self._seen, known, len(self._seen))
-            extra = await self._on_green() if target.points else set()
+            if target.points:
+                # All of it: what blue loses before its content is read must be known to have been here.
+                session.ledger.suspect(await self._on_green())
         changed = session.ledger.changed(self._seen)
-        self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._seen]
+        self._gone = [p for p in session.ledger.versions if p not in self._seen]
         ids = list(changed.items())
         size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))

@@ -70,6 +70,11 @@ class Pass:
         self._account()
         return True
 
+    @property
+    def scanned(self) -> bool:
+        """Whether all that has to be done is known, so that an interrupted pass can go on."""
+        return self._scan is None
+
     def cancel(self) -> None:
         """Stop copying; what was not finished is found again by the next scan."""
         for task in self._running:
@@ -81,8 +86,8 @@ class Pass:
             self._seen.update(page)
             if self._clock.monotonic() >= until:
                 return False
-        self._scan = None
         await self._compare()
+        self._scan = None
         return True
 
     async def _compare(self) -> None:
@@ -91,10 +96,11 @@ class Pass:
         if session.ledger is None:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
-            session.ledger = restore(self._seen, known, len(self._seen))
+            ledger = restore(self._seen, known, len(self._seen))
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
-                session.ledger.suspect(await self._on_green())
+                ledger.suspect(await self._on_green())
+            session.ledger = ledger
         changed = session.ledger.changed(self._seen)
         self._gone = [p for p in session.ledger.versions if p not in self._seen]
         ids = list(changed.items())
@@ -197,7 +203,13 @@ async def advance(work: Work, until: float = math.inf) -> bool:
     current = session.running_pass
     if current is None:
         current = session.running_pass = Pass(work, work.the_source().name, work.subject)
-    complete: bool = await current.advance(until)
+    try:
+        complete: bool = await current.advance(until)
+    except BaseException:
+        # A scan that broke off shows a part of blue; taken for all of it, the rest would be deleted from green.
+        if not current.scanned:
+            session.running_pass = None
+        raise
     if complete:
         session.running_pass = None
     return complete

@@ -138,8 +138,7 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
         )
     if serving and not ours(observed.state(serving), desired.identity) and desired.adopt != serving:
         state = observed.state(serving)
-        owned = state is not None and state.marks.owner is not None
-        adopt = "" if owned else f", or set spec.adopt.collection: {serving} to take it over"
+        adopt = "" if _owned(state) else f", or set spec.adopt.collection: {serving} to take it over"
         raise TerminalError(
             "AliasNotOwned",
             f"The alias {alias!r} points at {serving!r}, which {_owner_text(state)}. "
@@ -151,12 +150,17 @@ def _refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> 
     """Stop before green would have to be made under a name that somebody else's collection has."""
     target = desired.target
     if target in observed.names and target not in mine:
-        adopt = "" if any(map(has_served, mine.values())) else f", or set spec.adopt.collection: {target}"
+        adoptable = not _owned(observed.state(target)) and not any(map(has_served, mine.values()))
+        adopt = f", or set spec.adopt.collection: {target}" if adoptable else ""
         raise TerminalError(
             "CollectionNotOwned",
             f"The collection {target!r} exists and {_owner_text(observed.state(target))}. Teal never touches it; "
             f"remove it, or change spec.schemaVersion{adopt}.",
         )
+
+
+def _owned(state: CollectionState | None) -> bool:
+    return state is not None and state.marks.owner is not None
 
 
 def _owner_text(state: CollectionState | None) -> str:

@@ -47,6 +47,8 @@ class Execution:
             assert self.name not in server.collections
         else:
             assert ours(state, wanted.identity), f"{decision.do} of {self.name}, which is not ours"
+        if decision.do in (Do.DROP_ABANDONED, Do.RETIRE, Do.STAMP_REPLACED):
+            assert server.aliases.get(wanted.alias) != self.name, f"{decision.do} of {self.name}, which serves"
 
     @property
     def state(self) -> CollectionState:
@@ -269,7 +271,6 @@ class Execution:
 
     def stamp_replaced(self) -> Effects:
         serving = self.server.aliases[self.wanted.alias]
-        assert serving != self.name
         since = self.server.state(serving).marks.migration
         self.mark(replaced=Replaced(serving, since.stage_since if since else self.now).as_json())
         yield
@@ -278,6 +279,5 @@ class Execution:
         replaced = self.state.marks.replaced
         assert replaced
         assert replaced.at + self.wanted.keep_for <= self.now
-        assert self.server.aliases.get(self.wanted.alias) != self.name
         self.server.delete(self.name)
         yield

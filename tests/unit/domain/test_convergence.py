@@ -104,7 +104,7 @@ interruptions = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), declarations, interruptions)
 def test_every_world_comes_to_rest(
     server: Qdrant, wanted: Desired, interrupted: list[tuple[str, int, Desired]]

@@ -239,6 +239,12 @@ class TestTheAliasIsWrong:
     def test_and_there_is_nothing_to_put_it_back_to(self) -> None:
         assert does(next_of(V1, state(V1, Stage.POPULATING), alias=BLUE)) == (Do.CONTINUE, BLUE)
 
+    def test_and_the_spec_changed_too(self) -> None:
+        """It is what clients use: migrated from, never dropped."""
+        decision = next_of(V2, state(V1, Stage.POPULATING), alias=BLUE)
+        assert does(decision) == (Do.PROVISION, GREEN)
+        assert decision.plan.source == BLUE
+
     def test_somebodys_collection_has_its_name(self) -> None:
         text = refused(V1, state(V1), names=(ALIAS,))
         assert text.startswith("AliasIsCollection")
@@ -328,7 +334,7 @@ class TestOwnership:
         ours_too = (state(V1),) if serving else ()
         text = refused(V2, taken, *ours_too, alias=BLUE if serving else None)
         assert text.startswith("CollectionNotOwned")
-        assert ("spec.adopt" in text) is not serving, "what serves cannot be replaced by adopting"
+        assert ("spec.adopt" in text) == (identity is None and not serving), "advice that could not work is none"
 
     def test_and_adopting_it_now_would_lead_nowhere(self) -> None:
         taken = state(V2, identity=None)

@@ -143,7 +143,7 @@ def test_what_is_shown(
     assert_sound(of)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), declarations, st.sampled_from([None, HeldError, TransientError]))
 def test_every_world_can_be_reported(server: Qdrant, wanted: Desired, trouble: type[TealError] | None) -> None:
     seen = server.observe(wanted.alias, wanted.adopt)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 import yaml
+from kubernetes.client.exceptions import ApiException, NotFoundException
 
 from devkit.clients import Audit, Clients, Ledger, Workload, audit, load
 from devkit.cluster import Cluster, Manifest
@@ -76,8 +77,16 @@ class Docs:
     def declare(self) -> None:
         """Apply the manifests for the first time, with the Secret that they may refer to."""
         if self.qdrant.api_key:
-            self.cluster.create_secret(SECRET, {"key": self.qdrant.api_key})
+            with suppress(ApiException):  # there already, for another test of the same namespace
+                self.cluster.create_secret(SECRET, {"key": self.qdrant.api_key})
         self.apply()
+
+    def withdraw(self) -> None:
+        """Delete both resources; whatever holds their deletion up is taken away."""
+        for kind in ("VectorCollection", "EmbeddingSet"):
+            with suppress(NotFoundException):
+                self.cluster.delete(kind, self.name)
+                self.cluster.patch(kind, self.name, {"metadata": {"finalizers": None}})
 
     def manifests(self) -> str:
         """Both manifests, and the Secret, as a file that `teal apply -f` reads."""
@@ -99,6 +108,19 @@ class Docs:
     def status(self) -> Manifest:
         status: Manifest = self.resource().get("status") or {}
         return status
+
+    def annotate(self, **annotations: str) -> None:
+        """Set annotations `teal.dev/<name>`."""
+        named = {f"teal.dev/{name}": value for name, value in annotations.items()}
+        self.cluster.patch("VectorCollection", self.name, {"metadata": {"annotations": named}})
+
+    def look_again(self) -> None:
+        """Have the operator look at the resource once more, by an edit that changes nothing, and wait for it."""
+        interval = self.collection["spec"]["watch"]["interval"]
+        self.edit(collection={"watch": {"interval": "2s" if interval == "1s" else "1s"}})
+        self.cluster.apply([self.collection])
+        wanted = self.resource()["metadata"]["generation"]
+        self.wait_for(lambda found: found["status"].get("observedGeneration") == wanted, what="looked at again")
 
     def events(self, reason: str | None = None) -> list[dict[str, Any]]:
         """The Events about the resource, oldest first."""
@@ -123,6 +145,11 @@ class Docs:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not {what} after {seconds:.0f} s")
             time.sleep(POLL_SECONDS)
+
+    def wait_gone(self, seconds: float = PATIENCE) -> None:
+        """Wait until the VectorCollection is deleted."""
+        with suppress(NotFoundException):
+            self.wait_for(lambda _: False, seconds, "gone")
 
     def wait_ready(self, seconds: float = PATIENCE) -> Manifest:
         """The status once the resource is as declared now, and what was watched is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -70,13 +71,15 @@ async def kube(server: Server, metrics: Metrics) -> AsyncIterator[KubeApi]:
 
 
 async def test_a_write_names_the_very_object(server: Server, kube: KubeApi) -> None:
-    await kube.patch_status(ref(), "u1", {"phase": None})
+    await kube.put_status(ref(), "u1", {"phase": "Ready"})
     request, body = server.requests[0]
     assert request.method == "PATCH"
     assert request.path == f"/apis/teal.dev/v1alpha1/namespaces/{NAMESPACE}/vectorcollections/docs/status"
-    assert request.headers["Content-Type"] == "application/merge-patch+json"
+    assert request.headers["Content-Type"] == "application/json-patch+json"
     assert request.headers["Authorization"] == "Bearer token-1"
-    assert body == '{"metadata": {"uid": "u1"}, "status": {"phase": null}}'
+    test, add = json.loads(body)
+    assert test == {"op": "test", "path": "/metadata/uid", "value": "u1"}
+    assert add == {"op": "add", "path": "/status", "value": {"phase": "Ready"}}
 
 
 async def test_finalizers_of_others_stay(server: Server, kube: KubeApi) -> None:
@@ -119,7 +122,7 @@ async def test_pages_are_followed(server: Server, kube: KubeApi, monkeypatch: py
 async def test_refusals(
     server: Server, kube: KubeApi, status: int, error: type[ApiServerError], reason: str
 ) -> None:
-    server.answer(status, {"message": "because"})
+    server.answer(status, {"message": "because", "details": {"causes": [{"field": "status.phase"}]}})
     with pytest.raises(error, match="because") as caught:
         await kube.get(ref())
     assert (caught.value.code, caught.value.reason) == (status, reason)
@@ -135,7 +138,7 @@ async def test_what_a_proxy_answers_is_an_error_too(server: Server, kube: KubeAp
 
 
 async def test_a_failed_test_of_a_patch_is_a_conflict(server: Server, kube: KubeApi) -> None:
-    server.answer(422, {"message": "the server rejected our request"})
+    server.answer(422, {"message": "the server rejected our request", "details": {}})
     obj = vector_collection()
     obj["metadata"] |= {"uid": "u1", "resourceVersion": "5"}
     with pytest.raises(ConflictError):

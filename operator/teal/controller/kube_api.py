@@ -24,7 +24,7 @@ from teal.api.common import GROUP, VERSION
 from teal.controller.connection import Connection, NoClusterError
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, ObjectMeta
 from teal.controller.metrics import Metrics
-from teal.controller.objects import FINALIZER, Kind, Ref, collection_path, finalizers_of, ref_of, uid_of
+from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizer
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 PAGE = 500
 
 JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -77,25 +76,23 @@ class KubeApi:
                 return
             query["continue"] = token
 
-    async def patch_status(self, ref: Ref, uid: str, patch: Mapping[str, Any]) -> dict[str, Any]:
-        body = {"metadata": {"uid": uid}, "status": patch}
-        return await self._call("PATCH", f"{ref.path}/status", ref.kind.plural, body, MERGE_PATCH)
+    async def put_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
+        # Not a merge patch: there the status subresource ignores the uid, and what is not named stays.
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        return await self._call("PATCH", f"{ref.path}/status", ref.kind.plural, patch, JSON_PATCH)
 
     async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
         ref, metadata = ref_of(kind, obj), obj["metadata"]
-        finalizers = [each for each in finalizers_of(obj) if each != FINALIZER]
-        wanted = [*finalizers, FINALIZER] if present else finalizers
+        wanted = finalizers_of(with_finalizer(obj, present=present))
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
             {"op": "add", "path": "/metadata/finalizers", "value": wanted},
         ]
-        try:
-            return await self._call("PATCH", ref.path, ref.kind.plural, patch, JSON_PATCH)
-        except ApiServerError as error:
-            if error.code == UNPROCESSABLE:  # how a failed `test` is answered
-                raise ConflictError(error.message, error.code) from error
-            raise
+        return await self._call("PATCH", ref.path, ref.kind.plural, patch, JSON_PATCH)
 
     async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
@@ -168,12 +165,15 @@ def _decoded(what: str, code: int, content: bytes) -> dict[str, Any]:
 
 def _error(what: str, code: int, content: bytes, retry_after: str | None) -> ApiServerError:
     try:
-        said = json.loads(content)["message"]
+        status = json.loads(content)
+        said, details = status["message"], status.get("details") or {}
     except (ValueError, KeyError, TypeError):  # not from the API server itself, such as a proxy's page
-        said = _excerpt(content)
-    message = f"{what}: {code} {said}"
+        said, details = _excerpt(content), {}
     kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
-    return kind(message, code, float(retry_after) if retry_after and retry_after.isdecimal() else None)
+    if code == UNPROCESSABLE and "causes" not in details:  # so a failed `test` is answered; mistakes have causes
+        kind = ConflictError
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    return kind(f"{what}: {code} {said}", code, seconds)
 
 
 def _excerpt(content: bytes) -> str:

@@ -16,7 +16,7 @@ from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
 from devkit.teal import Operator
 from devkit.teal import operator as running_operator
-from tests.e2e.support import LARGE, SMALL, Docs
+from tests.e2e.support import FEW, LARGE, SMALL, Docs
 from tests.plugins.qdrant import Qdrant
 
 StartOperator = Callable[..., Operator]
@@ -66,6 +66,15 @@ def tenant(resident: Resident, qdrant: Qdrant, encoders: EmbeddingServer, prefix
     yield docs
     encoders.faults()
     docs.withdraw()
+
+
+@pytest.fixture
+def blue(tenant: Docs) -> Docs:
+    """A tenant that is served, with a few points."""
+    tenant.declare()
+    tenant.wait_ready()
+    tenant.load(FEW)
+    return tenant
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ from tests.plugins.qdrant import Qdrant
 SMALL = {"model": "teal/hashing-svd-64", "dimensions": 64}
 LARGE = {"model": "teal/hashing-svd-96", "dimensions": 96}
 TEXTS = sample(400)
+FEW = TEXTS[:60]
+IN_FLIGHT = 2 * 32
+"""Texts that may be sent and not answered at one time: parallelism times batch size."""
 PROBES = 2
 """Texts that Teal may embed to see what an embedder answers."""
 NAME = "docs"
@@ -260,9 +263,9 @@ class Docs:
             assert "fence" not in self.marks(name)
             assert (limits.get("write_rate_limit") or UNLIMITED) >= UNLIMITED, limits
 
-    def load(self, entries: tuple[Entry, ...] = TEXTS) -> Ledger:
-        """Fill the collection behind the alias, by the encoder that it names."""
-        return load(self.qdrant.url, self.alias, entries, api_key=self.qdrant.api_key)
+    def load(self, entries: tuple[Entry, ...] = TEXTS, collection: str | None = None) -> Ledger:
+        """Fill the collection behind the alias (or another), by the encoder that it names."""
+        return load(self.qdrant.url, collection or self.alias, entries, api_key=self.qdrant.api_key)
 
     def audit(self, ledger: Ledger, collection: str | None = None) -> Audit:
         """Compare the collection behind the alias (or another) with what clients were acknowledged."""
@@ -274,6 +277,16 @@ class Docs:
         return Clients.start(
             Workload(url=self.qdrant.url, alias=self.alias, api_key=self.qdrant.api_key, **chosen), ledger
         )
+
+
+@contextmanager
+def unharmed(docs: Docs) -> Iterator[str]:
+    """What serves is the same before and after, and serves; its name."""
+    serving = docs.aliases()[docs.alias]
+    before = docs.truth(serving)
+    yield serving
+    assert docs.truth(serving) == before
+    assert docs.aliases()[docs.alias] == serving
 
 
 def phase(resource: Manifest) -> str:

@@ -24,34 +24,14 @@ from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
 from devkit.qdrant import EmbeddedQdrant
 from tests.e2e.conftest import Resident
-from tests.e2e.support import LARGE, POLL_SECONDS, SMALL, TEXTS, Docs, condition, is_true
+from tests.e2e.support import FEW, LARGE, POLL_SECONDS, SMALL, Docs, condition, is_true, unharmed
 from tests.plugins.qdrant import Qdrant
 
-FEW = TEXTS[:60]
 TLS = Path(__file__).parents[1] / "integration" / "tls"
 KEY = "the-key"
 ANOTHER = {**LARGE, "schemaVersion": "v2"}
 MARKED = FEW[7].text
 """A text that faults of the embedder are about: Teal's probes do not contain it."""
-
-
-@pytest.fixture
-def blue(tenant: Docs) -> Docs:
-    """Documents that are served, with a few points."""
-    tenant.declare()
-    tenant.wait_ready()
-    tenant.load(FEW)
-    return tenant
-
-
-@contextmanager
-def unharmed(docs: Docs) -> Iterator[str]:
-    """What serves is the same before and after, and serves; its name."""
-    serving = docs.aliases()[docs.alias]
-    before = docs.truth(serving)
-    yield serving
-    assert docs.truth(serving) == before
-    assert docs.aliases()[docs.alias] == serving
 
 
 def told(docs: Docs, kind: str, reason: str, *words: str, blue: bool = False) -> Manifest:
@@ -72,10 +52,9 @@ def told(docs: Docs, kind: str, reason: str, *words: str, blue: bool = False) ->
 
 
 def told_once(docs: Docs, kind: str, reason: str, *words: str, blue: bool = False) -> Manifest:
-    """As `told`, and looking again and again repeats no Event."""
+    """As `told`, and looking again repeats no Event."""
     told(docs, kind, reason, *words, blue=blue)
-    for _ in range(2):
-        docs.look_again()
+    docs.look_again()
     found = told(docs, kind, reason, *words, blue=blue)
     (event,) = docs.events(reason)
     assert event["type"] == "Warning"

@@ -27,14 +27,12 @@ from devkit.processes import Process
 from devkit.qdrant import EmbeddedQdrant
 from teal.cli.main import app
 from tests.e2e.conftest import StartOperator
-from tests.e2e.support import LARGE, NAME, SECRET, TEXTS, Docs
+from tests.e2e.support import IN_FLIGHT, LARGE, NAME, SECRET, TEXTS, Docs
 from tests.plugins.qdrant import Qdrant
 
 TEAL = [sys.executable, "-m", "teal.cli.main"]
 CRDS = Path(__file__).parents[2] / "crds"
 KEY = "the-key"
-IN_FLIGHT = 2 * 32
-"""Texts that were sent but not answered when a run was interrupted: parallelism times batch size."""
 
 
 def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:

@@ -279,8 +279,9 @@ def misplaced_aliases(
 ) -> dict[str, str | None]:
     """Our lesser aliases that are not where they belong: alias → collection, `None` where it has to go.
 
-    `<alias>-<schemaVersion>` follows the serving revision; `<alias>-next` means nothing once green serves. Names
-    that somebody else uses are left alone.
+    Asked only while no migration is under way: `<alias>-<schemaVersion>` follows the serving revision, and
+    `<alias>-next` means nothing, also where a switch back overtook its removal. Names that somebody else uses are
+    left alone.
     """
     version = version_alias(desired.alias, serving.schema.schema_version)
     preview = next_alias(desired.alias)
@@ -288,7 +289,7 @@ def misplaced_aliases(
     at = observed.aliases.get(version)
     if at != serving.name and version not in observed.names and (at is None or at in mine):
         found[version] = serving.name
-    if observed.aliases.get(preview) == serving.name:
+    if observed.aliases.get(preview) in mine:
         found[preview] = None
     return found
 

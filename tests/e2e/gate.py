@@ -241,7 +241,7 @@ class Gate:
         except ShutError:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the gate is shut")
         except grpc.aio.AioRpcError as error:
-            await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+            await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
         raise AssertionError("abort raises")
 
     # Names

@@ -71,7 +71,7 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
     migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, stage_since=now)
-    found: dict[str, Any] = {
+    found: dict[str, Any] = _applications_own(work) | {
         marks.OWNER: owner.as_json(),
         marks.MIGRATION: migration.as_json(),
         marks.DECLARED: desired.tuning.declared(),
@@ -79,6 +79,12 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
     if desired.encoder:
         found[marks.ENCODER] = desired.encoder.as_metadata()
     return found
+
+
+def _applications_own(work: Work) -> dict[str, Any]:
+    """What the application keeps in blue's metadata goes along."""
+    metadata = work.source.config.get("metadata") if work.source else None
+    return {key: value for key, value in (metadata or {}).items() if not marks.is_mark(key)}
 
 
 def _notes(work: Work, figures: Forecast) -> tuple[Note, ...]:

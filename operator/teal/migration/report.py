@@ -60,7 +60,9 @@ class Found:
     @property
     def target(self) -> CollectionState | None:
         """The green of a migration under way."""
-        if self.decision is None or self.observed is None or self.decision.plan.source is None:
+        if self.decision is None or self.observed is None:
+            return None
+        if self.decision.plan.strategy in (Strategy.NOTHING, Strategy.IN_PLACE):
             return None
         return self.observed.state(self.decision.plan.target)
 
@@ -174,19 +176,27 @@ def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
 def _ready(found: Found) -> Row:
     if found.suspended:
         return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
+    if found.error and found.decision and found.decision.do in TIDYING:
+        # What serves is as declared; that something old cannot be tidied up does not change it.
+        return _serves(found)
     if found.error:
         unknown = isinstance(found.error, TransientError) and found.decision is None
         return "Ready", "Unknown" if unknown else "False", found.error.reason, found.error.message
     held = _held(found)
     if held:
         return "Ready", "False", *held
+    return _serves(found)
+
+
+TIDYING = (Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED)
+CONVERGED = (Do.REST, Do.CONTINUE, *TIDYING)
+
+
+def _serves(found: Found) -> Row:
     serving, decision = found.serving, found.decision
     if decision and serving and decision.plan.source is None and has_served(serving) and decision.do in CONVERGED:
         return "Ready", "True", "Serving", f"{serving.name} serves {found.resource.manifest.alias!r} as declared."
     return "Ready", "False", phase(found), _doing(found)
-
-
-CONVERGED = (Do.REST, Do.CONTINUE, Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED)
 
 
 def _available(found: Found) -> Row:
@@ -226,10 +236,10 @@ def _verified(found: Found) -> list[Row]:
         mark = found.serving.marks.verdict if found.serving and not found.target else None
     if not mark:
         return []
-    passed = mark["verdict"] == Verdict.PASSED
+    status = {Verdict.PASSED: "True", Verdict.FAILED: "False"}.get(Verdict(mark["verdict"]), "Unknown")
     failed = [f"{c['name']}: {c['message']}" for c in mark["checks"] if c["verdict"] != Verdict.PASSED]
     text = "; ".join(failed) or f"{len(mark['checks'])} checks passed."
-    return [("Verified", "True" if passed else "False", f"Verification{mark['verdict']}", text)]
+    return [("Verified", status, f"Verification{mark['verdict']}", text)]
 
 
 def _held(found: Found) -> tuple[str, str] | None:
@@ -237,11 +247,9 @@ def _held(found: Found) -> tuple[str, str] | None:
     migration = target.marks.migration if target else None
     if migration is None or migration.stage is not Stage.HELD:
         return None
-    message = (
-        f"{migration.message or ''} Blue keeps serving. Change the spec, or annotate "
-        f"teal.dev/retry={migration.id} to try again."
-    )
-    return migration.reason or "Held", message.strip()
+    serving = " Blue keeps serving." if found.serving else ""
+    ask = f"Change the spec, or annotate teal.dev/retry={migration.id} to try again."
+    return migration.reason or "Held", f"{migration.message or ''}{serving} {ask}".strip()
 
 
 def _doing(found: Found) -> str:
@@ -287,6 +295,8 @@ def _migration(found: Found) -> dict[str, Any] | None:
     if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
         return _under_way(found, decision)
     last = found.resource.status.get("migration")
+    if last and found.serving and found.serving.marks.verdict:
+        last = {**last, "verification": _verification(found.serving.marks.verdict)}
     if last and session.writes.proof and found.serving and last.get("target") == found.serving.name:
         return {**last, "phase": phase(found), "writes": _writes(session)}
     if last and found.serving and last.get("target") == found.serving.name:
@@ -310,13 +320,16 @@ def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
     if mark:
         row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}
     if target and target.marks.verdict:
-        verdict = target.marks.verdict
-        row["verification"] = {"verdict": verdict["verdict"], "checks": list(verdict["checks"])}
+        row["verification"] = _verification(target.marks.verdict)
     if found.error:
         row["lastError"] = found.error.message
     elif mark and mark.message:
         row["lastError"] = mark.message
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
+
+
+def _verification(mark: Mapping[str, Any]) -> dict[str, Any]:
+    return {"verdict": mark["verdict"], "checks": list(mark["checks"])}
 
 
 def _progress(session: Session) -> dict[str, Any]:

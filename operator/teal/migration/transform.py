@@ -8,7 +8,7 @@ from typing import Any
 from teal.domain.errors import HeldError
 from teal.domain.ledger import RawId
 from teal.domain.plan import Population
-from teal.domain.schema import UNNAMED
+from teal.domain.schema import UNNAMED, Schema
 from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.wire import Floats, Point, RawPoint
@@ -33,10 +33,27 @@ def transform_for(work: Work) -> Transform:
     if work.plan.population is Population.NONE:
         return LeaveBehind(work)
     if work.plan.population is Population.COPY:
-        return unchanged
+        return _copy(work)
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     return ReEmbed(work, work.embedder, work.plan.text_field)
+
+
+def _copy(work: Work) -> Transform:
+    """All vectors as they are; only where green has fewer, each point is opened to leave the others out."""
+    before, after = (names_of(schema) for schema in (work.the_source().schema, work.plan.schema))
+    if before <= after:
+        return unchanged
+
+    async def fewer(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        return [Point(point.id, point.payload, wire.only(point.vectors, after)) for point in points]
+
+    return fewer
+
+
+def names_of(schema: Schema) -> frozenset[str]:
+    """The names of all vectors, dense and sparse."""
+    return frozenset({vector.name for vector in schema.vectors} | set(schema.sparse))
 
 
 class LeaveBehind:

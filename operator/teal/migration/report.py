@@ -16,7 +16,7 @@ from teal.api.values import format_duration
 from teal.domain.decide import Decision, Do, has_served, ours, stage_of
 from teal.domain.errors import TealError, TransientError
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.plan import Desired, Strategy
+from teal.domain.plan import Desired, Identity, Strategy
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Verdict
 from teal.migration.clock import iso
@@ -48,14 +48,17 @@ class Found:
     suspended: bool = False
     finished: bool = False
     failed: bool = False
+    identity: Identity | None = None
+    """Whose collections are ours, where the spec could not be resolved to `desired`."""
 
     @property
     def serving(self) -> CollectionState | None:
         """The collection behind the alias, if it is ours."""
-        if self.observed is None or self.desired is None:
+        identity = self.desired.identity if self.desired else self.identity
+        if self.observed is None or identity is None:
             return None
-        state = self.observed.state(self.observed.aliases.get(self.desired.alias))
-        return state if ours(state, self.desired.identity) else None
+        state = self.observed.state(self.observed.aliases.get(self.resource.manifest.alias))
+        return state if ours(state, identity) else None
 
     @property
     def target(self) -> CollectionState | None:
@@ -374,7 +377,7 @@ def _in_words(proof: Mapping[str, Any]) -> str:
 
 def _retained(found: Found) -> list[dict[str, Any]]:
     if found.observed is None or found.desired is None:
-        return _kept(found, "retained") or []
+        return list(found.resource.status.get("retained") or ())
     rows = []
     for name, state in sorted(found.observed.states.items()):
         replaced = state.marks.replaced

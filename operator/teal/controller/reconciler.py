@@ -140,7 +140,7 @@ class Reconciler:
             obj = await self._with_finalizer(ref, obj, present=wanted)
         resource = Resource(
             manifest=manifest,
-            embedding_set=self._embedding_set_of(ref, manifest),
+            embedding_set=await self._embedding_set_of(ref, manifest),
             uid=uid_of(obj),
             namespace=ref.namespace,
             name=ref.name,
@@ -172,12 +172,17 @@ class Reconciler:
         await self._write(ref, obj, {"usedBy": used_by, **found})
         return Next(self._resync if is_ready(found) else UNREADY_SECONDS)
 
-    def _embedding_set_of(self, ref: Ref, manifest: VectorCollection) -> EmbeddingSet | None:
+    async def _embedding_set_of(self, ref: Ref, manifest: VectorCollection) -> EmbeddingSet | None:
+        """Asked for where no watch has told of it: that of two applied together may only be late, not missing."""
         reference = manifest.spec.embedding_set_ref
         if reference is None:
             return None
-        entry = self._cache.entry(Ref(Kind.EMBEDDING_SET, ref.namespace, reference.name))
-        return _parse(entry.load(), EmbeddingSet) if entry else None
+        wanted = Ref(Kind.EMBEDDING_SET, ref.namespace, reference.name)
+        entry = self._cache.entry(wanted)
+        try:
+            return _parse(entry.load() if entry else await self._kube.get(wanted), EmbeddingSet)
+        except GoneError:
+            return None
 
     async def _with_finalizer(self, ref: Ref, obj: RawObject, *, present: bool) -> RawObject:
         """`obj` with or without Teal's finalizer: as it is, or as it is after a write."""

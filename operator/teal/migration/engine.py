@@ -212,7 +212,8 @@ class Engine:
         session = found.session
         work = await self._work(found, wanted, server, decision, session)
         if decision.plan.source is not None:
-            session.begin(decision.plan.data_hash)
+            # A green that has to be made again is empty, whatever is remembered of the one that somebody deleted.
+            session.begin(decision.plan.data_hash, afresh=decision.do is Do.PROVISION)
         if decision.do is Do.APPLY_IN_PLACE:
             return await in_place.run(work, decision.in_place)
         result = await ACTIONS[decision.do](work)

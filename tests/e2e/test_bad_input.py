@@ -7,24 +7,18 @@ which not even a repeated write leaves alone.
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.client import ApiextensionsV1Api
-from kubernetes.client.exceptions import ApiException
 
 from devkit import paths
 from devkit.cluster import Manifest
-from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
 from devkit.qdrant import EmbeddedQdrant
 from tests.e2e.conftest import Resident
-from tests.e2e.support import FEW, LARGE, POLL_SECONDS, SMALL, Docs, condition, is_true, unharmed
+from tests.e2e.support import FEW, LARGE, SMALL, Docs, condition, is_true, unharmed
 from tests.plugins.qdrant import Qdrant
 
 TLS = Path(__file__).parents[1] / "integration" / "tls"
@@ -403,48 +397,3 @@ def test_what_is_not_supported_yet(blue: Docs) -> None:
     mended = {"promotion": {"mode": None}, "runner": None, "writes": None}
     blue.apply(collection={"migration": mended})
     assert blue.wait_ready()["active"]["distance"] == "Cosine"
-
-
-@contextmanager
-def unchecked(control_plane: ControlPlane) -> Iterator[None]:
-    """The CustomResourceDefinition as one that checks nothing, for as long as the block runs."""
-    name = "vectorcollections.teal.dev"
-    with control_plane.api_client() as client:
-        api = ApiextensionsV1Api(client)
-        checked = client.sanitize_for_serialization(api.read_custom_resource_definition(name))["spec"]["versions"]
-        loose = copy.deepcopy(checked)
-        schema = loose[0]["schema"]["openAPIV3Schema"]
-        del schema["x-kubernetes-validations"]
-        schema["properties"]["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        api.patch_custom_resource_definition(name, {"spec": {"versions": loose}})
-        try:
-            yield
-        finally:
-            api.patch_custom_resource_definition(name, {"spec": {"versions": checked}})
-
-
-def apply_when_unchecked(docs: Docs, manifest: Manifest) -> None:
-    """The API server takes a moment to follow a changed definition."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            docs.cluster.apply([docs.embedding_set, manifest])
-        except ApiException:
-            assert time.monotonic() < deadline
-            time.sleep(POLL_SECONDS)
-        else:
-            return
-
-
-def test_a_spec_that_no_api_server_checked(tenant: Docs, control_plane: ControlPlane) -> None:
-    """As one has that was stored before a rule was made."""
-    if not control_plane.local:
-        pytest.skip("the definitions of somebody else's cluster are not to be tampered with")
-    wrong = copy.deepcopy(tenant.collection)
-    wrong["spec"] |= {"shardNumber": -1, "replicas": 2}
-    with unchecked(control_plane):
-        apply_when_unchecked(tenant, wrong)
-    message = condition(tenant.wait_condition("Stalled", "InvalidSpec"), "Stalled")["message"]  # type: ignore[index]
-    assert "spec.shardNumber" in message
-    assert "spec.replicas: is not a field" in message
-    assert tenant.collections() == set()

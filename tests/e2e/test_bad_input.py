@@ -208,9 +208,10 @@ def test_an_embedder_that_mends(blue: Docs, fault: str, expected: tuple[str, str
     blue.encoders.faults({"kind": fault, "times": None, "agent": "teal", "containing": MARKED})
     with unharmed(blue):
         blue.apply(embedding_set=ANOTHER)
-        told_once(blue, kind, reason, words, blue=True)
+        told(blue, kind, reason, words, blue=True)
     blue.encoders.faults()
     assert blue.wait_ready()["active"]["dimensions"] == LARGE["dimensions"]
+    assert len(blue.events(reason)) == 1
     assert blue.info(blue.alias)["points_count"] == len(FEW)
 
 

@@ -106,6 +106,7 @@ def test_adopted_as_it_is(tenant: Docs, theirs: tuple[str, Ledger], with_alias: 
     assert {**after, "metadata": None} == {**before, "metadata": None}
     assert tenant.audit(ledger).ok
     assert len(tenant.events("CollectionAdopted")) == 1
+    assert not any(event["type"] == "Warning" for event in tenant.events())
 
 
 def test_adopted_migrated_and_retired(tenant: Docs, theirs: tuple[str, Ledger]) -> None:

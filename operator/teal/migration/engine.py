@@ -202,11 +202,17 @@ class Engine:
                 return
 
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
+        """What was seen lately is enough to rest; what is done, or refused, is decided on a fresh look."""
         found.observed = await server.observe(wanted.alias, wanted.adopt, max_age=max_age)
-        found.decision = decide(wanted, found.observed, self._clock.now())
-        if found.decision.do is not Do.REST and max_age is None:
-            return await self._look(found, wanted, server, max_age=0.0)
-        return found.decision
+        try:
+            found.decision = decide(wanted, found.observed, self._clock.now())
+        except TerminalError:
+            if max_age is not None:
+                raise
+        else:
+            if found.decision.do is Do.REST or max_age is not None:
+                return found.decision
+        return await self._look(found, wanted, server, max_age=0.0)
 
     async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
         session = found.session

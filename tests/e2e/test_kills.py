@@ -218,12 +218,7 @@ def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
     ended_right(lives, ledger, "v2", "v1")
 
 
-LOST = "finishing a switch that a crash cut short does not carry over what reached the old collection before it"
-
-
-@pytest.mark.parametrize(
-    "killed", [False, pytest.param(True, marks=pytest.mark.xfail(raises=AssertionError, strict=True, reason=LOST))]
-)
+@pytest.mark.parametrize("killed", [False, True])
 def test_writes_between_the_last_look_and_the_switch(lives: Lives, killed: bool) -> None:
     """They land on the old collection, acknowledged, when all seemed quiet; then Teal dies, or not."""
     lives.through()

@@ -31,6 +31,7 @@ REPLACED = "teal.dev/replaced"
 DECLARED = "teal.dev/declared"
 FENCE = "teal.dev/fence"
 AT_SWITCH = "teal.dev/at-switch"
+SWITCH = "teal.dev/switch"
 
 Json = Mapping[str, Any]
 M = TypeVar("M", bound="Mark")
@@ -171,6 +172,7 @@ class Marks:
     verdict: Json | None = None
     checkpoint: Json | None = None
     at_switch: Json | None = None
+    switch: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
     damaged: str | None = None
@@ -194,6 +196,7 @@ class Marks:
             verdict=reader.checked(VERDICT, _Verdict),
             checkpoint=_object(found.get(CHECKPOINT)),
             at_switch=_object(found.get(AT_SWITCH)),
+            switch=_object(found.get(SWITCH)),
             encoder=reader.checked(ENCODER, _Encoder),
             declared=reader.checked(DECLARED, _Declared) or {},
             damaged="; ".join(reader.problems) or None,

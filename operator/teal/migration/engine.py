@@ -284,7 +284,7 @@ class Engine:
 
 
 def _embeds(decision: Decision) -> bool:
-    return decision.plan.population is Population.REEMBED
+    return decision.plan.population is Population.REEMBED or decision.do is Do.FINISH_SWITCH
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

@@ -27,6 +27,7 @@ async def run(work: Work) -> Result:
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     work.session.writes.proof = proof
+    await work.server.admin.mark(back.name, {marks.SWITCH: None})
     work.server.invalidate()
     writes = work.session.writes
     taken, left = writes.copied + writes.deleted, len(writes.left_behind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,38 +77,45 @@ class Wire:
         target = urlsplit(url)
         self._target = (target.hostname, target.port)
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[Any]] = set()
         self.port = 0
 
     async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Connections are reset, and new ones refused."""
         if self._server:
             self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-        if self._server:
             await self._server.wait_closed()
+        while self._connections:
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.wait(self._connections)
+
+    def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._forward(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        with suppress(OSError):
+        ends = [writer]
+        try:
             upstream_reader, upstream = await asyncio.open_connection(*self._target)
-            if self._server and self._server.is_serving():
-                await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
-            upstream.close()
-        writer.close()
-        self._open.remove(writer)
+            ends.append(upstream)
+            await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
+        except OSError:
+            return
+        finally:
+            for end in ends:
+                end.transport.abort()
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
         writer.close()
 
 
@@ -408,9 +415,10 @@ async def test_a_deletion_while_the_watch_expired_is_noticed(
 
 
 async def test_a_partition_from_the_api_server_costs_only_time(
-    cut_off: Running, wire: Wire, cluster: Cluster, engine: FakeEngine
+    cut_off: Running, wire: Wire, cluster: Cluster, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the engine did meanwhile is told afterwards, Event included."""
+    monkeypatch.setattr("teal.controller.reconciler.API_SERVER_SECONDS", 1.0)
     await cluster.create(fakes.vector_collection())
     await seen(engine, 1)
     entered, gate = asyncio.Event(), asyncio.Event()

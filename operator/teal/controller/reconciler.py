@@ -56,8 +56,12 @@ M = TypeVar("M", VectorCollection, EmbeddingSet)
 
 HURRIED = 30.0
 """Seconds; who asks to come back later than this is in no hurry: in the background, and with jitter."""
+API_SERVER_SECONDS = 20.0
+"""Without the API server a step is repeated after so long at most, and not ever later: the engine can go on."""
 UNREADY_SECONDS = 60.0
 """An EmbeddingSet that is not ready is looked at again after so long."""
+USERS_SHOWN = 10_000
+"""As many names as the definition of EmbeddingSet takes."""
 FIRST_SPREAD, SPREAD = 0.9, 0.2
 """How far before its time a resource may come back, as a part of the delay: far at first, because after a start
 all were looked at in a row."""
@@ -115,7 +119,7 @@ class Reconciler:
         except ApiServerError as error:
             logger.warning("%s waits for the API server: %s", ref, error)
             self._count(ref, "failed")
-            return Next(failed=True)
+            return Next(API_SERVER_SECONDS * self._rng.uniform(0.5, 1.0))
         except Exception as error:
             logger.exception("Looking at %s failed unexpectedly", ref)
             self._count(ref, "failed")
@@ -161,7 +165,7 @@ class Reconciler:
 
     async def _embedding_set(self, ref: Ref, obj: RawObject) -> Next:
         embedding_set = _parse(obj, EmbeddingSet)
-        used_by = self._cache.users_of(ref)
+        used_by = self._cache.users_of(ref)[:USERS_SHOWN]
         try:
             found = await self._engine.inspect_embedding_set(embedding_set, ref.namespace, used_by)
         except TealError as error:

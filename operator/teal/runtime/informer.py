@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import kopf
 
@@ -81,7 +82,8 @@ class Informer:
             main.call_soon_threadsafe(self._deliver, kind, event, obj)
 
         def end() -> None:
-            loop.call_soon_threadsafe(stop.set)
+            with suppress(RuntimeError):  # the loop has just closed by itself
+                loop.call_soon_threadsafe(stop.set)
 
         self._end = end
         try:

@@ -58,6 +58,12 @@ class Cluster:
     async def get(self, name: str = "docs", kind: Kind = VCOL) -> dict[str, Any]:
         return await asyncio.to_thread(self._objects.get_namespaced_custom_object, *self._where(kind), name)
 
+    async def shows(self, phase: str, name: str = "docs") -> bool:
+        return (await self.get(name)).get("status", {}).get("phase") == phase
+
+    async def is_ready(self) -> bool:
+        return await self.shows("Ready")
+
     async def exists(self, kind: Kind = VCOL) -> bool:
         found = await asyncio.to_thread(self._objects.list_namespaced_custom_object, *self._where(kind))
         return bool(found["items"])
@@ -266,11 +272,7 @@ async def test_a_look_that_finds_nothing_new_writes_nothing(
     operator: Running, cluster: Cluster, engine: FakeEngine
 ) -> None:
     await cluster.create(fakes.vector_collection())
-
-    async def is_written() -> bool:
-        return (await cluster.get()).get("status", {}).get("phase") == "Ready"
-
-    await eventually(is_written)
+    await eventually(cluster.is_ready)
     requests = 'teal_kubernetes_requests_total{code="200",method="PATCH",resource="vectorcollections"}'
     assert await operator.metric(requests) == 1
     for look in (2, 3):
@@ -301,8 +303,8 @@ async def test_what_a_status_no_longer_says_is_gone(
     await cluster.edit(spec={"suspend": True})
 
     async def shows_none() -> bool:
-        status = (await cluster.get())["status"]
-        return status["phase"] == "Ready" and "migration" not in status
+        status = (await cluster.get()).get("status", {})
+        return status.get("phase") == "Ready" and "migration" not in status
 
     await eventually(shows_none)
 
@@ -311,14 +313,10 @@ async def test_a_wiped_status_comes_back(operator: Running, cluster: Cluster, en
     obj = await cluster.create(fakes.vector_collection())
     await seen(engine, 1)
     replace = cluster._objects.replace_namespaced_custom_object_status
-
-    async def is_written() -> bool:
-        return (await cluster.get()).get("status", {}).get("phase") == "Ready"
-
-    await eventually(is_written)
+    await eventually(cluster.is_ready)
     obj = await cluster.get()
     await asyncio.to_thread(replace, *cluster._where(VCOL), "docs", {**obj, "status": {}})
-    await eventually(is_written)
+    await eventually(cluster.is_ready)
 
 
 async def test_a_finalizer_only_for_who_asks_for_deletion_and_until_it_is_done(
@@ -381,7 +379,7 @@ async def test_a_restart_of_the_api_server_is_survived(
     local_control_plane: ControlPlane, operator: Running, cluster: Cluster, engine: FakeEngine
 ) -> None:
     await cluster.create(fakes.vector_collection())
-    await seen(engine, 1)
+    await eventually(cluster.is_ready)
     await asyncio.to_thread(local_control_plane.restart_api_server)
     await cluster.edit(spec={"suspend": True})
     assert (await seen(engine, 2)).manifest.spec.suspend
@@ -397,8 +395,7 @@ async def test_a_deletion_while_the_watch_expired_is_noticed(
     await cluster.create(fakes.vector_collection("edited"))
 
     async def all_is_written() -> bool:
-        objects = [await cluster.get(name) for name in ("deleted", "edited")]
-        return all(each.get("status", {}).get("phase") == "Ready" for each in objects)
+        return await cluster.shows("Ready", "deleted") and await cluster.shows("Ready", "edited")
 
     await eventually(all_is_written)
     await wire.cut()
@@ -448,7 +445,7 @@ async def test_a_partition_from_the_api_server_costs_only_time(
 
     async def is_told() -> bool:
         told = [event.reason for event in await cluster.events()]
-        return (await cluster.get())["status"]["phase"] == "Populating" and told == ["MigrationStarted"]
+        return await cluster.shows("Populating") and told == ["MigrationStarted"]
 
     await eventually(is_told)
 

@@ -23,6 +23,7 @@ from teal.runtime.handlers import Connect, Deliver
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 5.0
+CLOSING_SECONDS = 0.3
 
 
 class Informer:
@@ -97,4 +98,6 @@ class Informer:
                     stop_flag=stop,
                 )
         finally:
+            # aiohttp closes its transports in later turns of the loop, which asyncio.run would not give them.
+            await asyncio.sleep(CLOSING_SECONDS)
             self._end = None

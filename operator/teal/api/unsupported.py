@@ -48,11 +48,9 @@ class Later:
 
 VECTOR_COLLECTION = (
     Later("migration.strategy", "use Auto: what Qdrant can change in place is changed in place", ("BlueGreen",)),
-    Later("migration.writes", "use CatchUp, which needs nothing from the application", ("DualWrite", "Frozen")),
     Later("migration.change_field", "remove it: changes are found by the points' versions"),
     Later("migration.runner", "use Auto or InProcess", ("Job",)),
     Later("migration.promotion.mode", "use Automatic, or suspend the resource meanwhile", ("Manual",)),
-    Later("migration.promotion.fence", "use WhenBusy", ("Never",)),
     Later("migration.promotion.windows", "remove it, and apply the change when the switch may happen"),
     Later("migration.hooks", "remove it"),
     Later("verification.min_overlap", "remove it: results are not compared yet"),

@@ -264,7 +264,8 @@ def misplaced_aliases(
 ) -> dict[str, str | None]:
     """Our lesser aliases that are not where they belong: alias → collection, `None` where it has to go.
 
-    `<alias>-<schemaVersion>` follows the serving revision; `<alias>-next` means nothing once green serves. Names
+    `<alias>-<schemaVersion>` follows the serving revision; `<alias>-next` means nothing once green serves, except
+    to an application that still writes to both. Names
     that somebody else uses are left alone.
     """
     version = version_alias(desired.alias, serving.schema.schema_version)
@@ -273,7 +274,7 @@ def misplaced_aliases(
     at = observed.aliases.get(version)
     if at != serving.name and version not in observed.names and (at is None or at in mine):
         found[version] = serving.name
-    if observed.aliases.get(preview) == serving.name:
+    if observed.aliases.get(preview) == serving.name and not desired.dual_write:
         found[preview] = None
     return found
 

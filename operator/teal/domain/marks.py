@@ -31,6 +31,7 @@ REPLACED = "teal.dev/replaced"
 DECLARED = "teal.dev/declared"
 FENCE = "teal.dev/fence"
 AT_SWITCH = "teal.dev/at-switch"
+FROZEN = "teal.dev/frozen"
 
 Json = Mapping[str, Any]
 M = TypeVar("M", bound="Mark")
@@ -166,6 +167,7 @@ class Marks:
     verdict: Json | None = None
     checkpoint: Json | None = None
     at_switch: Json | None = None
+    frozen: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
     damaged: str | None = None
@@ -189,6 +191,7 @@ class Marks:
             verdict=reader.checked(VERDICT, _Verdict),
             checkpoint=_object(found.get(CHECKPOINT)),
             at_switch=_object(found.get(AT_SWITCH)),
+            frozen=_object(found.get(FROZEN)),
             encoder=reader.checked(ENCODER, _Encoder),
             declared=reader.checked(DECLARED, _Declared) or {},
             damaged="; ".join(reader.problems) or None,

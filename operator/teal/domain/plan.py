@@ -63,6 +63,7 @@ class Desired:
     adopt: str | None = None
     strategy: str = "Auto"
     accept_normalised: bool = False
+    dual_write: bool = False
     keep_for: float = 48 * 3600.0
     retry: str | None = None
 

@@ -25,6 +25,7 @@ from teal.domain.errors import TransientError, UnknownOutcomeError
 from teal.domain.ledger import Digests, RawId, buckets_for
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
+from teal.domain.writes import WriteMode
 from teal.migration import passes
 from teal.migration.transform import transform_for
 from teal.migration.work import SLICE_SECONDS, Work
@@ -37,6 +38,7 @@ QUIET_POLL = 1.0
 FENCE_MARGIN = 0.5
 PEER_WAIT = 15.0
 TOKENS_PER_SHARD = 4
+DRAINS = 20
 
 
 @dataclass
@@ -65,12 +67,17 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
     after = await work.server.admin.quiescence(old.name)
     quiet = await _at_rest(work, state, state.before, after)
     state.before = None
+    if work.options.writes is WriteMode.DUAL_WRITE:
+        # Whoever writes to both is on the new side already: there is nothing to wait for.
+        return await _switch(work, state, old, new, after, fenced=None)
     if quiet:
         return await _switch(work, state, old, new, after, fenced=None)
     waited = work.clock.monotonic() - state.since
-    if not work.options.fence or waited < work.options.quiet_wait:
+    if waited < work.options.quiet_wait:
         return None
-    return await _fenced(work, state, old, new)
+    if work.options.fence:
+        return await _fenced(work, state, old, new)
+    return await _switch(work, state, old, new, None, fenced=None)
 
 
 def _state(work: Work) -> CutOver:
@@ -198,13 +205,11 @@ async def _switch(
     await point_alias(work, alias, new.name)
     alias_seconds = clock.monotonic() - began
     after = await work.server.admin.quiescence(old.name)
-    late = 0
-    if rest is None or after is None or not rest.same_as(after):
-        late = await _drain(work, state, old, new)
+    late = await _drained(work, state, old, new, rest, after)
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     work.session.cutover.clear()
     return {
-        "switch": "Fenced" if fenced is not None else "Quiet",
+        "switch": "Fenced" if fenced is not None else "Quiet" if rest is not None else "Unfenced",
         "opNumBefore": _numbers(rest),
         "opNumAfter": _numbers(after),
         "lateWrites": late,
@@ -240,6 +245,27 @@ async def point_alias(work: Work, alias: str, target: str) -> None:
         await work.clock.sleep(0.05)
 
 
+async def _drained(
+    work: Work,
+    state: CutOver,
+    old: CollectionState,
+    new: CollectionState,
+    rest: Quiescence | None,
+    after: Quiescence | None,
+) -> int:
+    """Drain until the old side is at rest; how many writes came late. Nothing to do where none can have come."""
+    if work.options.writes is WriteMode.DUAL_WRITE or (rest and after and rest.same_as(after)):
+        return 0
+    late = 0
+    for _ in range(DRAINS):
+        late += await _drain(work, state, old, new)
+        now = await work.server.admin.quiescence(old.name)
+        if now is None or (after is not None and now.same_as(after)):
+            break
+        after = now
+    return late
+
+
 async def _drain(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> int:
     """Carry over what reached the old side too late, unless the application has touched the point since."""
     moved: dict[RawId, int] = {}
@@ -251,15 +277,20 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
         moved.update(ledger.changed(page))
         seen.update(page)
     gone = [p for p in ledger.versions if p not in seen]
+    if not moved and not gone:
+        return 0
     now = await work.server.points.versions(new.name, [*moved, *gone], Probe.of(new.schema))
-    known = state.new_side or {}
+    known = state.new_side if state.new_side is not None else {}
     untouched = {p: v for p, v in moved.items() if now.get(p) == known.get(p)}
     if untouched:
         points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
         await work.server.points.upsert(new.name, points)
+        ledger.record({p.id: moved[p.id] for p in points})
+        known.update(await work.server.points.versions(new.name, [p.id for p in points], Probe.of(new.schema)))
     vanished = [p for p in gone if now.get(p) == known.get(p)]
     if vanished:
         await work.server.points.delete(new.name, vanished)
+    ledger.forget(gone)
     return len(untouched) + len(vanished)
 
 

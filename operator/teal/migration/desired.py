@@ -18,6 +18,7 @@ from teal.domain.errors import TerminalError
 from teal.domain.plan import Desired, Identity
 from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema
 from teal.domain.tuning import Tuning
+from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
 from teal.migration.work import Options
 
@@ -51,6 +52,7 @@ def desired(resource: Resource, cluster: str) -> Desired:
         text_field=embedding_set.text_field if embedding_set else None,
         adopt=spec.adopt.collection if spec.adopt else None,
         strategy=spec.migration.strategy,
+        dual_write=spec.migration.writes == "DualWrite",
         accept_normalised=spec.migration.allow_normalized,
         keep_for=spec.retention.keep_for.total_seconds(),
         retry=resource.annotations.get(RETRY),
@@ -66,6 +68,7 @@ def options(resource: Resource) -> Options:
     return Options(
         parallelism=migration.parallelism,
         embedding_batch=embedder.open_ai.batch_size if embedder else Options.embedding_batch,
+        writes=WriteMode(migration.writes),
         max_read_latency=migration.throttle.max_read_latency_millis / 1000,
         fence=migration.promotion.fence == "WhenBusy",
         quiet_wait=migration.promotion.quiet_wait.total_seconds(),

@@ -16,11 +16,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 
 from teal.domain import marks
-from teal.domain.ledger import Ledger, RawId, restore
+from teal.domain.errors import HeldError
+from teal.domain.ledger import Ledger, RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
+from teal.domain.writes import WriteMode
 from teal.migration.throttle import Throttle
 from teal.migration.transform import Transform, transform_for
 from teal.migration.work import Work
+from teal.qdrant import wire
 from teal.qdrant.points import Points, Probe
 
 CHECKPOINT_SECONDS = 3.0
@@ -39,6 +42,7 @@ class Pass:
         self._throttle = Throttle(work, source)
         embeds = work.plan.population is Population.REEMBED
         self._batch = work.options.embedding_batch if embeds else work.options.batch
+        self._insert_only = work.options.writes is WriteMode.DUAL_WRITE
         self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
         self._scan: AsyncIterator[Mapping[RawId, int]] | None = self._points.scan(
             source, Probe.of(work.the_source().schema)
@@ -88,6 +92,8 @@ class Pass:
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
         session = self._work.session
+        if self._work.options.writes is WriteMode.FROZEN and not self._backwards:
+            await self._hold_to_promise()
         extra: set[RawId] = set()
         if session.ledger is None:
             target = self._work.the_target()
@@ -102,6 +108,24 @@ class Pass:
         if not session.writes.passes:
             session.progress.total = len(self._seen)
             session.progress.done = len(self._seen) - len(ids)
+
+    async def _hold_to_promise(self) -> None:
+        """Frozen: what the first scan saw is what every later one must see, in this process or another."""
+        now = {"fingerprint": fingerprint(self._seen)}
+        before = self._work.the_target().marks.frozen
+        if before is None and self._work.session.ledger is None:
+            await self._work.server.admin.mark(self._target, {marks.FROZEN: now})
+            self._work.session.frozen = now
+            return
+        if (self._work.session.frozen or before) != now:
+            ledger = self._work.session.ledger
+            moved = list(ledger.changed(self._seen))[:10] if ledger else []
+            raise HeldError(
+                "WroteWhileFrozen",
+                f"spec.migration.writes is Frozen, but {self._source} was written to during the migration. Pause "
+                "its writers and retry, or use CatchUp.",
+                tuple(wire.id_text(point) for point in moved),
+            )
 
     async def _on_green(self) -> set[RawId]:
         found: set[RawId] = set()
@@ -132,7 +156,7 @@ class Pass:
             found = await self._points.fetch(self._source, list(batch))
             points = await self._transform(found)
             if points:
-                await self._points.upsert(self._target, points)
+                await self._points.upsert(self._target, points, insert_only=self._insert_only)
         except BaseException:
             self._pending.appendleft(batch)
             raise

@@ -13,7 +13,9 @@ from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, forecast, refuse_over_budget
 from teal.domain.marks import Migration, Owner
 from teal.domain.plan import Population
+from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
+from teal.domain.writes import WriteMode
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 from teal.qdrant import wire
@@ -29,6 +31,8 @@ async def run(work: Work) -> Result:
     plan, now = work.plan, work.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(work, now), defer=plan.source is not None)
     await work.server.admin.create(plan.target, body)
+    if work.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
+        await work.server.admin.point_alias(next_alias(work.desired.alias), plan.target)
     work.server.invalidate()
     return Result(notes=_notes(work, figures), detail=f"created {plan.target}")
 

@@ -19,15 +19,12 @@ from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Strategy
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Verdict
+from teal.domain.writes import WriteMode, guarantee
 from teal.migration.clock import iso
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.work import Result, Session
 
 HISTORY = 10
-GUARANTEE = (
-    "CatchUp: every acknowledged write to the alias before the switch is on the new collection; writers may be "
-    "answered 429 for at most promotion.maxFence when they never pause"
-)
 
 
 @dataclass
@@ -288,7 +285,7 @@ def _migration(found: Found) -> dict[str, Any] | None:
         return _under_way(found, decision)
     last = found.resource.status.get("migration")
     if last and session.writes.proof and found.serving and last.get("target") == found.serving.name:
-        return {**last, "phase": phase(found), "writes": _writes(session)}
+        return {**last, "phase": phase(found), "writes": _writes(found)}
     if last and found.serving and last.get("target") == found.serving.name:
         return {**last, "phase": phase(found)}
     return None
@@ -305,7 +302,7 @@ def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
         "target": plan.target,
         "phase": phase(found),
         "progress": _progress(session),
-        "writes": _writes(session),
+        "writes": _writes(found),
     }
     if mark:
         row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}
@@ -337,10 +334,11 @@ def _progress(session: Session) -> dict[str, Any]:
     return row
 
 
-def _writes(session: Session) -> dict[str, Any]:
+def _writes(found: Found) -> dict[str, Any]:
+    session, migration = found.session, found.resource.manifest.spec.migration
     row: dict[str, Any] = {
-        "mode": "CatchUp",
-        "guarantee": GUARANTEE,
+        "mode": migration.writes,
+        "guarantee": guarantee(WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy"),
         "passes": session.writes.passes,
         "caughtUp": session.writes.caught_up,
     }

@@ -16,6 +16,7 @@ from teal.domain.ledger import Ledger, RawId
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Plan
 from teal.domain.transitions import Event
+from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
 from teal.migration.contract import Note
 from teal.qdrant.pool import Server
@@ -32,6 +33,7 @@ class Options:
     batch: int = 500
     embedding_batch: int = 32
     max_read_latency: float | None = None
+    writes: WriteMode = WriteMode.CATCH_UP
     fence: bool = True
     quiet_wait: float = 300.0
     max_fence: float = 10.0
@@ -82,6 +84,7 @@ class Session:
     ready_polls: int = 0
     step_since: float = 0.0
     cutover: dict[str, Any] = field(default_factory=dict)
+    frozen: dict[str, str] | None = None
     touched: set[RawId] = field(default_factory=set)
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)

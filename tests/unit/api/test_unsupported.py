@@ -15,12 +15,9 @@ from tests.unit.api.manifests import EMBEDDER, EVERYTHING, FILES, POSTGRES, coll
 HOOK = {"url": "http://h"}
 LATER: list[tuple[str, dict[str, Any]]] = [
     ("spec.migration.strategy: BlueGreen", {"migration": {"strategy": "BlueGreen"}}),
-    ("spec.migration.writes: DualWrite", {"migration": {"writes": "DualWrite"}}),
-    ("spec.migration.writes: Frozen", {"migration": {"writes": "Frozen"}}),
     ("spec.migration.changeField", {"migration": {"changeField": "at"}}),
     ("spec.migration.runner: Job", {"migration": {"runner": "Job"}}),
     ("spec.migration.promotion.mode: Manual", {"migration": {"promotion": {"mode": "Manual"}}}),
-    ("spec.migration.promotion.fence: Never", {"migration": {"promotion": {"fence": "Never"}}}),
     (
         "spec.migration.promotion.windows",
         {"migration": {"promotion": {"windows": [{"schedule": "0 2 * * *", "duration": "1h"}]}}},
@@ -109,7 +106,8 @@ def test_what_this_version_does_is_supported() -> None:
             "runner": "InProcess",
             "parallelism": 8,
             "throttle": {"maxReadLatencyMillis": 50},
-            "promotion": {"quietWait": "1s", "maxFence": "5s"},
+            "writes": "DualWrite",
+            "promotion": {"quietWait": "1s", "maxFence": "5s", "fence": "Never"},
         },
         verification={"minCoverage": 0.9, "sample": 10},
         watch={"duration": "0s", "interval": "1s"},

@@ -13,18 +13,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
 
 from teal.domain import marks
 from teal.domain.errors import HeldError
 from teal.domain.ledger import Ledger, RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
 from teal.domain.writes import WriteMode
+from teal.migration.scan import Scan
 from teal.migration.throttle import Throttle
 from teal.migration.transform import Transform, transform_for
 from teal.migration.work import Work
 from teal.qdrant import wire
-from teal.qdrant.points import Points, Probe
+from teal.qdrant.points import Points
 
 CHECKPOINT_SECONDS = 3.0
 RATE_SECONDS = 10.0
@@ -44,10 +44,8 @@ class Pass:
         self._batch = work.options.embedding_batch if embeds else work.options.batch
         self._insert_only = work.options.writes is WriteMode.DUAL_WRITE
         self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
-        self._scan: AsyncIterator[Mapping[RawId, int]] | None = self._points.scan(
-            source, Probe.of(work.the_source().schema)
-        )
-        self._seen: dict[RawId, int] = {}
+        self._scan = Scan(work, work.the_source())
+        self._compared = False
         self._pending: deque[dict[RawId, int]] = deque()
         self._gone: list[RawId] = []
         self._running: set[asyncio.Task[None]] = set()
@@ -63,8 +61,11 @@ class Pass:
             TransientError: try again; nothing that was done is lost.
             HeldError: a point cannot be carried over.
         """
-        if self._scan is not None and not await self._scan_until(until):
+        if not await self._scan.advance(until):
             return False
+        if not self._compared:
+            await self._compare()
+            self._compared = True
         await self._copy_until(until)
         if self._pending or self._running:
             await self._checkpoint(CHECKPOINT_SECONDS)
@@ -79,16 +80,6 @@ class Pass:
         for task in self._running:
             task.cancel()
 
-    async def _scan_until(self, until: float) -> bool:
-        assert self._scan is not None  # noqa: S101 - narrowed by the caller
-        async for page in self._scan:
-            self._seen.update(page)
-            if self._clock.monotonic() >= until:
-                return False
-        self._scan = None
-        await self._compare()
-        return True
-
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
         session = self._work.session
@@ -98,20 +89,20 @@ class Pass:
         if session.ledger is None:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
-            session.ledger = restore(self._seen, known, len(self._seen))
+            session.ledger = restore(self._scan.seen, known, len(self._scan.seen))
             extra = await self._on_green() if target.points else set()
-        changed = session.ledger.changed(self._seen)
-        self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._seen]
+        changed = session.ledger.changed(self._scan.seen)
+        self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._scan.seen]
         ids = list(changed.items())
         size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
         if not session.writes.passes:
-            session.progress.total = len(self._seen)
-            session.progress.done = len(self._seen) - len(ids)
+            session.progress.total = len(self._scan.seen)
+            session.progress.done = len(self._scan.seen) - len(ids)
 
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
-        now = {"fingerprint": fingerprint(self._seen)}
+        now = {"fingerprint": fingerprint(self._scan.seen)}
         before = self._work.the_target().marks.frozen
         if before is None and self._work.session.ledger is None:
             await self._work.server.admin.mark(self._target, {marks.FROZEN: now})
@@ -119,7 +110,7 @@ class Pass:
             return
         if (self._work.session.frozen or before) != now:
             ledger = self._work.session.ledger
-            moved = list(ledger.changed(self._seen))[:10] if ledger else []
+            moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
             raise HeldError(
                 "WroteWhileFrozen",
                 f"spec.migration.writes is Frozen, but {self._source} was written to during the migration. Pause "

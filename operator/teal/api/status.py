@@ -121,6 +121,27 @@ class CutOver(Report):
     """The same right after the switch; equal numbers prove that no write was missed."""
 
 
+class InStep(Report):
+    """The collection that served before, kept in step with the serving one until its retention ends."""
+
+    collection: Word | None = None
+    """Its name in Qdrant."""
+    lag_seconds: Count | None = None
+    """Seconds since both were last found in step."""
+    to_serving: Count | None = None
+    """Points that were written there and went to the serving collection."""
+    to_retained: Count | None = None
+    """Points that were written to the serving collection and went back."""
+    conflicts: Count | None = None
+    """Points that were written on both sides in between; the serving side's content won."""
+    left_behind: Count | None = None
+    """Points of the serving collection that could not go back."""
+    reason: Sentence | None = None
+    """Why not."""
+    samples: Annotated[Items[Word], *at_most(10)] = ()
+    """Ids of conflicts."""
+
+
 class Writes(Report):
     """What became of writes during the migration."""
 
@@ -132,6 +153,8 @@ class Writes(Report):
     """Passes over the source in search of changes."""
     caught_up: Count | None = None
     """Points that changed while green was made, and were copied again."""
+    in_step: InStep | None = None
+    """The retained collection, while it can be gone back to."""
     cut_over: CutOver | None = None
     """The switch, once it has happened."""
     proof: Sentence | None = None

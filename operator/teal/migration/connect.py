@@ -6,6 +6,9 @@ that stands beside it in the same spec.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.vector_collection import VectorCollectionSpec
 from teal.migration.contract import Secrets
@@ -25,6 +28,24 @@ async def endpoint(spec: VectorCollectionSpec, namespace: str, secrets: Secrets)
         ca=await secrets.read(namespace, ca.name, ca.key) if ca else None,
         insecure_skip_verify=bool(qdrant.tls and qdrant.tls.insecure_skip_verify),
     )
+
+
+def other_embedder(
+    known: Mapping[str, Any] | None, embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets
+) -> OpenAIEmbedder | None:
+    """The encoder that a retained collection's mark names, if the set's own server has it.
+
+    A mark names no Secret, and a key goes only to the URL that stands beside it in the spec: so another URL than
+    the set's is not asked.
+    """
+    declared = embedding_set.spec.embedder if embedding_set else None
+    if declared is None or embedding_set is None or not known or not known.get("model"):
+        return None
+    if known.get("url") != declared.open_ai.url:
+        return None
+    changed = {"model": str(known["model"]), "dimensions": int(known["dimensions"])}
+    spec = embedding_set.spec.model_copy(update=changed)
+    return embedder(embedding_set.model_copy(update={"spec": spec}), namespace, secrets)
 
 
 def embedder(

@@ -198,7 +198,7 @@ async def _switch(
     """One `create_alias`, and the evidence that it was in time."""
     alias, clock = work.desired.alias, work.clock
     await _refresh_new_side(work, state, new)
-    await _remember_switch(work, state, new)
+    await _remember_switch(work, state, old, new)
     if (await work.server.admin.aliases()).get(alias) != old.name:
         raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
     began = clock.monotonic()
@@ -218,13 +218,15 @@ async def _switch(
     }
 
 
-async def _remember_switch(work: Work, state: CutOver, new: CollectionState) -> None:
-    """The new side's versions as digests, durably: a later rollback takes back only what changed since."""
+async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
+    """Both sides' versions as digests, durably: staying in step and rolling back start from here."""
     versions = state.new_side or {}
     digests = Digests(buckets_for(len(versions)))
     for point, version in versions.items():
         digests.toggle(point, version)
-    await work.server.admin.mark(new.name, {marks.AT_SWITCH: digests.as_json()})
+    ledger = work.session.ledger
+    before = {"collection": old.name, **(ledger.digests.as_json() if ledger else {})}
+    await work.server.admin.mark(new.name, {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before})
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:

@@ -17,9 +17,9 @@ from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
 from teal.domain.decide import Decision, Do, decide, ours
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
-from teal.domain.observed import Observed
+from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Population
-from teal.migration import adopt, connect, finish, in_place, provision, remove, report, retire, roll_back
+from teal.migration import adopt, connect, finish, in_place, in_step, provision, remove, report, retire, roll_back
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
 from teal.migration.contract import Note, Outcome, Resource, Secrets
@@ -73,13 +73,14 @@ class Engine:
         self._pool = pool or QdrantPool()
         self._sessions: dict[str, Session] = {}
         self._embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
+        self._back_embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
         """End what goes on between two steps, and all connections."""
         for session in self._sessions.values():
             session.stop()
-        for _, embedder in self._embedders.values():
+        for _, embedder in (*self._embedders.values(), *self._back_embedders.values()):
             await embedder.aclose()
         await self._pool.close()
 
@@ -88,9 +89,10 @@ class Engine:
         session = self._sessions.pop(uid, None)
         if session:
             session.stop()
-        _, embedder = self._embedders.pop(uid, ("", None))
-        if embedder:
-            await embedder.aclose()
+        for embedders in (self._embedders, self._back_embedders):
+            _, embedder = embedders.pop(uid, ("", None))
+            if embedder:
+                await embedder.aclose()
 
     async def inspect_embedding_set(
         self, found: EmbeddingSet, namespace: str, used_by: Sequence[str]
@@ -184,6 +186,9 @@ class Engine:
         until = self._clock.monotonic() + SLICE_SECONDS
         while True:
             decision = await self._look(found, wanted, server)
+            watching = decision.do is Do.CONTINUE and decision.plan.source is None
+            if decision.do in (Do.REST, Do.SWITCH_BACK) or watching:
+                await self._keep_in_step(found, wanted, server, decision, until)
             if decision.do is Do.REST:
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
@@ -196,6 +201,40 @@ class Engine:
                 found.requeue_after = result.requeue_after
                 await self._look(found, wanted, server)
                 return
+
+    async def _keep_in_step(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> None:
+        """What was written to one of two live collections goes to the other."""
+        serving, observed = found.serving, found.observed
+        mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
+        retained = in_step.retained_by(serving, mine) if serving else None
+        if serving is None or retained is None or not serving.marks.in_step:
+            found.session.in_step = None
+            return
+        memory = found.session.in_step = found.session.in_step or in_step.InStep()
+        if decision.do is Do.SWITCH_BACK:
+            memory.due = 0.0  # what is on the retained side alone must not be taken for deleted
+        work = await self._work(found, wanted, server, decision, found.session)
+        alike = in_step.same_encoder(serving, retained)
+        work = replace(work, embedder=None if alike else await self._embedder(found.resource))
+        back = None if alike else await self._back_embedder(found.resource, retained)
+        pair = in_step.Pair(serving, retained, back, wanted.text_field)
+        await in_step.keep(work, pair, memory, until)
+
+    async def _back_embedder(self, resource: Resource, retained: CollectionState) -> OpenAIEmbedder | None:
+        wanted = repr(retained.marks.encoder)
+        known, current = self._back_embedders.get(resource.uid, ("", None))
+        if known == wanted and current:
+            return current
+        if current:
+            await current.aclose()
+        made = connect.other_embedder(
+            retained.marks.encoder, resource.embedding_set, resource.namespace, self._secrets
+        )
+        if made:
+            self._back_embedders[resource.uid] = (wanted, made)
+        return made
 
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
         found.observed = await server.observe(wanted.alias, wanted.adopt, max_age=max_age)
@@ -256,6 +295,9 @@ class Engine:
             for state in (found.observed.states.values() if found.observed else ())
             if state.marks.replaced
         ]
+        memory = found.session.in_step
+        if memory:
+            due.append(max(0.5, memory.due - self._clock.monotonic()))
         return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
 
     def _failed(self, found: Found, error: TealError) -> None:

@@ -284,11 +284,12 @@ def _migration(found: Found) -> dict[str, Any] | None:
     if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
         return _under_way(found, decision)
     last = found.resource.status.get("migration")
-    if last and session.writes.proof and found.serving and last.get("target") == found.serving.name:
-        return {**last, "phase": phase(found), "writes": _writes(found)}
-    if last and found.serving and last.get("target") == found.serving.name:
-        return {**last, "phase": phase(found)}
-    return None
+    if not last or not found.serving or last.get("target") != found.serving.name:
+        return None
+    writes = _writes(found) if session.writes.proof else dict(last.get("writes") or {})
+    if session.in_step:
+        writes["inStep"] = session.in_step.as_json(found.now)
+    return {**last, "phase": phase(found), "writes": writes}
 
 
 def _under_way(found: Found, decision: Decision) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 from teal.domain.errors import HeldError
 from teal.domain.ledger import RawId
 from teal.domain.plan import Population
-from teal.domain.schema import UNNAMED
+from teal.domain.schema import UNNAMED, Schema
 from teal.migration.work import Work
 from teal.qdrant import wire
+from teal.qdrant.points import Points
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder
 from teal.sources.errors import VectorError
@@ -36,7 +37,8 @@ def transform_for(work: Work) -> Transform:
         return unchanged
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
-    return ReEmbed(work, work.embedder, work.plan.text_field)
+    schema, fresh = work.plan.schema, not (work.target and work.target.points)
+    return ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
 
 
 class LeaveBehind:
@@ -57,14 +59,17 @@ class ReEmbed:
     green. Equal texts are embedded once (the embedder caches them).
     """
 
-    def __init__(self, work: Work, embedder: Embedder, text_field: str) -> None:
-        self._points = work.server.points
-        self._target = work.subject
+    def __init__(
+        self, points: Points, target: str, schema: Schema, embedder: Embedder, text_field: str, *, fresh: bool
+    ) -> None:
+        """`fresh`: nothing of `target` can have been paid for."""
+        self._points = points
+        self._target = target
         self._embedder = embedder
         self._field = text_field
-        self._vector = work.plan.schema.vectors[0]
-        self._only_vector = not work.plan.schema.sparse and self._vector.name == UNNAMED
-        self._resumed = bool(work.target and work.target.points)
+        self._vector = schema.vectors[0]
+        self._only_vector = not schema.sparse and self._vector.name == UNNAMED
+        self._resumed = not fresh
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         if not points:

@@ -85,6 +85,7 @@ class Session:
     step_since: float = 0.0
     cutover: dict[str, Any] = field(default_factory=dict)
     frozen: dict[str, str] | None = None
+    in_step: Any = None
     touched: set[RawId] = field(default_factory=set)
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,323 @@
+"""Both live revisions stay in step, for clients that move with their own deployment.
+
+From the switch until its retention ends, the retained collection can still be written to by
+`<alias>-<schemaVersion>`, and a rollback wants it complete. So at intervals both sides' versions are scanned and
+what changed on one is written to the other, with the other's encoder where it differs. A side whose `op_num`s
+have not moved since the last round is not scanned again, and a round that took long is followed by a long pause:
+staying in step must not cost more than a twentieth of the time.
+
+The versions at which both were last in step are kept as digests on the serving collection, so a crash costs one
+comparison of the buckets that were written to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from teal.domain import marks
+from teal.domain.errors import HeldError, TealError
+from teal.domain.in_step import Diff, Side, difference
+from teal.domain.ledger import Digests, RawId, buckets_for, restore
+from teal.domain.observed import CollectionState
+from teal.migration.scan import Scan
+from teal.migration.transform import ReEmbed, Transform, unchanged
+from teal.migration.work import Work
+from teal.qdrant import wire
+from teal.qdrant.collection import Quiescence
+from teal.qdrant.points import Probe
+from teal.qdrant.wire import RawPoint
+from teal.sources.embedder import Embedder
+
+PAUSE_SECONDS = 10.0
+SHARE = 0.05
+BATCH = 64
+SAMPLES = 10
+WORTH_SHOWING = 60
+TOLERANCE = 1e-5
+
+
+@dataclass
+class InStep:
+    """What is remembered between rounds, and what status shows."""
+
+    retained: str = ""
+    due: float = 0.0
+    round: Round | None = None
+    known_serving: dict[RawId, int] | None = None
+    known_retained: dict[RawId, int] | None = None
+    at_rest: tuple[Quiescence | None, Quiescence | None] = (None, None)
+    forth: int = 0
+    back: int = 0
+    conflicts: int = 0
+    samples: list[str] = field(default_factory=list)
+    left_behind: int = 0
+    reason: str | None = None
+    last: float = 0.0
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        lag = round(now - self.last) if self.last else 0
+        row: dict[str, Any] = {
+            "collection": self.retained,
+            "lagSeconds": lag if lag > WORTH_SHOWING else 0,
+            "toServing": self.forth,
+            "toRetained": self.back,
+            "conflicts": self.conflicts,
+            "leftBehind": self.left_behind,
+        }
+        if self.samples:
+            row["samples"] = self.samples
+        if self.reason:
+            row["reason"] = self.reason
+        return row
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two sides, and the encoder of the retained one if it can be asked."""
+
+    serving: CollectionState
+    retained: CollectionState
+    back_embedder: Embedder | None
+    back_text_field: str | None
+
+
+async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
+    """Go on with a round, or begin one if it is time; returns when it is over or `until` has come."""
+    clock = work.clock
+    if memory.retained != pair.retained.name:
+        memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
+    if memory.round is None:
+        if clock.monotonic() < memory.due:
+            return
+        rest = await _quiescence(work, pair)
+        if _still(memory.at_rest, rest):
+            memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
+            return
+        memory.round = Round(work, pair, rest)
+    if await memory.round.advance(work, pair, memory, until):
+        took = clock.monotonic() - memory.round.since
+        memory.at_rest = memory.round.rest
+        memory.round = None
+        memory.due, memory.last = clock.monotonic() + max(PAUSE_SECONDS, took / SHARE), clock.now()
+
+
+async def _quiescence(work: Work, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
+    admin = work.server.admin
+    return await admin.quiescence(pair.serving.name), await admin.quiescence(pair.retained.name)
+
+
+def _still(
+    before: tuple[Quiescence | None, Quiescence | None], now: tuple[Quiescence | None, Quiescence | None]
+) -> bool:
+    return all(b is not None and n is not None and b.same_as(n) for b, n in zip(before, now, strict=True))
+
+
+class Round:
+    """One comparison of both sides, and the writes that follow from it."""
+
+    def __init__(self, work: Work, pair: Pair, rest: tuple[Quiescence | None, Quiescence | None]) -> None:
+        self.since = work.clock.monotonic()
+        self.rest = rest
+        self._serving = Scan(work, pair.serving)
+        self._retained = Scan(work, pair.retained)
+        self._diff: Diff | None = None
+
+    async def advance(self, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+        """Scan and write until the time is over; true when both sides are in step again."""
+        if not await self._serving.advance(until) or not await self._retained.advance(until):
+            return False
+        if self._diff is None:
+            self._diff = await self._compare(work, pair, memory)
+        return await self._apply(work, pair, memory, self._diff, until)
+
+    async def _compare(self, work: Work, pair: Pair, memory: InStep) -> Diff:
+        here, there = self._serving.seen, self._retained.seen
+        if memory.known_serving is None or memory.known_retained is None:
+            mark = pair.serving.marks.in_step or {}
+            same = mark.get("collection") == pair.retained.name
+            memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
+            memory.known_retained = restore(there, mark if same else None, len(there)).versions
+        diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
+        await self._settle(work, pair, memory, diff)
+        memory.conflicts += len(diff.conflicts)
+        memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
+        return diff
+
+    async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff) -> None:
+        """After a crash whole buckets look changed on both sides: what is equal all the same needs nothing."""
+        doubtful = [p for p in diff.conflicts if p in self._serving.seen and p in self._retained.seen]
+        for start in range(0, len(doubtful), BATCH):
+            page = doubtful[start : start + BATCH]
+            here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
+            there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
+            compared = pair.serving if same_encoder(pair.serving, pair.retained) else None
+            for point in page:
+                if point in here and point in there and _same(here[point], there[point], compared):
+                    del diff.back[point]
+                    diff.conflicts.remove(point)
+                    self._known(memory, serving=True)[point] = self._serving.seen[point]
+                    self._known(memory, serving=False)[point] = self._retained.seen[point]
+
+    @staticmethod
+    def _known(memory: InStep, *, serving: bool) -> dict[RawId, int]:
+        known = memory.known_serving if serving else memory.known_retained
+        if known is None:
+            raise LookupError("a comparison leaves what is known")
+        return known
+
+    async def _apply(self, work: Work, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        moved = bool(diff)
+        while diff.forth or diff.back:
+            if work.clock.monotonic() >= until:
+                return False
+            if diff.forth:
+                batch = _take(diff.forth)
+                memory.forth += await _flow(
+                    work, pair.retained, pair.serving, batch, there, here, _forth(work, pair)
+                )
+            else:
+                batch = _take(diff.back)
+                memory.back += await self._flow_back(work, pair, memory, batch)
+        await _drop(work, pair.serving, diff.drop_serving, here, there)
+        await _drop(work, pair.retained, diff.drop_retained, here, there)
+        memory.forth += len(diff.drop_serving)
+        memory.back += len(diff.drop_retained)
+        if moved:
+            await _remember(work, pair, here, there)
+        return True
+
+    async def _flow_back(self, work: Work, pair: Pair, memory: InStep, batch: dict[RawId, int]) -> int:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        transform = _back(work, pair)
+        if transform is None:
+            memory.left_behind += len(batch)
+            memory.reason = (
+                "the retained collection's encoder cannot be asked, so later writes have no vectors for it"
+            )
+            here.update(batch)
+            return 0
+        try:
+            return await _flow(work, pair.serving, pair.retained, batch, here, there, transform)
+        except (HeldError, TealError) as error:
+            memory.left_behind += len(batch)
+            memory.reason = error.message
+            here.update(batch)
+            return 0
+
+
+def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
+    batch = dict(list(pending.items())[:BATCH])
+    for point in batch:
+        del pending[point]
+    return batch
+
+
+async def _flow(
+    work: Work,
+    source: CollectionState,
+    target: CollectionState,
+    batch: dict[RawId, int],
+    known_source: dict[RawId, int],
+    known_target: dict[RawId, int],
+    transform: Transform,
+) -> int:
+    """Write points of one side to the other; what the application touches meanwhile is found by the next round."""
+    points = await transform(await work.server.points.fetch(source.name, list(batch)))
+    if not points:
+        return 0
+    await work.server.points.upsert(target.name, points)
+    ids = [point.id for point in points]
+    now = await work.server.points.versions(target.name, ids, Probe.of(target.schema))
+    there = {p.id: p for p in await work.server.points.fetch(target.name, ids)}
+    for point in points:
+        known_source[point.id] = batch[point.id]
+        if point.id in there and point.id in now and _same(point, there[point.id], target):
+            known_target[point.id] = now[point.id]
+    return len(points)
+
+
+async def _drop(
+    work: Work, side: CollectionState, points: list[RawId], here: dict[RawId, int], there: dict[RawId, int]
+) -> None:
+    if points:
+        await work.server.points.delete(side.name, points)
+    for point in points:
+        here.pop(point, None)
+        there.pop(point, None)
+
+
+async def _remember(work: Work, pair: Pair, here: dict[RawId, int], there: dict[RawId, int]) -> None:
+    written = {
+        marks.AT_SWITCH: _digests(here),
+        marks.IN_STEP: {"collection": pair.retained.name, **_digests(there)},
+    }
+    await work.server.admin.mark(pair.serving.name, written)
+
+
+def _digests(versions: dict[RawId, int]) -> dict[str, Any]:
+    digests = Digests(buckets_for(len(versions)))
+    for point, version in versions.items():
+        digests.toggle(point, version)
+    return digests.as_json()
+
+
+def same_encoder(one: CollectionState, other: CollectionState) -> bool:
+    """Whether vectors can be copied between the two as they are."""
+    if one.schema.model != other.schema.model or one.schema.schema_version != other.schema.schema_version:
+        return one.schema.model is None and other.schema.model is None and _sizes(one) == _sizes(other)
+    return _sizes(one) == _sizes(other)
+
+
+def _sizes(state: CollectionState) -> dict[str, int]:
+    return {vector.name: vector.size for vector in state.schema.vectors}
+
+
+def _forth(work: Work, pair: Pair) -> Transform:
+    if same_encoder(pair.retained, pair.serving):
+        return unchanged
+    if work.embedder is None or work.desired.text_field is None:
+        raise HeldError("EmbedderRequired", "writes on the retained side need the serving side's encoder")
+    serving = pair.serving
+    return ReEmbed(
+        work.server.points, serving.name, serving.schema, work.embedder, work.desired.text_field, fresh=False
+    )
+
+
+def _back(work: Work, pair: Pair) -> Transform | None:
+    if same_encoder(pair.retained, pair.serving):
+        return unchanged
+    if pair.back_embedder is None or pair.back_text_field is None:
+        return None
+    back = pair.retained
+    return ReEmbed(
+        work.server.points, back.name, back.schema, pair.back_embedder, pair.back_text_field, fresh=False
+    )
+
+
+def _same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:
+    """Equal payloads; with a `target`, vectors of one direction too (Cosine keeps no lengths)."""
+    if wire.canonical_payload(one.payload) != wire.canonical_payload(other.payload):
+        return False
+    return all(
+        _same_direction(wire.read_dense(one.vectors, vector.name), wire.read_dense(other.vectors, vector.name))
+        for vector in (target.schema.vectors if target else ())
+    )
+
+
+def _same_direction(one: wire.Floats | None, other: wire.Floats | None) -> bool:
+    if one is None or other is None:
+        return (one is None) == (other is None)
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return lengths == 0 or float(np.dot(one.ravel(), other.ravel())) / lengths > 1 - TOLERANCE
+
+
+def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:
+    """The collection that served right before `serving` and is still retained."""
+    retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
+    return max(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, default=None)

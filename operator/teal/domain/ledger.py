@@ -106,6 +106,13 @@ class Ledger:
         return {p: v for p, v in page.items() if v < 0 or known.get(p) != v}
 
 
+def ledger_of(versions: Mapping[RawId, int]) -> Ledger:
+    """A ledger that knows `versions` already."""
+    ledger = Ledger(buckets_for(len(versions)))
+    ledger.record(versions)
+    return ledger
+
+
 def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, points: int) -> Ledger:
     """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue.
 

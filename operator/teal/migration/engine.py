@@ -187,7 +187,7 @@ class Engine:
         while True:
             decision = await self._look(found, wanted, server)
             watching = decision.do is Do.CONTINUE and decision.plan.source is None
-            if decision.do in (Do.REST, Do.SWITCH_BACK) or watching:
+            if decision.do is Do.REST or watching:
                 await self._keep_in_step(found, wanted, server, decision, until)
             if decision.do is Do.REST:
                 found.session.noted.clear()
@@ -213,8 +213,6 @@ class Engine:
             found.session.in_step = None
             return
         memory = found.session.in_step = found.session.in_step or in_step.InStep()
-        if decision.do is Do.SWITCH_BACK:
-            memory.due = 0.0  # what is on the retained side alone must not be taken for deleted
         work = await self._work(found, wanted, server, decision, found.session)
         alike = in_step.same_encoder(serving, retained)
         work = replace(work, embedder=None if alike else await self._embedder(found.resource))

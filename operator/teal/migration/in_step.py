@@ -106,6 +106,22 @@ async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) 
         memory.due, memory.last = clock.monotonic() + max(PAUSE_SECONDS, took / SHARE), clock.now()
 
 
+async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
+
+    What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
+    True when it is over; `memory.known_serving` then are the versions that a pass can go on from.
+    """
+    if memory.retained != pair.retained.name:
+        memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
+    if memory.round is None or not memory.round.only_back:
+        memory.round = Round(work, pair, (None, None), only_back=True)
+    if not await memory.round.advance(work, pair, memory, until):
+        return False
+    memory.round = None
+    return True
+
+
 async def _quiescence(work: Work, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
     admin = work.server.admin
     return await admin.quiescence(pair.serving.name), await admin.quiescence(pair.retained.name)
@@ -120,9 +136,17 @@ def _still(
 class Round:
     """One comparison of both sides, and the writes that follow from it."""
 
-    def __init__(self, work: Work, pair: Pair, rest: tuple[Quiescence | None, Quiescence | None]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        pair: Pair,
+        rest: tuple[Quiescence | None, Quiescence | None],
+        *,
+        only_back: bool = False,
+    ) -> None:
         self.since = work.clock.monotonic()
         self.rest = rest
+        self.only_back = only_back
         self._serving = Scan(work, pair.serving)
         self._retained = Scan(work, pair.retained)
         self._diff: Diff | None = None
@@ -143,6 +167,9 @@ class Round:
             memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
             memory.known_retained = restore(there, mark if same else None, len(there)).versions
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
+        if self.only_back:
+            diff.forth.clear()
+            diff.drop_serving.clear()
         await self._settle(work, pair, memory, diff)
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]

@@ -284,8 +284,12 @@ def _migration(found: Found) -> dict[str, Any] | None:
     if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
         return _under_way(found, decision)
     last = found.resource.status.get("migration")
-    if not last or not found.serving or last.get("target") != found.serving.name:
+    if not found.serving:
         return None
+    if not last or last.get("target") != found.serving.name:
+        if not session.in_step:
+            return None
+        last = {"source": session.in_step.retained, "target": found.serving.name}
     writes = _writes(found) if session.writes.proof else dict(last.get("writes") or {})
     if session.in_step:
         writes["inStep"] = session.in_step.as_json(found.now)

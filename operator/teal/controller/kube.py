@@ -75,6 +75,10 @@ class Kube(Protocol):
         """The decoded data of a Secret."""
         ...
 
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The texts of a ConfigMap, by key."""
+        ...
+
     async def cluster_id(self) -> str:
         """The uid of the namespace kube-system, which names the cluster."""
         ...

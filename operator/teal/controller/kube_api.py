@@ -108,6 +108,10 @@ class KubeApi:
         secret = await self._call("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}", "secrets")
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        found = await self._call("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}", "configmaps")
+        return dict(found.get("data") or {})
+
     async def cluster_id(self) -> str:
         return uid_of(await self._call("GET", "/api/v1/namespaces/kube-system", "namespaces"))
 

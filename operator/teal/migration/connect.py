@@ -6,12 +6,15 @@ that stands beside it in the same spec.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.vector_collection import VectorCollectionSpec
-from teal.migration.contract import Secrets
+from teal.domain.quality import JudgedQuery
+from teal.migration.contract import Reads, Resource, Secrets
+from teal.migration.verification import judged as judged_queries
+from teal.migration.verification.comparison import Judged
 from teal.qdrant.endpoint import Endpoint
 from teal.sources.embedder import OpenAIEmbedder
 
@@ -72,3 +75,16 @@ def embedder(
         max_tokens=budget.max_tokens if budget else None,
         tokens_spent=spent,
     )
+
+
+def judged(resource: Resource, reads: Reads) -> Judged | None:
+    """Reads the queries that `verification.goldenQueries` names; `None` where it names none."""
+    golden = resource.manifest.spec.verification.golden_queries
+    if golden is None:
+        return None
+    name = golden.config_map_ref.name
+
+    async def read() -> Sequence[JudgedQuery]:
+        return judged_queries.parse(await reads.config_map(resource.namespace, name), f"ConfigMap {name}")
+
+    return read

@@ -15,14 +15,15 @@ from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
-from teal.domain.decide import Decision, Do, decide, ours
+from teal.domain.decide import Decision, Do, decide, ours, stage_of
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Population
+from teal.domain.transitions import Stage
 from teal.migration import adopt, connect, finish, in_place, in_step, provision, remove, report, retire, roll_back
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
-from teal.migration.contract import Note, Outcome, Resource, Secrets
+from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
@@ -58,14 +59,14 @@ class Engine:
     """Reconciles resources against their Qdrants.
 
     Args:
-        secrets: reads Secrets when they are used.
+        secrets: reads Secrets, and ConfigMaps, when they are used.
         cluster: names this cluster in ownership marks, so that two clusters cannot own one collection.
         clock: the time; tests pass their own.
         pool: the connections; shared by all resources.
     """
 
     def __init__(
-        self, secrets: Secrets, cluster: str, *, clock: Clock | None = None, pool: QdrantPool | None = None
+        self, secrets: Reads, cluster: str, *, clock: Clock | None = None, pool: QdrantPool | None = None
     ) -> None:
         self._secrets = secrets
         self._cluster = cluster
@@ -244,6 +245,8 @@ class Engine:
     async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
         session = found.session
         work = await self._work(found, wanted, server, decision, session)
+        if decision.do is Do.CONTINUE and work.target and stage_of(work.target) is Stage.VERIFYING:
+            work = await self._with_witnesses(found.resource, work)
         if decision.plan.source is not None:
             session.begin(decision.plan.data_hash)
         if decision.do is Do.APPLY_IN_PLACE:
@@ -266,6 +269,17 @@ class Engine:
             clock=self._clock,
             subject=decision.subject or wanted.target,
             embedder=await self._embedder(found.resource) if _embeds(decision) else None,
+        )
+
+    async def _with_witnesses(self, resource: Resource, work: Work) -> Work:
+        """What verification asks beside Qdrant: both sides' encoders, and queries whose answers are known."""
+        if work.source is None:
+            return work
+        return replace(
+            work,
+            embedder=await self._embedder(resource),
+            source_embedder=await self._back_embedder(resource, work.source),
+            judged=connect.judged(resource, self._secrets),
         )
 
     async def _embedder(self, resource: Resource) -> OpenAIEmbedder | None:

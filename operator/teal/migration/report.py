@@ -223,10 +223,10 @@ def _verified(found: Found) -> list[Row]:
         mark = found.serving.marks.verdict if found.serving and not found.target else None
     if not mark:
         return []
-    passed = mark["verdict"] == Verdict.PASSED
-    failed = [f"{c['name']}: {c['message']}" for c in mark["checks"] if c["verdict"] != Verdict.PASSED]
-    text = "; ".join(failed) or f"{len(mark['checks'])} checks passed."
-    return [("Verified", "True" if passed else "False", f"Verification{mark['verdict']}", text)]
+    told = {Verdict.PASSED: "True", Verdict.FAILED: "False"}.get(mark["verdict"], "Unknown")
+    others = [f"{c['name']}: {c['message']}" for c in mark["checks"] if c["verdict"] != Verdict.PASSED]
+    text = "; ".join([f"{len(mark['checks']) - len(others)} of {len(mark['checks'])} checks passed", *others])
+    return [("Verified", told, f"Verification{mark['verdict']}", f"{text}.")]
 
 
 def _held(found: Found) -> tuple[str, str] | None:

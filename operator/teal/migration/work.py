@@ -19,6 +19,8 @@ from teal.domain.transitions import Event
 from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
 from teal.migration.contract import Note
+from teal.migration.verification.background import Running
+from teal.migration.verification.comparison import Judged
 from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 
@@ -39,6 +41,9 @@ class Options:
     max_fence: float = 10.0
     min_coverage: float = 1.0
     sample: int = 1000
+    min_overlap: float | None = None
+    min_recall: float | None = None
+    max_latency_ratio: float | None = None
     watch_for: float = 1800.0
     watch_every: float = 30.0
     keep_for: float = 172800.0
@@ -84,6 +89,8 @@ class Session:
     ready_polls: int = 0
     step_since: float = 0.0
     cutover: dict[str, Any] = field(default_factory=dict)
+    verification: Running | None = None
+    unverified: int = 0
     frozen: dict[str, str] | None = None
     in_step: Any = None
     touched: set[RawId] = field(default_factory=set)
@@ -103,6 +110,9 @@ class Session:
         if self.running_pass is not None:
             self.running_pass.cancel()
             self.running_pass = None
+        if self.verification is not None:
+            self.verification.cancel()
+            self.verification = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,8 @@ class Work:
     clock: Clock
     subject: str
     embedder: Embedder | None = None
+    source_embedder: Embedder | None = None
+    judged: Judged | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
 
     @property

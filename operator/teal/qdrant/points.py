@@ -147,17 +147,7 @@ class Points:
         told: dict[RawId, int] = {}
 
         async def ask(page: Sequence[RawId]) -> None:
-            request = wire.QueryPoints(
-                collection_name=collection,
-                query=probe.query,
-                using=probe.name or None,
-                filter={"must": [{"has_id": {"has_id": page}}]},
-                params=_EXACT,
-                limit=len(page),
-                with_payload=_NO,
-                with_vectors=_NO,
-            )
-            answer = await self._read("versions", "Query", request, wire.QueryResponse)
+            answer = await self._scored(collection, page, probe.query, probe.name)
             told.update((point.id, point.version) for point in answer.result)
 
         await self._in_batches("versions", collection, ids, VERSION_IDS, ask)
@@ -275,6 +265,33 @@ class Points:
         )
         answer = await self._read("search", "Query", request, wire.QueryResponse)
         return [Hit(point.id, point.score, point.version) for point in answer.result]
+
+    async def scores(
+        self, collection: str, ids: Sequence[RawId], vector: npt.ArrayLike, *, name: str = ""
+    ) -> dict[RawId, float]:
+        """The exact score of each point of `ids` that has the vector `name`, for the query `vector`."""
+        told: dict[RawId, float] = {}
+
+        async def ask(page: Sequence[RawId]) -> None:
+            answer = await self._scored(collection, page, nearest(vector), name)
+            told.update((point.id, point.score) for point in answer.result)
+
+        await self._in_batches("scores", collection, ids, VERSION_IDS, ask)
+        return told
+
+    async def _scored(self, collection: str, ids: Sequence[RawId], query: bytes, name: str) -> Any:
+        """Exactly these points, scored: the only kind of answer that carries scores and versions."""
+        request = wire.QueryPoints(
+            collection_name=collection,
+            query=query,
+            using=name or None,
+            filter={"must": [{"has_id": {"has_id": ids}}]},
+            params=_EXACT,
+            limit=len(ids),
+            with_payload=_NO,
+            with_vectors=_NO,
+        )
+        return await self._read("versions", "Query", request, wire.QueryResponse)
 
     async def count(self, collection: str, *, exact: bool = True) -> int:
         """How many points there are; an inexact count is an estimate."""

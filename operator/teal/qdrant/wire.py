@@ -273,6 +273,19 @@ def read_dense(vectors: bytes, name: str) -> Floats | None:
     return flat.reshape(output.vectors_count, -1) if output.vectors_count else flat
 
 
+def read_sparse(vectors: bytes, name: str) -> dict[int, float] | None:
+    """The sparse vector `name`, index → value; `None` when the point has no sparse vector of this name."""
+    value = next((value for key, value in _named(vectors) if key == name), None)
+    if value is None:
+        return None
+    output = qdrant.VectorOutput.FromString(value)
+    if output.HasField("sparse"):
+        return dict(zip(output.sparse.indices, output.sparse.values, strict=True))
+    if output.HasField("indices"):
+        return dict(zip(output.indices.data, output.data, strict=True))
+    return None
+
+
 def has_vector(vectors: bytes, name: str) -> bool:
     """Whether the point has a vector, of any kind, under this name (`""`: the unnamed one)."""
     return any(key == name for key, _ in _named(vectors))

@@ -23,7 +23,7 @@ from teal.controller.kube_api import KubeApi
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
 from teal.controller.secrets import KubeSecrets
-from teal.migration.contract import Secrets
+from teal.migration.contract import Reads
 from teal.migration.engine import Engine as TealEngine
 from teal.runtime.handlers import Connect
 from teal.runtime.health import Health
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-EngineFactory = Callable[[Secrets, str], Engine]
-"""Makes the engine from the way to read Secrets and the cluster's id."""
+EngineFactory = Callable[[Reads, str], Engine]
+"""Makes the engine from the way to read Secrets and ConfigMaps, and the cluster's id."""
 
 RETRY_SECONDS = 5.0
 

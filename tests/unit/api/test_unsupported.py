@@ -23,12 +23,6 @@ LATER: list[tuple[str, dict[str, Any]]] = [
         {"migration": {"promotion": {"windows": [{"schedule": "0 2 * * *", "duration": "1h"}]}}},
     ),
     ("spec.migration.hooks", {"migration": {"hooks": {"beforeSwitch": HOOK}}}),
-    ("spec.verification.minOverlap", {"verification": {"minOverlap": 0.0}}),
-    (
-        "spec.verification.goldenQueries",
-        {"verification": {"goldenQueries": {"configMapRef": {"name": "g"}, "minRecall": 0.9}}},
-    ),
-    ("spec.verification.maxLatencyRatio", {"verification": {"maxLatencyRatio": 2}}),
     ("spec.watch.maxErrorRate", {"watch": {"maxErrorRate": 0.05}}),
     ("spec.watch.maxLatencyRatio", {"watch": {"maxLatencyRatio": 2}}),
     (
@@ -109,7 +103,13 @@ def test_what_this_version_does_is_supported() -> None:
             "writes": "DualWrite",
             "promotion": {"quietWait": "1s", "maxFence": "5s", "fence": "Never"},
         },
-        verification={"minCoverage": 0.9, "sample": 10},
+        verification={
+            "minCoverage": 0.9,
+            "sample": 10,
+            "minOverlap": 0.5,
+            "maxLatencyRatio": 3,
+            "goldenQueries": {"configMapRef": {"name": "g"}, "minRecall": 0.9},
+        },
         watch={"duration": "0s", "interval": "1s"},
         retention={"keepFor": "1h", "snapshot": False},
         adopt={"collection": "old"},

@@ -57,16 +57,16 @@ class Promotion(Model):
     windows: Items[Window] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
-    """When the switch may happen; empty: at any time."""
+    """When the switch may happen; empty: at any time. First revisions and rollbacks do not wait."""
 
 
 class Hook(Model):
-    """A request that must succeed before the migration goes on."""
+    """A POST around the switch, which must be answered with 2xx. The same migration may ask twice."""
 
     url: HttpUrl
-    """Receives a POST with the migration's status as JSON."""
+    """Receives planHash, migration, source, target, alias, resource and phase as JSON."""
     timeout: Annotated[timedelta, GoDuration("1s", "10m")] = timedelta(seconds=30)
-    """How long to wait for the answer."""
+    """How long to wait for each answer."""
     retries: int = Field(default=3, ge=0, le=100)
     """Further attempts after the first."""
 
@@ -75,9 +75,10 @@ class Hooks(Model):
     """Requests around the switch."""
 
     before_switch: Hook | None = None
-    """After verification, before the alias moves."""
+    """After verification and approval, before the alias moves: a gate. While it is closed nothing is switched, and
+    it is asked again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask."""
     after_switch: Hook | None = None
-    """After the alias has moved."""
+    """After the alias has moved. A failure is reported and undoes nothing."""
 
 
 class Migration(Model):
@@ -160,7 +161,7 @@ class Prometheus(Model):
     url: HttpUrl
     """Base URL of the Prometheus API."""
     queries: Annotated[Items[PrometheusQuery], Field(min_length=1, max_length=16), Distinct("name")]
-    """What is watched."""
+    """What is watched. A value out of range is a breach at once; no value pauses the watch."""
 
 
 class Watch(Model):
@@ -170,10 +171,11 @@ class Watch(Model):
     """How long; 0s: not at all."""
     interval: Annotated[timedelta, GoDuration("1s", "1h")] = timedelta(seconds=30)
     """Time between two probes."""
-    max_error_rate: Ratio | None = None
-    """Share of probes that may fail."""
-    max_latency_ratio: Factor | None = None
-    """Latency through the alias as a multiple of that before the switch."""
+    max_error_rate: Ratio = 0.05
+    """Share of searches through the alias that may fail; more for two minutes is a breach."""
+    max_latency_ratio: Factor = 2.0
+    """95th percentile of the searches' latency, as a multiple of that before the switch; more for five minutes is
+    a breach. Both times are a third of `duration` where that is shorter; below 5 ms nothing is slow."""
     prometheus: Prometheus | None = None
     """The user's own measurements."""
 

@@ -49,6 +49,11 @@ class Side:
         return point in self.known and point not in self.seen
 
 
+def is_loss(gone: int, left: int) -> bool:
+    """Whether so many points have gone that it is a loss: nobody's deleting, and not to be carried over."""
+    return gone > left
+
+
 def difference(serving: Side, retained: Side) -> Diff:
     """Everything by which the two sides fell out of step."""
     found = Diff()
@@ -58,7 +63,7 @@ def difference(serving: Side, retained: Side) -> Diff:
 
 
 def _decide(point: RawId, serving: Side, retained: Side, found: Diff) -> None:
-    touched_here = serving.changed(point) or serving.gone(point)
+    touched_here = serving.changed(point) or serving.gone(point) or _vanished(point, serving, retained)
     touched_there = retained.changed(point) or retained.gone(point)
     if touched_here and touched_there and not (serving.gone(point) and retained.gone(point)):
         found.conflicts.append(point)
@@ -68,6 +73,15 @@ def _decide(point: RawId, serving: Side, retained: Side, found: Diff) -> None:
         found.forth[point] = retained.seen[point]
     elif retained.gone(point) and point in serving.seen:
         found.drop_serving.append(point)
+
+
+def _vanished(point: RawId, serving: Side, retained: Side) -> bool:
+    """The retained side still has it as it was when both had it, and the serving side does not: it was deleted.
+
+    Not the other way round: a point may be on the serving side alone because it could not be taken back.
+    """
+    unmoved = point in retained.seen and not retained.changed(point)
+    return unmoved and point not in serving.seen
 
 
 def _take_back(point: RawId, serving: Side, retained: Side, found: Diff) -> None:

@@ -8,7 +8,7 @@ cached view; a decision to rest may be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,13 +20,26 @@ from teal.domain.errors import HeldError, TealError, TerminalError, TransientErr
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import Stage
-from teal.migration import adopt, connect, finish, in_place, in_step, provision, remove, report, retire, roll_back
+from teal.migration import (
+    adopt,
+    connect,
+    decline,
+    finish,
+    in_place,
+    in_step,
+    provision,
+    remove,
+    report,
+    retire,
+    roll_back,
+)
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
 from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
+from teal.migration.desired import windows
 from teal.migration.report import Found
 from teal.migration.stages import continue_migration
 from teal.migration.work import SLICE_SECONDS, Result, Session, Work
@@ -38,6 +51,8 @@ log = logging.getLogger(__name__)
 RESYNC_SECONDS = 600.0
 STALLED_SECONDS = 120.0
 NOTE_AGAIN_SECONDS = 600.0
+
+RESTING = (Do.REST, Do.STAY)
 
 ACTIONS = {
     Do.ADOPT: adopt.adopt,
@@ -52,6 +67,8 @@ ACTIONS = {
     Do.DROP_ABANDONED: finish.drop_abandoned,
     Do.STAMP_REPLACED: finish.stamp_replaced,
     Do.RETIRE: retire.run,
+    Do.DECLINE: decline.run,
+    Do.LIFT_DECLINE: decline.lift,
 }
 
 
@@ -61,14 +78,23 @@ class Engine:
     Args:
         secrets: reads Secrets, and ConfigMaps, when they are used.
         cluster: names this cluster in ownership marks, so that two clusters cannot own one collection.
+        may_write: asked before everything that changes Qdrant; no step begins where it says no, as in an operator
+            that has lost its lease.
         clock: the time; tests pass their own.
         pool: the connections; shared by all resources.
     """
 
     def __init__(
-        self, secrets: Reads, cluster: str, *, clock: Clock | None = None, pool: QdrantPool | None = None
+        self,
+        secrets: Reads,
+        cluster: str,
+        may_write: Callable[[], bool] = lambda: True,
+        *,
+        clock: Clock | None = None,
+        pool: QdrantPool | None = None,
     ) -> None:
         self._secrets = secrets
+        self._may_write = may_write
         self._cluster = cluster
         self._clock = clock or Clock()
         self._pool = pool or QdrantPool()
@@ -152,6 +178,7 @@ class Engine:
         spec = found.resource.manifest.spec
         wanted = self._resolve(found)
         if found.resource.deleting:
+            self._require_leadership()
             found.session.stop()
             found.notes += await remove.run(server, wanted, spec.retention.snapshot)
             found.finished = True
@@ -168,6 +195,7 @@ class Engine:
         resource = found.resource
         identity = Identity(resource.uid, self._cluster, resource.namespace, resource.name)
         with suppress(TealError):
+            self._require_leadership()
             found.observed = await server.observe(resource.manifest.alias)
             for name, state in found.observed.states.items():
                 if state.marks.fence and ours(state, identity):
@@ -180,6 +208,8 @@ class Engine:
         if problems and not resource.deleting:
             raise TerminalError("NotSupportedYet", "; ".join(problems))
         found.desired = resolve(resource, self._cluster)
+        if not resource.deleting:
+            windows(resource.manifest.spec)
         return found.desired
 
     async def _work_a_while(self, found: Found, wanted: Desired, server: Server) -> None:
@@ -188,9 +218,9 @@ class Engine:
         while True:
             decision = await self._look(found, wanted, server)
             watching = decision.do is Do.CONTINUE and decision.plan.source is None
-            if decision.do is Do.REST or watching:
+            if decision.do in RESTING or watching:
                 await self._keep_in_step(found, wanted, server, decision, until)
-            if decision.do is Do.REST:
+            if decision.do in RESTING:
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
                 return
@@ -213,6 +243,7 @@ class Engine:
         if serving is None or retained is None or not serving.marks.in_step:
             found.session.in_step = None
             return
+        self._require_leadership()
         memory = found.session.in_step = found.session.in_step or in_step.InStep()
         work = await self._work(found, wanted, server, decision, found.session)
         alike = in_step.same_encoder(serving, retained)
@@ -238,7 +269,7 @@ class Engine:
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
         found.observed = await server.observe(wanted.alias, wanted.adopt, max_age=max_age)
         found.decision = decide(wanted, found.observed, self._clock.now())
-        if found.decision.do is not Do.REST and max_age is None:
+        if found.decision.do not in RESTING and max_age is None:
             return await self._look(found, wanted, server, max_age=0.0)
         return found.decision
 
@@ -247,6 +278,7 @@ class Engine:
         work = await self._work(found, wanted, server, decision, session)
         if decision.do is Do.CONTINUE and work.target and stage_of(work.target) is Stage.VERIFYING:
             work = await self._with_witnesses(found.resource, work)
+        self._require_leadership()
         if decision.plan.source is not None:
             session.begin(decision.plan.data_hash)
         if decision.do is Do.APPLY_IN_PLACE:
@@ -268,8 +300,18 @@ class Engine:
             session=session,
             clock=self._clock,
             subject=decision.subject or wanted.target,
-            embedder=await self._embedder(found.resource) if _embeds(decision) else None,
+            embedder=await self._embedder_for(found, decision),
+            declined=decision.declined,
         )
+
+    async def _embedder_for(self, found: Found, decision: Decision) -> OpenAIEmbedder | None:
+        """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
+        if decision.plan.population is not Population.REEMBED:
+            return None
+        back = found.observed.state(decision.subject) if found.observed and decision.declined else None
+        if back is not None and decision.do is Do.SWITCH_BACK:
+            return await self._back_embedder(found.resource, back)
+        return await self._embedder(found.resource)
 
     async def _with_witnesses(self, resource: Resource, work: Work) -> Work:
         """What verification asks beside Qdrant: both sides' encoders, and queries whose answers are known."""
@@ -299,6 +341,12 @@ class Engine:
             self._embedders[resource.uid] = (wanted, made)
         return made
 
+    def _require_leadership(self) -> None:
+        if not self._may_write():
+            raise TransientError(
+                "NotLeader", "Another operator may hold the lease by now: nothing is changed here."
+            )
+
     def _rest(self, found: Found, wanted: Desired) -> float:
         """Until the next thing that is due by the clock, or the resync."""
         now = self._clock.now()
@@ -324,10 +372,6 @@ class Engine:
             found.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
             found.requeue_after = STALLED_SECONDS
-
-
-def _embeds(decision: Decision) -> bool:
-    return decision.plan.population is Population.REEMBED
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

@@ -21,7 +21,7 @@ import numpy as np
 
 from teal.domain import marks
 from teal.domain.errors import HeldError, TealError
-from teal.domain.in_step import Diff, Side, difference
+from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import Digests, RawId, buckets_for, restore
 from teal.domain.observed import CollectionState
 from teal.migration.scan import Scan
@@ -56,6 +56,7 @@ class InStep:
     conflicts: int = 0
     samples: list[str] = field(default_factory=list)
     left_behind: int = 0
+    kept: int = 0
     reason: str | None = None
     last: float = 0.0
 
@@ -170,10 +171,20 @@ class Round:
         if self.only_back:
             diff.forth.clear()
             diff.drop_serving.clear()
+        self._keep_what_was_lost(diff, memory)
         await self._settle(work, pair, memory, diff)
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
         return diff
+
+    def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
+        """One side has lost more than half of its points: that must not empty the other one too."""
+        for gone, side in ((diff.drop_retained, self._serving), (diff.drop_serving, self._retained)):
+            if is_loss(len(gone), len(side.seen)):
+                diff.conflicts = [point for point in diff.conflicts if point not in set(gone)]
+                memory.kept = max(memory.kept, len(gone))
+                memory.reason = f"{len(gone):,} points have gone from one side at once: the other one keeps them"
+                gone.clear()
 
     async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff) -> None:
         """After a crash whole buckets look changed on both sides: what is equal all the same needs nothing."""

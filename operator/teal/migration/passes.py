@@ -16,6 +16,7 @@ from collections import deque
 
 from teal.domain import marks
 from teal.domain.errors import HeldError
+from teal.domain.in_step import is_loss
 from teal.domain.ledger import Ledger, RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
 from teal.domain.writes import WriteMode
@@ -93,6 +94,10 @@ class Pass:
             extra = await self._on_green() if target.points else set()
         changed = session.ledger.changed(self._scan.seen)
         self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._scan.seen]
+        if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
+            session.writes.kept = len(self._gone)
+            session.ledger.forget(self._gone)
+            self._gone = []
         ids = list(changed.items())
         size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))

@@ -74,7 +74,7 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
         created_at=now,
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
-    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, stage_since=now)
+    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(work), stage_since=now)
     found: dict[str, Any] = {
         marks.OWNER: owner.as_json(),
         marks.MIGRATION: migration.as_json(),
@@ -83,6 +83,12 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
     if desired.encoder:
         found[marks.ENCODER] = desired.encoder.as_metadata()
     return found
+
+
+def _attempt(work: Work) -> int:
+    """The first, or the one after what was stopped, so that an old annotation cannot stop it again."""
+    before = work.source.marks.declined if work.source else None
+    return before.attempt + 1 if before and before.plan_hash == work.plan.hash else 1
 
 
 def _notes(work: Work, figures: Forecast) -> tuple[Note, ...]:

@@ -13,13 +13,16 @@ from datetime import timedelta
 from typing import Any
 
 from teal.api.values import format_duration
+from teal.domain.actions import Refusal
 from teal.domain.decide import Decision, Do, has_served, ours, stage_of
 from teal.domain.errors import TealError, TransientError
+from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Strategy
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Verdict
 from teal.domain.writes import WriteMode, guarantee
+from teal.migration import asked
 from teal.migration.clock import iso
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.work import Result, Session
@@ -67,14 +70,16 @@ def remember(found: Found, result: Result) -> None:
     decision = found.decision
     if decision is None or decision.plan.source is None:
         return
-    back = decision.do is Do.SWITCH_BACK and any(n.reason == "MigrationRolledBack" for n in result.notes)
-    outcome = "RolledBack" if back else {Event.SWITCHED: "Promoted", Event.FAILED: "Held"}.get(result.event)  # type: ignore[arg-type]
+    by_event = {Event.SWITCHED: "Promoted", Event.FAILED: "Held"}
+    outcome = result.outcome or (by_event.get(result.event) if result.event else None)
     if outcome is None:
         return
     target = found.target
     began = target.marks.migration.started_at if target and target.marks.migration else found.now
+    named = {"id": target.marks.migration.id} if target and target.marks.migration else {}
     found.session.history.append(
         {
+            **named,
             "from": decision.plan.source,
             "to": decision.plan.target,
             "outcome": outcome,
@@ -90,7 +95,7 @@ def outcome(found: Found) -> Outcome:
     """Everything that the host needs to know."""
     return Outcome(
         status=status(found),
-        notes=tuple(found.notes),
+        notes=(*found.notes, *asked.notes(_refused(found), found.resource.status)),
         requeue_after=found.requeue_after,
         failed=found.failed,
         finished=found.finished,
@@ -109,9 +114,16 @@ def status(found: Found) -> dict[str, Any]:
         "retained": _retained(found),
         "history": _history(found),
         "forecast": _forecast(found),
+        "refusedActions": asked.as_json(_refused(found)),
         "conditions": conditions(found),
     }
     return {name: value for name, value in whole.items() if value not in (None, [], {})}
+
+
+def _refused(found: Found) -> tuple[Refusal, ...]:
+    if found.desired is None or found.observed is None or found.decision is None:
+        return ()
+    return asked.refused(found.desired, found.observed, found.decision, found.resource.status)
 
 
 def phase(found: Found) -> str:
@@ -124,16 +136,22 @@ def phase(found: Found) -> str:
         return _phase_of_trouble(found)
     if found.decision.do is Do.REST:
         return "Ready"
+    if found.decision.do is Do.STAY:
+        return "Held"
     if found.decision.do is Do.SWITCH_BACK:
         return "RollingBack"
     if found.decision.do is Do.PROVISION:
         return "Provisioning"
-    subject = found.observed.state(found.decision.subject) if found.observed else None
+    subject = _subject(found)
     if found.decision.do in (Do.CONTINUE, Do.FINISH_SWITCH) and subject:
         return stage_of(subject).value
     if found.error:
         return _phase_of_trouble(found)
     return "Ready" if found.serving else "Pending"
+
+
+def _subject(found: Found) -> CollectionState | None:
+    return found.observed.state(found.decision.subject) if found.observed and found.decision else None
 
 
 def _phase_of_trouble(found: Found) -> str:
@@ -177,6 +195,9 @@ def _ready(found: Found) -> Row:
     held = _held(found)
     if held:
         return "Ready", "False", *held
+    waiting = _waiting(found)
+    if waiting:
+        return "Ready", "Unknown", "AwaitingPromotion", waiting
     serving, decision = found.serving, found.decision
     if decision and serving and decision.plan.source is None and has_served(serving) and decision.do in CONVERGED:
         return "Ready", "True", "Serving", f"{serving.name} serves {found.resource.manifest.alias!r} as declared."
@@ -212,7 +233,7 @@ def _progressing(found: Found) -> list[Row]:
         return [("Stalled", "True", found.error.reason, found.error.message)]
     if found.error:
         return [("Reconciling", "True", found.error.reason, found.error.message)]
-    if found.decision is None or found.decision.do is Do.REST:
+    if found.decision is None or found.decision.do is Do.REST or _waiting(found):
         return []
     return [("Reconciling", "True", phase(found), _doing(found))]
 
@@ -229,14 +250,23 @@ def _verified(found: Found) -> list[Row]:
     return [("Verified", told, f"Verification{mark['verdict']}", f"{text}.")]
 
 
+def _waiting(found: Found) -> str | None:
+    """What the switch waits for, where that is somebody's word or a time: neither progress nor a fault."""
+    return found.detail if phase(found) == Stage.AWAITING_PROMOTION.value and found.detail else None
+
+
 def _held(found: Found) -> tuple[str, str] | None:
-    target = found.target
+    declined = found.decision.declined if found.decision and found.decision.do is Do.STAY else None
+    if declined:
+        what = f"Change the spec, or annotate teal.dev/retry={declined.id} to try again."
+        return declined.reason, f"{declined.message} {found.decision.plan.source} serves. {what}"  # type: ignore[union-attr]
+    target = _subject(found) if found.decision and found.decision.do is Do.CONTINUE else found.target
     migration = target.marks.migration if target else None
     if migration is None or migration.stage is not Stage.HELD:
         return None
+    blue = " Blue keeps serving." if found.serving else ""
     message = (
-        f"{migration.message or ''} Blue keeps serving. Change the spec, or annotate "
-        f"teal.dev/retry={migration.id} to try again."
+        f"{migration.message or ''}{blue} Change the spec, or annotate teal.dev/retry={migration.id} to try again."
     )
     return migration.reason or "Held", message.strip()
 
@@ -283,6 +313,8 @@ def _migration(found: Found) -> dict[str, Any] | None:
         return dict(found.resource.status.get("migration") or {}) or None
     if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
         return _under_way(found, decision)
+    if decision.declined and decision.plan.source:
+        return _stopped(found, decision, decision.declined)
     last = found.resource.status.get("migration")
     if not found.serving:
         return None
@@ -293,7 +325,8 @@ def _migration(found: Found) -> dict[str, Any] | None:
     writes = _writes(found) if session.writes.proof else dict(last.get("writes") or {})
     if session.in_step:
         writes["inStep"] = session.in_step.as_json(found.now)
-    return {**last, "phase": phase(found), "writes": writes}
+    row = {**last, "phase": phase(found), "writes": writes, "watch": _watch(found.serving)}
+    return {name: value for name, value in row.items() if value not in (None, {}, [])}
 
 
 def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
@@ -319,6 +352,43 @@ def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
     elif mark and mark.message:
         row["lastError"] = mark.message
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
+
+
+def _stopped(found: Found, decision: Decision, declined: Declined) -> dict[str, Any]:
+    """The migration that was aborted or rolled back; what its last report says of it is kept."""
+    last = found.resource.status.get("migration") or {}
+    kept = last if last.get("id") == declined.id else {}
+    return {
+        **kept,
+        "id": declined.id,
+        "planHash": declined.plan_hash,
+        "source": decision.plan.source,
+        "target": decision.plan.target,
+        "phase": phase(found),
+        "attempts": declined.attempt,
+        "lastError": declined.message,
+    }
+
+
+def _watch(state: CollectionState) -> dict[str, Any]:
+    """What the watch of `state` compares, in milliseconds, and how far it is."""
+    migration, baseline, watched = state.marks.migration, state.marks.baseline, state.marks.watched
+    row: dict[str, Any] = {}
+    if baseline and migration and baseline.migration == migration.id:
+        row |= {"medianMillisBefore": _millis(baseline.median), "p95MillisBefore": _millis(baseline.p95)}
+    if watched and migration and watched.migration == migration.id:
+        row["watchedSeconds"] = round(watched.seconds)
+        if watched.p95 is not None:
+            row["p95Millis"] = _millis(watched.p95)
+        if watched.error_rate is not None:
+            row["errorRate"] = round(watched.error_rate, 4)
+        if watched.paused:
+            row["paused"] = watched.paused
+    return row
+
+
+def _millis(seconds: float) -> float:
+    return round(seconds * 1000, 2)
 
 
 def _progress(session: Session) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from teal.domain import marks
 from teal.domain.errors import HeldError
 from teal.domain.marks import Migration
 from teal.domain.schema import next_alias
-from teal.domain.transitions import Event, Stage, advance
-from teal.migration import catch_up, finish, index, populate, promote, verify, watch
+from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
+from teal.migration import approval, catch_up, decline, finish, index, populate, promote, verify, watch
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 
@@ -24,18 +24,12 @@ HELD_SECONDS = 300.0
 Step = Callable[[Work], Awaitable[Result]]
 
 
-async def approve(work: Work) -> Result:
-    """Automatic promotion approves itself; the first revision has nobody to ask."""
-    del work
-    return Result(Event.APPROVED)
-
-
 STEPS: dict[Stage, Step] = {
     Stage.POPULATING: populate.run,
     Stage.CATCHING_UP: catch_up.run,
     Stage.INDEXING: index.run,
     Stage.VERIFYING: verify.run,
-    Stage.AWAITING_PROMOTION: approve,
+    Stage.AWAITING_PROMOTION: approval.run,
     Stage.PROMOTING: promote.run,
     Stage.WATCHING: watch.run,
 }
@@ -53,6 +47,9 @@ async def continue_migration(work: Work) -> Result:
             return await _edited(work, migration)
         if migration.stage is Stage.HELD:
             return await _held(work, migration)
+    if _abandons_first(work, migration):
+        why = f"The first revision was stopped by the annotation teal.dev/abort={migration.id}."
+        return await _hold(work, migration, HeldError(decline.ABORTED, why))
     try:
         result = await STEPS[migration.stage](work)
     except HeldError as error:
@@ -64,6 +61,12 @@ async def continue_migration(work: Work) -> Result:
     if result.event:
         await enter(work, migration.at(advance(migration.stage, result.event), work.clock.now()))
     return result
+
+
+def _abandons_first(work: Work, migration: Migration) -> bool:
+    """Whether somebody aborts the first revision: with no blue to remember it on, green is kept and remembers."""
+    aborted = work.desired.asked.abort == migration.id
+    return aborted and work.plan.source is None and migration.stage not in HAS_SERVED
 
 
 async def enter(work: Work, migration: Migration) -> None:
@@ -85,7 +88,7 @@ async def _hold(work: Work, migration: Migration, error: HeldError) -> Result:
 
 
 async def _held(work: Work, migration: Migration) -> Result:
-    if work.desired.retry != migration.id:
+    if work.desired.asked.retry != migration.id:
         return Result(requeue_after=HELD_SECONDS)
     again = replace(migration, attempt=migration.attempt + 1)
     await work.server.admin.mark(work.subject, {marks.VERDICT: None})

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from teal.domain.errors import HeldError
+from teal.domain.errors import HeldError, TealError
 from teal.domain.ledger import RawId
-from teal.domain.plan import Population
+from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
 from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.points import Points
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder
-from teal.sources.errors import VectorError
+from teal.sources.errors import EmbedderError, VectorError
 
 Transform = Callable[[Sequence[RawPoint]], Awaitable[Sequence[RawPoint]]]
 """Raw points in, raw points out, same ids in the same order.
@@ -38,7 +39,8 @@ def transform_for(work: Work) -> Transform:
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     schema, fresh = work.plan.schema, not (work.target and work.target.points)
-    return ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
+    made = ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
+    return GoBack(work, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
 
 
 class LeaveBehind:
@@ -50,6 +52,41 @@ class LeaveBehind:
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         self._left.update(point.id for point in points)
         return []
+
+
+class GoBack:
+    """Re-embeds what can be. Going back must not wait for an embedder: what it cannot make stays behind."""
+
+    def __init__(self, work: Work, make: Transform) -> None:
+        self._writes = work.session.writes
+        self._make = make
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        made: list[RawPoint] = []
+        try:
+            made += [] if self._writes.left_because else await self._make(points)
+        except HeldError:
+            made += await self._each(points)
+        except TealError as error:
+            if not _is_embedders(error):
+                raise
+            self._writes.left_because = error.message
+        done = {point.id for point in made}
+        self._writes.left_behind -= done
+        self._writes.left_behind.update(point.id for point in points if point.id not in done)
+        return made
+
+    async def _each(self, points: Sequence[RawPoint]) -> list[RawPoint]:
+        """One of them cannot be made: the others can."""
+        made: list[RawPoint] = []
+        for point in points:
+            with suppress(HeldError):
+                made += await self._make([point])
+        return made
+
+
+def _is_embedders(error: TealError) -> bool:
+    return isinstance(error, EmbedderError) or error.reason in ("SecretNotFound", "SecretKeyNotFound")
 
 
 class ReEmbed:

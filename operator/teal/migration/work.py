@@ -7,15 +7,19 @@ any moment: everything that decides correctness is in Qdrant.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from teal.domain.forecast import Forecast
 from teal.domain.ledger import Ledger, RawId
+from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Plan
 from teal.domain.transitions import Event
+from teal.domain.watching import Rules
+from teal.domain.windows import Window
 from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
 from teal.migration.contract import Note
@@ -25,6 +29,25 @@ from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 
 SLICE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A request around the switch; `timeout` in seconds for each of `retries` + 1 attempts."""
+
+    url: str
+    timeout: float = 30.0
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class Query:
+    """A Prometheus query and the range that its value must stay in."""
+
+    name: str
+    query: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +67,13 @@ class Options:
     min_overlap: float | None = None
     min_recall: float | None = None
     max_latency_ratio: float | None = None
-    watch_for: float = 1800.0
-    watch_every: float = 30.0
+    manual: bool = False
+    windows: tuple[Window, ...] = ()
+    before_switch: Hook | None = None
+    after_switch: Hook | None = None
+    watch: Rules = field(default_factory=Rules)
+    prometheus: str | None = None
+    queries: tuple[Query, ...] = ()
     keep_for: float = 172800.0
     snapshot: bool = True
     max_tokens: int | None = None
@@ -70,6 +98,8 @@ class Writes:
     caught_up: int = 0
     deleted: int = 0
     left_behind: set[RawId] = field(default_factory=set)
+    left_because: str | None = None
+    kept: int = 0
     proof: dict[str, Any] = field(default_factory=dict)
 
 
@@ -93,6 +123,9 @@ class Session:
     unverified: int = 0
     frozen: dict[str, str] | None = None
     in_step: Any = None
+    fresh_until: float = 0.0
+    hook: asyncio.Task[str | None] | None = None
+    watch: Any = None
     touched: set[RawId] = field(default_factory=set)
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -113,16 +146,23 @@ class Session:
         if self.verification is not None:
             self.verification.cancel()
             self.verification = None
+        if self.hook is not None:
+            self.hook.cancel()
+            self.hook = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a step did. With an `event` its effect is durable and the stage moves on."""
+    """What a step did. With an `event` its effect is durable and the stage moves on.
+
+    `outcome` is said where a migration has ended by it, for the history.
+    """
 
     event: Event | None = None
     notes: tuple[Note, ...] = ()
     requeue_after: float = 0.0
     detail: str = ""
+    outcome: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +180,7 @@ class Work:
     embedder: Embedder | None = None
     source_embedder: Embedder | None = None
     judged: Judged | None = None
+    declined: Declined | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -12,23 +12,10 @@ from teal.api.unsupported import EMBEDDING_SET, VECTOR_COLLECTION, unsupported, 
 from teal.api.vector_collection import VectorCollection, VectorCollectionSpec
 from tests.unit.api.manifests import EMBEDDER, EVERYTHING, FILES, POSTGRES, collection, embeddings, examples
 
-HOOK = {"url": "http://h"}
 LATER: list[tuple[str, dict[str, Any]]] = [
     ("spec.migration.strategy: BlueGreen", {"migration": {"strategy": "BlueGreen"}}),
     ("spec.migration.changeField", {"migration": {"changeField": "at"}}),
     ("spec.migration.runner: Job", {"migration": {"runner": "Job"}}),
-    ("spec.migration.promotion.mode: Manual", {"migration": {"promotion": {"mode": "Manual"}}}),
-    (
-        "spec.migration.promotion.windows",
-        {"migration": {"promotion": {"windows": [{"schedule": "0 2 * * *", "duration": "1h"}]}}},
-    ),
-    ("spec.migration.hooks", {"migration": {"hooks": {"beforeSwitch": HOOK}}}),
-    ("spec.watch.maxErrorRate", {"watch": {"maxErrorRate": 0.05}}),
-    ("spec.watch.maxLatencyRatio", {"watch": {"maxLatencyRatio": 2}}),
-    (
-        "spec.watch.prometheus",
-        {"watch": {"prometheus": {"url": "http://p", "queries": [{"name": "q", "query": "up", "min": 1}]}}},
-    ),
 ]
 LATER_SOURCES: list[tuple[str, dict[str, Any]]] = [
     ("spec.source.postgres", {"postgres": POSTGRES}),
@@ -110,7 +97,13 @@ def test_what_this_version_does_is_supported() -> None:
             "maxLatencyRatio": 3,
             "goldenQueries": {"configMapRef": {"name": "g"}, "minRecall": 0.9},
         },
-        watch={"duration": "0s", "interval": "1s"},
+        watch={
+            "duration": "0s",
+            "interval": "1s",
+            "maxErrorRate": 0.01,
+            "maxLatencyRatio": 3,
+            "prometheus": {"url": "http://p", "queries": [{"name": "q", "query": "up", "min": 1}]},
+        },
         retention={"keepFor": "1h", "snapshot": False},
         adopt={"collection": "old"},
         deletionPolicy="Delete",

@@ -11,9 +11,10 @@ import typer
 
 from teal.controller.connection import NoClusterError, connect
 from teal.controller.controller import Options
+from teal.controller.lease import LOST_EXIT_CODE, LeaseLostError
 from teal.runtime import logging as logs
 from teal.runtime import main as operator
-from teal.runtime.settings import Address, Settings
+from teal.runtime.settings import Address, LeaseSettings, Settings
 
 DEFAULTS = Options()
 
@@ -77,19 +78,49 @@ def run(
             min=1, envvar="TEAL_SWEEP", help="List resources after so many seconds, to find what no watch told."
         ),
     ] = DEFAULTS.sweep,
+    lease: Annotated[
+        bool,
+        typer.Option(
+            "--lease/--no-lease",
+            envvar="TEAL_LEASE",
+            help="Work only while holding a Lease. Without one, nothing keeps two operators apart.",
+        ),
+    ] = True,
+    lease_namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TEAL_LEASE_NAMESPACE",
+            help="Where the Lease is. Default: the served namespace if it is one, else the connection's own.",
+        ),
+    ] = None,
+    lease_name: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TEAL_LEASE_NAME",
+            help="Operators that serve the same resources must have the same. Default: teal-operator, with a "
+            "digest of the namespaces if several are served.",
+        ),
+    ] = None,
     grace: Annotated[
         float, typer.Option(min=0, envvar="TEAL_GRACE", help="Seconds for steps under way at shutdown.")
     ] = 20.0,
 ) -> None:
-    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the connection's own namespace."""
+    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the connection's own namespace.
+
+    It ends with status 75 when it has lost its Lease: start it again.
+    """
     if all_namespaces and namespaces:
         raise typer.BadParameter("--namespace and --all-namespaces exclude each other")
     logs.configure(log_level.value, log_format.value)
     try:
         served = [] if all_namespaces else namespaces or [asyncio.run(connect(kubeconfig, context)).namespace]
         options = Options(tuple(served), concurrency, per_qdrant, resync, sweep)
-        settings = Settings(options, http_address, kubeconfig, context, grace=grace)
+        chosen = LeaseSettings(lease, lease_namespace, lease_name)
+        settings = Settings(options, http_address, kubeconfig, context, grace=grace, lease=chosen)
         asyncio.run(operator.run(settings))
+    except LeaseLostError as error:
+        typer.echo(f"teal run: {error}", err=True)
+        raise typer.Exit(LOST_EXIT_CODE) from error
     except (NoClusterError, OSError) as error:
         typer.echo(f"teal run: {error}", err=True)
         raise typer.Exit(1) from error

@@ -32,6 +32,10 @@ class ConflictError(ApiServerError):
     """The object is another one, or another version, than the write was meant for."""
 
 
+class NotLeaderError(ApiServerError):
+    """Not even asked: this process has lost its lease."""
+
+
 class ObjectMeta(NamedTuple):
     """What a list of metadata says about one object."""
 

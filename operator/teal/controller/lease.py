@@ -118,8 +118,8 @@ class Lease:
             LeaseLostError: it is lost, and the work has ended in time.
         """
         over = asyncio.Event()
-        keeping = asyncio.create_task(_before(over, self._keep()), name="lease")
-        stopping = asyncio.create_task(_before(over, stop.wait()))
+        keeping = asyncio.create_task(_before(over, self._keep), name="lease")
+        stopping = asyncio.create_task(_before(over, stop.wait))
         self._tick()
         try:
             await work(over)
@@ -138,16 +138,20 @@ class Lease:
         while self.held():
             await asyncio.sleep(min(self._timing.renew if renewed else self._timing.retry, self._left()))
             renewed = await self._attempt(min(self._timing.deadline / 2, self._left()))
-        logger.critical("The lease %s could not be renewed in time: ending", self._place)
+        logger.critical("The lease %s is lost: ending", self._place)
+        self._end_if_due()
 
     def _left(self) -> float:
         return max(0.0, self._elector.until - self._clock())
 
-    def _tick(self) -> None:
-        """End the process, whatever it is doing, when others may hold the lease."""
+    def _end_if_due(self) -> None:
+        """End the process, whatever it is doing, if somebody else holds the lease or soon may."""
         if self._clock() >= self._elector.until + self._timing.end - self._timing.deadline:
             logger.critical("The lease %s may be somebody else's: ending at once", self._place)
             self._end()
+
+    def _tick(self) -> None:
+        self._end_if_due()
         self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     async def _attempt(self, seconds: float) -> bool:
@@ -198,10 +202,10 @@ class Lease:
             self._trouble = trouble
 
 
-async def _before(event: asyncio.Event, work: Awaitable[object]) -> None:
+async def _before(event: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
     """`work`, and then, however it ended, the event."""
     try:
-        await work
+        await work()
     finally:
         event.set()
 

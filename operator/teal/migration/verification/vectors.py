@@ -1,8 +1,9 @@
 """Has every point the vectors that it needs, and are they vectors?
 
 Presence is counted by Qdrant. Whether a vector is finite shows in its exact score for any query: scores of a whole
-collection are read as fast as versions, contents are not. A score of exactly zero is suspected of a zero vector,
-which is near to nothing where angles are compared; suspects are read.
+collection are read as fast as versions, contents are not. No score, or one that is no number, is suspected of a
+vector that is not finite; a score of exactly zero of a zero vector, which is near to nothing where angles are
+compared. Suspects are read.
 """
 
 from __future__ import annotations
@@ -84,10 +85,12 @@ async def sanity(comparison: Comparison) -> list[Check]:
     infinite: set[RawId] = set()
     zero: set[RawId] = set()
     for vector in comparison.green.state.schema.vectors:
-        bad, suspects = await _scan(comparison, vector, chosen)
-        infinite |= bad
-        if vector.distance in (Distance.COSINE, Distance.DOT):
-            zero |= await _zero(comparison, vector, suspects[:SUSPECTS])
+        for page in pages(await _suspects(comparison, vector, chosen)):
+            bad, nothing = await _looked_at(comparison.green, vector.name, page)
+            if nothing and comparison.same_vectors:
+                nothing -= (await _looked_at(comparison.blue, vector.name, list(nothing)))[1]
+            infinite |= bad
+            zero |= nothing if vector.distance in (Distance.COSINE, Distance.DOT) else set()
     wrong = infinite | zero
     return [
         Check(
@@ -102,39 +105,26 @@ async def sanity(comparison: Comparison) -> list[Check]:
     ]
 
 
-async def _scan(
-    comparison: Comparison, vector: DenseVector, chosen: Sequence[RawId]
-) -> tuple[set[RawId], list[RawId]]:
-    """The points whose score is no number, and those whose score is exactly zero."""
+async def _suspects(comparison: Comparison, vector: DenseVector, chosen: Sequence[RawId]) -> list[RawId]:
+    """The points whose score is zero, or no number, or not told."""
     green, direction = comparison.green, _direction(vector)
-    bad: set[RawId] = set()
-    zero: list[RawId] = []
+    found: list[RawId] = []
     if vector.datatype is Datatype.UINT8:
-        return bad, zero
+        return found
     for number, page in enumerate(pages(chosen, SCORED)):
-        for point, score in (await green.points.scores(green.name, page, direction, name=vector.name)).items():
-            if not math.isfinite(score):
-                bad.add(point)
-            elif score == 0.0:
-                zero.append(point)
+        told = await green.points.scores(green.name, page, direction, name=vector.name)
+        found += [p for p in page if not math.isfinite(told.get(p, math.nan)) or told[p] == 0.0]
         comparison.say(f"looking at vectors: {number * SCORED + len(page):,} of {len(chosen):,}")
-    return bad, zero
+    return found[:SUSPECTS]
 
 
-async def _zero(comparison: Comparison, vector: DenseVector, suspects: Sequence[RawId]) -> set[RawId]:
-    """Those of `suspects` with a zero vector; one that was copied from a zero vector is as it should be."""
-    found: set[RawId] = set()
-    for page in pages(suspects):
-        ours = await _zeros(comparison.green, vector.name, page)
-        copied = await _zeros(comparison.blue, vector.name, page) if comparison.same_vectors else set()
-        found |= ours - copied
-    return found
-
-
-async def _zeros(side: Side, name: str, ids: Sequence[RawId]) -> set[RawId]:
+async def _looked_at(side: Side, name: str, ids: Sequence[RawId]) -> tuple[set[RawId], set[RawId]]:
+    """Those of `ids` whose vector is not finite, and those whose vector is zero."""
     found = await side.points.fetch(side.name, ids, payload=False)
     read = {point.id: wire.read_dense(point.vectors, name) for point in found}
-    return {point for point, row in read.items() if row is not None and not np.any(row)}
+    held = {point: row for point, row in read.items() if row is not None}
+    infinite = {point for point, row in held.items() if not np.isfinite(row).all()}
+    return infinite, {point for point, row in held.items() if not np.any(row)}
 
 
 def _direction(vector: DenseVector) -> Floats:

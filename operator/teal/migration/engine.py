@@ -17,6 +17,7 @@ from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
 from teal.domain.decide import Decision, Do, decide, ours, stage_of
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
+from teal.domain.forecast import refuse_over_budget
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import Stage
@@ -143,6 +144,7 @@ class Engine:
                 if decision.do is Do.PROVISION:
                     work = await self._work(found, wanted, server, decision, Session())
                     found.session.forecast = await provision.estimate(work)
+                    refuse_over_budget(found.session.forecast, work.options.max_tokens)
         except TealError as error:
             found.error = error
         return found

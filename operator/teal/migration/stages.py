@@ -70,11 +70,14 @@ def _abandons_first(work: Work, migration: Migration) -> bool:
 
 
 async def enter(work: Work, migration: Migration) -> None:
-    """Write the stage; from *Verifying* on `<alias>-next` shows green to whoever wants to look."""
-    await work.server.admin.mark(work.subject, {marks.MIGRATION: migration.as_json()})
+    """Write the stage; from *Verifying* on `<alias>-next` shows green to whoever wants to look.
+
+    The stage is written last: it says that all that belongs to entering it is done.
+    """
     preview = next_alias(work.desired.alias)
     if migration.stage is Stage.VERIFYING and work.plan.source and preview not in work.observed.names:
         await work.server.admin.point_alias(preview, work.subject)
+    await work.server.admin.mark(work.subject, {marks.MIGRATION: migration.as_json()})
     work.session.step_since = 0.0
     work.server.invalidate(work.subject)
 

@@ -105,7 +105,9 @@ class Pass:
             session.writes.kept = len(self._gone)
             session.ledger.forget(self._gone)
             self._gone = []
-        ids = list(changed.items())
+        # Bucket by bucket, or a checkpoint in the midst of a pass would have parts of all and prove nothing.
+        bucket = session.ledger.digests.bucket
+        ids = sorted(changed.items(), key=lambda entry: bucket(entry[0]))
         size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
         if not session.writes.passes:

@@ -20,7 +20,6 @@ from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 
 HELD_SECONDS = 300.0
-VERIFICATION_FAILED = "VerificationFailed"
 
 Step = Callable[[Work], Awaitable[Result]]
 
@@ -56,7 +55,7 @@ async def continue_migration(work: Work) -> Result:
     except HeldError as error:
         return await _hold(work, migration, error)
     if result.event is Event.FAILED:
-        failure = HeldError(VERIFICATION_FAILED, result.detail)
+        failure = HeldError("VerificationFailed", result.detail)
         held = await _hold(work, migration, failure)
         return replace(held, notes=result.notes)
     if result.event:
@@ -92,12 +91,10 @@ async def _held(work: Work, migration: Migration) -> Result:
     if work.desired.asked.retry != migration.id:
         return Result(requeue_after=HELD_SECONDS)
     again = replace(migration, attempt=migration.attempt + 1)
-    forgotten = {marks.VERDICT: None}
-    if migration.reason == VERIFICATION_FAILED:
-        # What green holds is not what was copied, so nothing that says "copied" is to be believed.
-        forgotten[marks.CHECKPOINT] = None
-        work.session.ledger = None
-    await work.server.admin.mark(work.subject, forgotten)
+    # From the beginning: what was taken for copied may be what is wrong.
+    work.session.stop()
+    work.session.ledger = None
+    await work.server.admin.mark(work.subject, {marks.VERDICT: None, marks.CHECKPOINT: None})
     await enter(work, again.at(advance(migration.stage, Event.RETRIED), work.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {work.subject}.", "Retry"),))
 

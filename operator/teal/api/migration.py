@@ -118,9 +118,9 @@ class GoldenQueries(Model):
     """Queries whose right answers are known."""
 
     config_map_ref: ConfigMapRef
-    """Holds the queries and the ids that they should find."""
+    """Under any key, YAML or JSON: a list of objects with `query` (text), `relevant` (ids) and, if wanted, `k`."""
     min_recall: Ratio
-    """Share of those ids that the new collection must find."""
+    """Share of those ids that the new collection must find among its first `k` results (10 unless said)."""
 
 
 class Verification(Model):
@@ -131,11 +131,13 @@ class Verification(Model):
     sample: int = Field(default=1000, ge=0, le=1000000)
     """Points whose content is compared."""
     min_overlap: Ratio | None = None
-    """Same encoder: share of the same results that both collections must give."""
+    """Same encoder: share of the first ten results of the source that the new collection must give. Unset: 0.95,
+    where both rank alike. Set, and they do not: the migration pauses."""
     golden_queries: GoldenQueries | None = None
-    """Another encoder: queries whose right answers are known."""
+    """Queries whose right answers are known, for an encoder whose results may be others and better."""
     max_latency_ratio: Factor | None = None
-    """Search latency of the new collection as a multiple of the old one's."""
+    """Search latency of the new collection as a multiple of the source's, at the median and the 95th percentile.
+    Unset: 2. Times below 2 ms count as 2 ms."""
 
 
 class PrometheusQuery(Model):

@@ -7,10 +7,12 @@ taken its place, and must not be ignored either: it is refused, with the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 PREFIX = "teal.dev/"
+ID = re.compile(r"(?P<plan>.+)-(?P<attempt>[0-9]{1,9})")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,10 @@ def _is_past(value: str, now: Situation) -> bool:
 
 def _is_earlier(value: str, known: str) -> bool:
     """Whether `value` is an earlier attempt at the plan of `known`."""
-    plan, _, attempt = value.rpartition("-")
-    return plan == _plan_of(known) and attempt.isdecimal() and 0 < int(attempt) < int(known.rpartition("-")[2])
+    earlier, later = ID.fullmatch(value), ID.fullmatch(known)
+    if earlier is None or later is None or earlier["plan"] != later["plan"]:
+        return False
+    return 0 < int(earlier["attempt"]) < int(later["attempt"])
 
 
 def _plan_of(migration: str) -> str:

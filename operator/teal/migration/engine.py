@@ -219,10 +219,8 @@ class Engine:
         until = self._clock.monotonic() + SLICE_SECONDS
         while True:
             decision = await self._look(found, wanted, server)
-            watching = decision.do is Do.CONTINUE and decision.plan.source is None
-            if decision.do in RESTING or watching:
-                await self._keep_in_step(found, wanted, server, decision, until)
             if decision.do in RESTING:
+                await self._keep_in_step(found, wanted, server, decision, until)
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
                 return
@@ -232,8 +230,19 @@ class Engine:
             shown = decision.do in (Do.PROVISION, Do.SWITCH_BACK) and decision.plan.source is not None
             if shown or result.requeue_after or self._clock.monotonic() >= until:
                 found.requeue_after = result.requeue_after
-                await self._look(found, wanted, server)
+                decision = await self._look(found, wanted, server)
+                if decision.do is Do.CONTINUE and decision.plan.source is None:
+                    await self._keep_watched_in_step(found, wanted, server, decision, until)
                 return
+
+    async def _keep_watched_in_step(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> None:
+        """While it is watched: after the look, which must not fail because what serves cannot be read."""
+        try:
+            await self._keep_in_step(found, wanted, server, decision, until)
+        except TransientError as error:
+            found.detail = found.detail or error.message
 
     async def _keep_in_step(
         self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
@@ -249,10 +258,18 @@ class Engine:
         memory = found.session.in_step = found.session.in_step or in_step.InStep()
         work = await self._work(found, wanted, server, decision, found.session)
         alike = in_step.same_encoder(serving, retained)
-        work = replace(work, embedder=None if alike else await self._embedder(found.resource))
-        back = None if alike else await self._back_embedder(found.resource, retained)
+        work = replace(work, embedder=None if alike else await self._encoder_of(found.resource, wanted, serving))
+        back = None if alike else await self._encoder_of(found.resource, wanted, retained)
         pair = in_step.Pair(serving, retained, back, wanted.text_field)
         await in_step.keep(work, pair, memory, until)
+
+    async def _encoder_of(
+        self, resource: Resource, wanted: Desired, state: CollectionState
+    ) -> OpenAIEmbedder | None:
+        """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
+        if wanted.encoder and wanted.encoder.as_metadata() == state.marks.encoder:
+            return await self._embedder(resource)
+        return await self._back_embedder(resource, state)
 
     async def _back_embedder(self, resource: Resource, retained: CollectionState) -> OpenAIEmbedder | None:
         wanted = repr(retained.marks.encoder)

@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from teal.domain import marks
-from teal.domain.errors import HeldError, TealError
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import Digests, RawId, buckets_for, restore
 from teal.domain.observed import CollectionState
 from teal.migration.scan import Scan
-from teal.migration.transform import ReEmbed, Transform, unchanged
-from teal.migration.work import Work
+from teal.migration.transform import AsManyAsPossible, ReEmbed, Transform, unchanged
+from teal.migration.work import Work, Writes
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
 from teal.qdrant.points import Probe
@@ -55,10 +54,16 @@ class InStep:
     back: int = 0
     conflicts: int = 0
     samples: list[str] = field(default_factory=list)
-    left_behind: int = 0
+    left_back: dict[RawId, int] = field(default_factory=dict)
+    left_forth: dict[RawId, int] = field(default_factory=dict)
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
+
+    @property
+    def left_behind(self) -> int:
+        """Points that one side has and the other cannot be given."""
+        return len(self.left_back) + len(self.left_forth)
 
     def as_json(self, now: float) -> dict[str, Any]:
         lag = round(now - self.last) if self.last else 0
@@ -162,6 +167,7 @@ class Round:
 
     async def _compare(self, work: Work, pair: Pair, memory: InStep) -> Diff:
         here, there = self._serving.seen, self._retained.seen
+        restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
             mark = pair.serving.marks.in_step or {}
             same = mark.get("collection") == pair.retained.name
@@ -172,7 +178,9 @@ class Round:
             diff.forth.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
-        await self._settle(work, pair, memory, diff)
+        memory.left_back = _pass_over(diff.back, memory.left_back)
+        memory.left_forth = _pass_over(diff.forth, memory.left_forth)
+        await self._settle(work, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
         return diff
@@ -186,9 +194,9 @@ class Round:
                 memory.reason = f"{len(gone):,} points have gone from one side at once: the other one keeps them"
                 gone.clear()
 
-    async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff) -> None:
-        """After a crash whole buckets look changed on both sides: what is equal all the same needs nothing."""
-        doubtful = [p for p in diff.conflicts if p in self._serving.seen and p in self._retained.seen]
+    async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]) -> None:
+        """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
+        doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
         for start in range(0, len(doubtful), BATCH):
             page = doubtful[start : start + BATCH]
             here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
@@ -196,8 +204,9 @@ class Round:
             compared = pair.serving if same_encoder(pair.serving, pair.retained) else None
             for point in page:
                 if point in here and point in there and _same(here[point], there[point], compared):
-                    del diff.back[point]
-                    diff.conflicts.remove(point)
+                    diff.back.pop(point, None)
+                    diff.forth.pop(point, None)
+                    diff.conflicts = [other for other in diff.conflicts if other != point]
                     self._known(memory, serving=True)[point] = self._serving.seen[point]
                     self._known(memory, serving=False)[point] = self._retained.seen[point]
 
@@ -215,13 +224,11 @@ class Round:
             if work.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                batch = _take(diff.forth)
-                memory.forth += await _flow(
-                    work, pair.retained, pair.serving, batch, there, here, _forth(work, pair)
-                )
+                carried = _Way(pair.retained, pair.serving, there, here, memory.left_forth, _forth(work, pair))
+                memory.forth += await carried.carry(work, _take(diff.forth), memory)
             else:
-                batch = _take(diff.back)
-                memory.back += await self._flow_back(work, pair, memory, batch)
+                carried = _Way(pair.serving, pair.retained, here, there, memory.left_back, _back(work, pair))
+                memory.back += await carried.carry(work, _take(diff.back), memory)
         await _drop(work, pair.serving, diff.drop_serving, here, there)
         await _drop(work, pair.retained, diff.drop_retained, here, there)
         memory.forth += len(diff.drop_serving)
@@ -230,23 +237,59 @@ class Round:
             await _remember(work, pair, here, there)
         return True
 
-    async def _flow_back(self, work: Work, pair: Pair, memory: InStep, batch: dict[RawId, int]) -> int:
-        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        transform = _back(work, pair)
-        if transform is None:
-            memory.left_behind += len(batch)
-            memory.reason = (
-                "the retained collection's encoder cannot be asked, so later writes have no vectors for it"
-            )
-            here.update(batch)
-            return 0
-        try:
-            return await _flow(work, pair.serving, pair.retained, batch, here, there, transform)
-        except (HeldError, TealError) as error:
-            memory.left_behind += len(batch)
-            memory.reason = error.message
-            here.update(batch)
-            return 0
+
+@dataclass
+class _Way:
+    """From one side to the other: the versions known of both, what could not be carried, and how it is made."""
+
+    source: CollectionState
+    target: CollectionState
+    known_source: dict[RawId, int]
+    known_target: dict[RawId, int]
+    left: dict[RawId, int]
+    make: Transform | None
+
+    async def carry(self, work: Work, batch: dict[RawId, int], memory: InStep) -> int:
+        """Write points of one side to the other; how many could be.
+
+        What the application touches meanwhile is found by the next round. What cannot be made is not known to be
+        in step, or it would be taken for deleted where it is missing; it is tried again when it changes.
+        """
+        told = Writes()
+        points: Sequence[RawPoint] = ()
+        if self.make is None:
+            told.left_because = f"the encoder of {self.target.name} cannot be asked"
+        else:
+            found = await work.server.points.fetch(self.source.name, list(batch))
+            points = await AsManyAsPossible(told, self.make)(found)
+        await self._write(work, points, batch)
+        done = {point.id for point in points}
+        left = {point: version for point, version in batch.items() if point not in done}
+        if left:
+            self.left.update(left)
+            memory.reason = told.left_because or "some points have no text to embed"
+        return len(points)
+
+    async def _write(self, work: Work, points: Sequence[RawPoint], batch: dict[RawId, int]) -> None:
+        if not points:
+            return
+        name = self.target.name
+        await work.server.points.upsert(name, points)
+        ids = [point.id for point in points]
+        now = await work.server.points.versions(name, ids, Probe.of(self.target.schema))
+        there = {p.id: p for p in await work.server.points.fetch(name, ids)}
+        for point in points:
+            self.known_source[point.id] = batch[point.id]
+            if point.id in there and point.id in now and _same(point, there[point.id], self.target):
+                self.known_target[point.id] = now[point.id]
+
+
+def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
+    """What could not be carried at this very version is not tried again; what of `left` that still is."""
+    still = {point: version for point, version in left.items() if changed.get(point) == version}
+    for point in still:
+        del changed[point]
+    return still
 
 
 def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
@@ -254,30 +297,6 @@ def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
     for point in batch:
         del pending[point]
     return batch
-
-
-async def _flow(
-    work: Work,
-    source: CollectionState,
-    target: CollectionState,
-    batch: dict[RawId, int],
-    known_source: dict[RawId, int],
-    known_target: dict[RawId, int],
-    transform: Transform,
-) -> int:
-    """Write points of one side to the other; what the application touches meanwhile is found by the next round."""
-    points = await transform(await work.server.points.fetch(source.name, list(batch)))
-    if not points:
-        return 0
-    await work.server.points.upsert(target.name, points)
-    ids = [point.id for point in points]
-    now = await work.server.points.versions(target.name, ids, Probe.of(target.schema))
-    there = {p.id: p for p in await work.server.points.fetch(target.name, ids)}
-    for point in points:
-        known_source[point.id] = batch[point.id]
-        if point.id in there and point.id in now and _same(point, there[point.id], target):
-            known_target[point.id] = now[point.id]
-    return len(points)
 
 
 async def _drop(
@@ -316,11 +335,11 @@ def _sizes(state: CollectionState) -> dict[str, int]:
     return {vector.name: vector.size for vector in state.schema.vectors}
 
 
-def _forth(work: Work, pair: Pair) -> Transform:
+def _forth(work: Work, pair: Pair) -> Transform | None:
     if same_encoder(pair.retained, pair.serving):
         return unchanged
     if work.embedder is None or work.desired.text_field is None:
-        raise HeldError("EmbedderRequired", "writes on the retained side need the serving side's encoder")
+        return None
     serving = pair.serving
     return ReEmbed(
         work.server.points, serving.name, serving.schema, work.embedder, work.desired.text_field, fresh=False

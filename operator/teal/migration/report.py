@@ -126,6 +126,14 @@ def _refused(found: Found) -> tuple[Refusal, ...]:
     return asked.refused(found.desired, found.observed, found.decision, found.resource.status)
 
 
+BY_DECISION = {
+    Do.REST: "Ready",
+    Do.STAY: "Held",
+    Do.SWITCH_BACK: "RollingBack",
+    Do.PROVISION: "Provisioning",
+}
+
+
 def phase(found: Found) -> str:
     """Where things stand, in one word."""
     if found.resource.deleting:
@@ -134,19 +142,15 @@ def phase(found: Found) -> str:
         return "Suspended"
     if found.decision is None:
         return _phase_of_trouble(found)
-    if found.decision.do is Do.REST:
-        return "Ready"
-    if found.decision.do is Do.STAY:
-        return "Held"
-    if found.decision.do is Do.SWITCH_BACK:
-        return "RollingBack"
-    if found.decision.do is Do.PROVISION:
-        return "Provisioning"
+    if found.decision.do in BY_DECISION:
+        return BY_DECISION[found.decision.do]
     subject = _subject(found)
     if found.decision.do in (Do.CONTINUE, Do.FINISH_SWITCH) and subject:
         return stage_of(subject).value
     if found.error:
         return _phase_of_trouble(found)
+    if found.serving and stage_of(found.serving) is Stage.WATCHING:
+        return Stage.WATCHING.value
     return "Ready" if found.serving else "Pending"
 
 

@@ -7,14 +7,23 @@ since the switch, whose versions were noted on the serving side right before it;
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from teal.domain import marks
+from teal.domain.errors import TransientError
 from teal.domain.ledger import ledger_of
 from teal.domain.marks import Migration
+from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration import cutover, decline, finish, probes
 from teal.migration.contract import Note
 from teal.migration.in_step import InStep, Pair, take_back
 from teal.migration.work import SLICE_SECONDS, Result, Work
+
+HURRY_SECONDS = 5.0
+"""How long a rollback that somebody asked for, or that the watch did, waits for a moment without writes."""
+PATIENCE_SECONDS = 30.0
+"""How long a breach may last because what serves cannot be read."""
 
 
 async def run(work: Work) -> Result:
@@ -27,6 +36,18 @@ async def run(work: Work) -> Result:
         why = work.declined.message if work.declined else reasons
         note = Note("RollbackStarted", f"{serving.name} → {back.name}, which is retained: {why}", "RollBack")
         return Result(notes=(note,))
+    if work.declined:
+        hurried = replace(work.options, quiet_wait=min(HURRY_SECONDS, work.options.quiet_wait))
+        work = replace(work, options=hurried)
+    try:
+        return await _return(work, serving, back, migration)
+    except TransientError as error:
+        if not _cannot_wait(work):
+            raise
+        return await _force(work, serving, back, error)
+
+
+async def _return(work: Work, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
     if work.session.ledger is None:
         until = work.clock.monotonic() + SLICE_SECONDS
         memory = work.session.in_step = work.session.in_step or InStep()
@@ -49,10 +70,39 @@ async def run(work: Work) -> Result:
     return Result(notes=(note,), outcome="RolledBack")
 
 
+def _cannot_wait(work: Work) -> bool:
+    """Whether what serves has been found bad and cannot even be read: readers come first then."""
+    declined = work.declined
+    if declined is None or declined.reason != decline.WATCH_BREACHED:
+        return False
+    return work.clock.now() - declined.at > PATIENCE_SECONDS
+
+
+async def _force(work: Work, serving: CollectionState, back: CollectionState, error: TransientError) -> Result:
+    """Switch without the last pass. Both sides' versions of the switch stay, seen from the other side.
+
+    So staying in step (`in_step.py`) brings over what was written meanwhile, as soon as it can be read.
+    """
+    here, there = serving.marks.at_switch, serving.marks.in_step
+    if here and there and there.get("collection") == back.name:
+        turned = {marks.AT_SWITCH: dict(there), marks.IN_STEP: {**here, "collection": serving.name}}
+        await work.server.admin.mark(back.name, turned)
+    work.session.stop()
+    work.session.in_step = None
+    work.session.cutover.clear()
+    await cutover.point_alias(work, work.desired.alias, back.name)
+    message = (
+        f"The alias {work.desired.alias!r} is back on {back.name} without what was written since the switch, "
+        f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."
+    )
+    note = Note("MigrationRolledBack", message, "RollBack", warning=True)
+    return Result(notes=(note,), outcome="RolledBack")
+
+
 def _losses(work: Work) -> str:
     """What did not go back, and where it is."""
     writes, memory = work.session.writes, work.session.in_step
-    left, said = len(writes.left_behind) + (memory.left_behind if memory else 0), ""
+    left, said = len({*writes.left_behind, *(memory.left_back if memory else ())}), ""
     if left:
         told = [writes.left_because, memory.reason if memory else None, *work.plan.warnings]
         why = next((text for text in told if text), "they have no text to embed")

@@ -94,7 +94,10 @@ async def _held(work: Work, migration: Migration) -> Result:
     if work.desired.asked.retry != migration.id:
         return Result(requeue_after=HELD_SECONDS)
     again = replace(migration, attempt=migration.attempt + 1)
-    await work.server.admin.mark(work.subject, {marks.VERDICT: None})
+    # From the beginning: what was taken for copied may be what is wrong.
+    work.session.stop()
+    work.session.ledger = None
+    await work.server.admin.mark(work.subject, {marks.VERDICT: None, marks.CHECKPOINT: None})
     await enter(work, again.at(advance(migration.stage, Event.RETRIED), work.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {work.subject}.", "Retry"),))
 

@@ -10,7 +10,7 @@ from teal.domain.errors import HeldError, TealError
 from teal.domain.ledger import RawId
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
-from teal.migration.work import Work
+from teal.migration.work import Work, Writes
 from teal.qdrant import wire
 from teal.qdrant.points import Points
 from teal.qdrant.wire import Floats, Point, RawPoint
@@ -40,7 +40,7 @@ def transform_for(work: Work) -> Transform:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     schema, fresh = work.plan.schema, not (work.target and work.target.points)
     made = ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
-    return GoBack(work, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
+    return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
 
 
 class LeaveBehind:
@@ -54,11 +54,11 @@ class LeaveBehind:
         return []
 
 
-class GoBack:
-    """Re-embeds what can be. Going back must not wait for an embedder: what it cannot make stays behind."""
+class AsManyAsPossible:
+    """Makes what can be made: going back must not wait for an embedder. What stays behind is told in `writes`."""
 
-    def __init__(self, work: Work, make: Transform) -> None:
-        self._writes = work.session.writes
+    def __init__(self, writes: Writes, make: Transform) -> None:
+        self._writes = writes
         self._make = make
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:

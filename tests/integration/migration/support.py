@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import httpx
 import numpy as np
 
 from teal.api.embedding_set import EmbeddingSet

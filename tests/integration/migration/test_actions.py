@@ -72,7 +72,7 @@ async def test_an_abort_gives_green_up_and_stays_until_a_retry(engine: EngineHar
     assert (stalled["status"], stalled["reason"]) == ("True", "Aborted")
     assert f"teal.dev/retry={first}" in stalled["message"]
     assert engine.condition("Available")["status"] == "True"
-    assert [row["outcome"] for row in engine.status["history"]][0] == "Aborted"
+    assert engine.status["history"][0]["outcome"] == "Aborted"
 
     await engine.restart()
     engine.status = {}

@@ -74,7 +74,7 @@ def declared(installed: ControlPlane, qdrant: Qdrant, encoders: EmbeddingServer,
 
 @contextmanager
 def deployed(kubeconfig: Path) -> Iterator[Operator]:
-    """The operator with the Deployment's own arguments; where it listens and which namespace it is in is the test's."""
+    """The operator with the Deployment's own arguments; where it listens and its namespace are the test's."""
     (container,) = one("Deployment")["spec"]["template"]["spec"]["containers"]
     command, *arguments = container["args"]
     assert command == "run"

@@ -43,6 +43,10 @@ class Cluster:
         secret = client.V1Secret(metadata=client.V1ObjectMeta(name=name), string_data=data)
         self._core.create_namespaced_secret(self.namespace, secret)
 
+    def patch_secret(self, name: str, data: dict[str, str]) -> None:
+        """Set keys of a Secret that exists; others stay."""
+        self._core.patch_namespaced_secret(name, self.namespace, {"stringData": data})
+
     def apply(self, manifests: Iterable[Manifest]) -> None:
         """Server-side apply, as GitOps tools do."""
         for manifest in manifests:
@@ -62,6 +66,11 @@ class Cluster:
         where = (GROUP, VERSION, self.namespace, PLURALS[kind])
         return cast("Manifest", self._objects.get_namespaced_custom_object(*where, name))
 
+    def all(self, kind: str) -> list[Manifest]:
+        """All objects of a kind in the namespace."""
+        answer: Any = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind])
+        return cast("list[Manifest]", answer["items"])
+
     def patch(self, kind: str, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
         """Merge `patch` into the resource, or into its status; `None` removes what is there."""
         objects = self._objects
@@ -72,6 +81,11 @@ class Cluster:
     def delete(self, kind: str, name: str) -> None:
         """Ask for the deletion of one resource."""
         self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind], name)
+
+    def resource_version(self, kind: str) -> str:
+        """That of the list of all resources of this kind: where to begin to look for `versions`."""
+        found: Any = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind])
+        return str(found["metadata"]["resourceVersion"])
 
     def versions(self, kind: str, name: str, since: str) -> list[Manifest]:
         """Every version of a resource that is younger than the resource version `since`, oldest first."""

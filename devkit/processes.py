@@ -6,8 +6,9 @@ ended by SIGTERM and, after a grace, SIGKILL. A child that dies early raises wit
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,16 +21,30 @@ from types import TracebackType
 from typing import Self
 
 PR_SET_PDEATHSIG = 1
+# By SIGKILL: nobody is left to wait, and an API server whose etcd is gone would ignore SIGTERM for ever.
+DIE_WITH_PARENT = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class ProcessFailedError(RuntimeError):
     """A child ended, or was not ready in time; the message carries the tail of its log."""
 
 
-def _die_with_parent() -> None:
-    """By SIGKILL: nobody is left to wait, and an API server whose etcd is gone would ignore SIGTERM for ever."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _dying_with_parent(command: Sequence[str]) -> list[str]:
+    """`command`, run so that it ends with the thread that starts it.
+
+    The wish is made by the new process itself and outlives its exec. Between fork and exec it would be made in a
+    copy of a process of many threads, where gRPC's, for one, may crash.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, program, *command[1:]]
 
 
 @cache
@@ -61,14 +76,13 @@ class Process:
                 _forker(os.getpid())
                 .submit(
                     subprocess.Popen,
-                    list(command),
+                    _dying_with_parent(command),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **(env or {})},
                     cwd=cwd,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
                 )
                 .result()
             )

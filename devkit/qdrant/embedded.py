@@ -25,7 +25,7 @@ class EmbeddedQdrant:
 
     def __init__(self, data: Path | None, options: dict[str, Any]) -> None:
         self._own_data = data is None
-        self.data = data or new_run("qdrant")
+        self.data = (data or new_run("qdrant")).resolve()
         self.data.mkdir(parents=True, exist_ok=True)
         self.rest_port = int(options.pop("rest_port", 0)) or free_port()
         self.grpc_port = int(options.pop("grpc_port", 0)) or free_port()
@@ -62,7 +62,8 @@ class EmbeddedQdrant:
             if value is True:
                 arguments.append(flag)
             elif value not in (None, False):
-                arguments += [flag, str(value)]
+                # The server runs elsewhere, so a path is made absolute here.
+                arguments += [flag, str(value.resolve() if isinstance(value, Path) else value)]
         return arguments
 
     def _ready(self) -> bool:

@@ -87,14 +87,14 @@ class FakeKube:
                 metadata = obj["metadata"]
                 yield ObjectMeta(at, metadata["uid"], metadata["resourceVersion"])
 
-    async def patch_status(self, ref: Ref, uid: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+    async def put_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
         self._maybe_fail("status")
         obj = self._existing(ref)
         if obj["metadata"]["uid"] != uid:
             raise ConflictError("another uid", 409)
         self.writes.append(f"status {ref.name}")
-        kept = {key: value for key, value in patch.items() if key not in self.prune}
-        return self._store(ref, {**obj, "status": merged(obj.get("status", {}), kept)})
+        kept = {key: value for key, value in status.items() if key not in self.prune}
+        return self._store(ref, {**obj, "status": kept})
 
     async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
         self._maybe_fail("finalizer")
@@ -156,19 +156,6 @@ async def until(condition: Callable[[], Any]) -> None:
     """Let everything else run until `condition` is true; the test's time limit is the only one."""
     while not condition():  # noqa: ASYNC110 - of objects that announce nothing
         await asyncio.sleep(0.001)
-
-
-def merged(old: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(old) if isinstance(old, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 def ready(**status: Any) -> dict[str, Any]:

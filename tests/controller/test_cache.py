@@ -115,6 +115,28 @@ def test_the_older_version_does_not_count_unless_it_was_just_read(kube: FakeKube
     assert cache.entry(ref()).resource_version == old["metadata"]["resourceVersion"]  # type: ignore[union-attr]
 
 
+def test_the_answer_to_an_announced_write_is_taken_in(kube: FakeKube, cache: Cache) -> None:
+    obj = kube.apply(vector_collection())
+    cache.put(VCOL, obj)
+    cache.expect(VCOL, {**obj, "status": ready()})
+    answer = kube.set_status(ref(), ready())
+    cache.refresh(VCOL, answer)
+    assert cache.entry(ref()).load()["status"] == ready()  # type: ignore[union-attr]
+    assert cache.put(VCOL, answer) == []
+
+
+def test_an_edit_that_the_answer_to_a_write_shows_first_is_not_lost(kube: FakeKube, cache: Cache) -> None:
+    """The API server took the edit before the write, and its answer overtakes the watch's event of the edit."""
+    obj = kube.apply(vector_collection())
+    cache.put(VCOL, obj)
+    cache.expect(VCOL, {**obj, "status": ready()})
+    edit = kube.apply(vector_collection(suspend=True))
+    answer = kube.set_status(ref(), ready())
+    cache.refresh(VCOL, answer)
+    assert cache.put(VCOL, edit) == [(ref(), 0.0)]
+    assert cache.put(VCOL, answer) == [(ref(), STATUS_DELAY)]
+
+
 def test_the_answer_to_a_write_does_not_bring_back_the_dead(kube: FakeKube, cache: Cache) -> None:
     obj = kube.apply(vector_collection())
     cache.put(VCOL, obj)

@@ -254,13 +254,13 @@ async def test_who_vanished_meanwhile_is_forgotten(bench: Bench) -> None:
     assert len(bench.cache) == 0
 
 
-async def test_after_a_conflict_the_object_is_read_again(bench: Bench) -> None:
+async def test_after_a_conflict_it_waits_for_the_newer_version(bench: Bench) -> None:
     bench.kube.apply(vector_collection(deletionPolicy="Delete"))
     bench.watch()
     bench.kube.apply(vector_collection(deletionPolicy="Delete", suspend=True))
-    assert await bench.reconciler.process(ref()) == Next(0.0)
+    assert (await bench.reconciler.process(ref())).failed
     assert bench.engine.seen == []
-    await bench.reconciler.process(ref())
+    await bench.look()
     assert bench.engine.seen[0].manifest.spec.suspend
 
 

@@ -1,53 +1,18 @@
-"""Status as data: patches that make one JSON into another, and conditions that keep their times."""
+"""Status as data: the same look is the same bytes, and conditions keep their times."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from teal.controller import status
-from tests.controller.fakes import merged
 
 THEN = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 
-scalars = st.booleans() | st.integers(-3, 3) | st.text("abc", max_size=3)
-json_objects = st.dictionaries(
-    st.sampled_from("abcd"),
-    st.recursive(
-        scalars | st.lists(scalars, max_size=3),
-        lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
-        max_leaves=8,
-    ),
-    max_size=4,
-)
-
 
 def condition(kind: str, value: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "status": value, "reason": "Because", "message": "so", **more}
-
-
-@given(old=json_objects, new=json_objects)
-def test_a_patch_makes_the_old_into_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
-    patch = status.merge_patch(old, new)
-    assert merged(old, patch) == new
-
-
-@given(same=json_objects)
-def test_there_is_no_patch_between_equals(same: dict[str, Any]) -> None:
-    assert status.merge_patch(same, same) == {}
-
-
-def test_a_patch_is_small_and_says_null_for_what_goes() -> None:
-    old = {"phase": "Populating", "migration": {"id": "m1", "progress": {"percent": 10}}, "alias": "docs"}
-    new = {"phase": "Populating", "migration": {"progress": {"percent": 20}}}
-    assert status.merge_patch(old, new) == {
-        "alias": None,
-        "migration": {"id": None, "progress": {"percent": 20}},
-    }
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:

@@ -5,7 +5,9 @@ Servers live for the session; namespace, alias and operators are each test's own
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -13,10 +15,18 @@ from devkit.cluster import Cluster
 from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
 from devkit.teal import Operator
-from tests.e2e.support import LARGE, SMALL, Docs
+from devkit.teal import operator as running_operator
+from tests.e2e.support import FEW, LARGE, SMALL, Docs
 from tests.plugins.qdrant import Qdrant
 
 StartOperator = Callable[..., Operator]
+
+
+class Resident(NamedTuple):
+    """One operator, and the namespace that it serves."""
+
+    cluster: Cluster
+    operator: Operator
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +41,40 @@ def cluster(control_plane: ControlPlane, namespace: str) -> Iterator[Cluster]:
     """The test's own namespace."""
     with control_plane.api_client() as client:
         yield Cluster(control_plane.kubeconfig, client, namespace)
+
+
+@pytest.fixture(scope="module")
+def resident(control_plane: ControlPlane) -> Iterator[Resident]:
+    """An operator and a namespace for all tests of a file: starting one takes longer than most of them.
+
+    It looks again every few seconds at what it cannot go on with, as it does every two minutes in production.
+    """
+    with control_plane.api_client() as client:
+        cluster = Cluster(control_plane.kubeconfig, client, f"test-{secrets.token_hex(4)}")
+        cluster.create_namespace()
+        with running_operator(control_plane.kubeconfig, "-n", cluster.namespace, "--resync", "3") as operator:
+            yield Resident(cluster, operator)
+        if not control_plane.local:
+            cluster.delete_namespace()
+
+
+@pytest.fixture
+def tenant(resident: Resident, qdrant: Qdrant, encoders: EmbeddingServer, prefix: str) -> Iterator[Docs]:
+    """Documents in the file's namespace under a name of their own, still to be declared; gone after the test."""
+    docs = Docs(qdrant, encoders, f"{prefix}docs", resident.cluster, name=f"{prefix}docs")
+    docs.operators.append(resident.operator)
+    yield docs
+    encoders.faults()
+    docs.withdraw()
+
+
+@pytest.fixture
+def blue(tenant: Docs) -> Docs:
+    """A tenant that is served, with a few points."""
+    tenant.declare()
+    tenant.wait_ready()
+    tenant.load(FEW)
+    return tenant
 
 
 @pytest.fixture

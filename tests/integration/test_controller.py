@@ -17,8 +17,12 @@ from kubernetes.client import ApiClient, CustomObjectsApi, EventsV1Api
 
 from devkit.control_plane import ControlPlane
 from teal.api.common import GROUP, VERSION
+from teal.controller.connection import connect
 from teal.controller.controller import Options
-from teal.controller.objects import FINALIZER, Kind
+from teal.controller.kube import ApiServerError, ConflictError, GoneError
+from teal.controller.kube_api import KubeApi
+from teal.controller.metrics import Metrics
+from teal.controller.objects import FINALIZER, Kind, ref_of, uid_of
 from teal.migration.contract import Note, Outcome, Resource
 from teal.runtime.main import run
 from teal.runtime.settings import Address, LeaseSettings, Settings
@@ -90,12 +94,14 @@ class Wire:
             await self._server.wait_closed()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with suppress(OSError):
             upstream_reader, upstream = await asyncio.open_connection(*self._target)
-            self._open |= {writer, upstream}
-            await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
-            self._open -= {writer, upstream}
+            if self._server and self._server.is_serving():
+                await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
+            upstream.close()
         writer.close()
+        self._open.remove(writer)
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -410,9 +416,10 @@ async def test_a_partition_from_the_api_server_costs_only_time(
     """What the engine did meanwhile is told afterwards, Event included."""
     await cluster.create(fakes.vector_collection())
     await seen(engine, 1)
-    gate = asyncio.Event()
+    entered, gate = asyncio.Event(), asyncio.Event()
 
     async def reconcile(resource: Resource) -> Outcome:
+        entered.set()
         await gate.wait()
         engine.seen.append(resource)
         return engine.answer(resource)
@@ -422,6 +429,7 @@ async def test_a_partition_from_the_api_server_costs_only_time(
     engine.answer = lambda _: Outcome(ready(phase="Populating"), notes=notes.copy(), requeue_after=600)
     await cluster.edit(spec={"suspend": True})
     unwritten = 'teal_reconciles_total{kind="VectorCollection",outcome="failed"}'
+    await entered.wait()
     await wire.cut()
     gate.set()
 
@@ -438,3 +446,54 @@ async def test_a_partition_from_the_api_server_costs_only_time(
         return (await cluster.get())["status"]["phase"] == "Populating" and told == ["MigrationStarted"]
 
     await eventually(is_told)
+
+
+class TestApi:
+    """What the controller relies on in the API server's own behaviour."""
+
+    @pytest.fixture
+    async def api(self, kubeconfig: Path) -> AsyncIterator[KubeApi]:
+        async with KubeApi(lambda: connect(kubeconfig), Metrics()) as api:
+            yield api
+
+    async def test_a_write_never_hits_a_namesake(self, api: KubeApi, cluster: Cluster) -> None:
+        first = await cluster.create(fakes.vector_collection())
+        at = ref_of(VCOL, first)
+        await cluster.delete()
+        with pytest.raises(GoneError):
+            await api.put_status(at, uid_of(first), {"phase": "Ready"})
+        second = await cluster.create(fakes.vector_collection())
+        with pytest.raises(ConflictError):
+            await api.put_status(at, uid_of(first), {"phase": "Ready"})
+        with pytest.raises(ConflictError):
+            await api.set_finalizer(first, VCOL, present=True)
+        written = await api.put_status(at, uid_of(second), {"phase": "Ready"})
+        assert written["status"]["phase"] == "Ready"
+        with pytest.raises(ApiServerError, match=r"status\.phase: Unsupported"):
+            await api.put_status(at, uid_of(second), {"phase": "Nonsense"})
+
+    async def test_finalizers_are_set_on_the_known_version_only(self, api: KubeApi, cluster: Cluster) -> None:
+        stale = await cluster.create(fakes.vector_collection())
+        current = await cluster.edit(metadata={"finalizers": ["example.com/theirs"]})
+        with pytest.raises(ConflictError):
+            await api.set_finalizer(stale, VCOL, present=True)
+        with_ours = await api.set_finalizer(current, VCOL, present=True)
+        assert with_ours["metadata"]["finalizers"] == ["example.com/theirs", FINALIZER]
+        without = await api.set_finalizer(with_ours, VCOL, present=False)
+        assert without["metadata"]["finalizers"] == ["example.com/theirs"]
+        await api.set_finalizer(without, VCOL, present=True)
+
+    async def test_lists_are_paged_and_small(
+        self, api: KubeApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("teal.controller.kube_api.PAGE", 2)
+        created = [await cluster.create(fakes.vector_collection(f"docs-{number}")) for number in range(5)]
+        found = [each async for each in api.list_metadata(VCOL, cluster.namespace)]
+        assert [(each.uid, each.resource_version) for each in found] == [
+            (uid_of(each), each["metadata"]["resourceVersion"]) for each in created
+        ]
+        assert {each.uid for each in found} <= {each.uid async for each in api.list_metadata(VCOL, None)}
+
+    async def test_the_kinds_are_served_and_the_cluster_has_an_id(self, api: KubeApi) -> None:
+        assert [await api.is_served(kind) for kind in Kind] == [True, True]
+        assert await api.cluster_id() == await api.cluster_id() != ""

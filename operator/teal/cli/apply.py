@@ -4,22 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from teal.cli.manifests import CLUSTER, DEFAULT_NAMESPACE, load
-from teal.cli.options import Files, Namespace, Output
-from teal.migration.contract import Outcome, Resource
-from teal.migration.engine import Engine
+from teal.cli.complaints import complaints
+from teal.cli.options import DEFAULT_NAMESPACE, Files, Namespace, Output
+from teal.cli.progress import progress_of
+
+if TYPE_CHECKING:
+    from teal.cli.manifests import Manifests
+    from teal.migration.contract import Outcome, Resource
+    from teal.migration.engine import Engine
 
 LINE_SECONDS = 5.0
 FAILED_PAUSE = 2.0
+
+STALLED, LATE, INTERRUPTED = 1, 3, 130
+
+
+class End(Enum):
+    """Why a resource is not worked on any more."""
+
+    READY = "ready"
+    STALLED = "stalled"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to stay: `seconds` at most (0: as long as it takes); with `watch`, also for spec.watch.duration."""
+
+    seconds: float
+    watch: bool
+
+    def end(self, outcome: Outcome, waited: float) -> End | None:
+        """How it ended, if it did."""
+        if _is(outcome, "Ready") and (not self.watch or outcome.status["phase"] == "Ready"):
+            return End.READY
+        if _is(outcome, "Stalled"):
+            return End.STALLED
+        return End.LATE if self.seconds and waited > self.seconds else None
 
 
 def apply(
@@ -33,60 +65,66 @@ def apply(
 
     Can be interrupted at any moment and run again: it goes on where it stopped. What was replaced is deleted by
     the first run after its retention. Exit status: 0 when everything is ready, 1 when something is stalled or
-    held, 3 when the time is over.
+    held, 3 when the time is over, 130 when interrupted.
     """
-    manifests = load(files, namespace)
-    done = asyncio.run(_apply(manifests.resources, Engine(manifests.secrets, CLUSTER), timeout, watch))
+    from teal.api.manifest import ManifestError
+    from teal.cli.manifests import load
+
+    with complaints("apply", ManifestError):
+        manifests = load(files, namespace)
+    try:
+        done = asyncio.run(_apply(manifests, Patience(timeout, watch)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("teal apply: interrupted; the same command goes on where it stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if output == "json":
-        Console(soft_wrap=True).print_json(json.dumps({key: dict(each.status) for key, each in done.items()}))
-    if any(not _is(each, "Ready") and not _is(each, "Stalled") for each in done.values()):
-        raise typer.Exit(3)
-    if any(_is(each, "Stalled") for each in done.values()):
-        raise typer.Exit(1)
+        statuses = {key: dict(outcome.status) for key, (outcome, _) in done.items()}
+        Console(soft_wrap=True).print_json(json.dumps(statuses))
+    ends = {end for _, end in done.values()}
+    if End.LATE in ends:
+        raise typer.Exit(LATE)
+    if End.STALLED in ends:
+        raise typer.Exit(STALLED)
 
 
-async def _apply(
-    resources: list[Resource],
-    engine: Engine,
-    timeout: float,
-    watch: bool,  # noqa: FBT001
-) -> dict[str, Outcome]:
+async def _apply(manifests: Manifests, patience: Patience) -> dict[str, tuple[Outcome, End]]:
+    from teal.cli.manifests import CLUSTER
+    from teal.migration.engine import Engine
+
+    _stop_on_sigterm()
     console = Console(stderr=True, soft_wrap=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[detail]}"), console=console, disable=not console.is_terminal,
+        TextColumn("{task.fields[detail]}", markup=False), console=console, disable=not console.is_terminal,
     )  # fmt: skip
+    engine = Engine(manifests.secrets, CLUSTER)
+    resources = manifests.resources
     try:
         with bar:
-            tasks = [
-                _until_done(each, engine, Shown(each.key, bar, console), timeout, watch) for each in resources
-            ]
-            outcomes = await asyncio.gather(*tasks)
+            tasks = [_until_done(each, engine, Shown(each.key, bar, console), patience) for each in resources]
+            ended = await asyncio.gather(*tasks)
     finally:
         await engine.close()
-    return {each.key: found for each, found in zip(resources, outcomes, strict=True)}
+    return {each.key: end for each, end in zip(resources, ended, strict=True)}
 
 
-async def _until_done(
-    resource: Resource,
-    engine: Engine,
-    shown: Shown,
-    timeout: float,
-    watch: bool,  # noqa: FBT001
-) -> Outcome:
+def _stop_on_sigterm() -> None:
+    """As Ctrl-C does, so that no writer stays held back when a pipeline is cancelled."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+async def _until_done(resource: Resource, engine: Engine, shown: Shown, patience: Patience) -> tuple[Outcome, End]:
     began = time.monotonic()
     while True:
         outcome = await engine.reconcile(resource)
         resource = replace(resource, status=outcome.status)
         shown.show(outcome)
-        over = timeout and time.monotonic() - began > timeout
-        if over or _is(outcome, "Stalled") or _settled(outcome, watch):
-            return outcome
+        end = patience.end(outcome, time.monotonic() - began)
+        if end:
+            return outcome, end
         await asyncio.sleep(FAILED_PAUSE if outcome.failed else min(outcome.requeue_after, LINE_SECONDS))
-
-
-def _settled(outcome: Outcome, watch: bool) -> bool:  # noqa: FBT001
-    return _is(outcome, "Ready") and (not watch or outcome.status["phase"] == "Ready")
 
 
 def _is(outcome: Outcome, kind: str) -> bool:
@@ -105,26 +143,12 @@ class Shown:
     def show(self, outcome: Outcome) -> None:
         for note in outcome.notes:
             style = "yellow" if note.warning else "green"
-            self._console.print(f"[{style}]{note.reason}[/{style}] {note.message}", highlight=False)
+            message = f"[{style}]{note.reason}[/{style}] {escape(note.message)}"
+            self._console.print(f"{self._key}: {message}", highlight=False)
         phase = str(outcome.status["phase"])
         done, detail = progress_of(outcome.status)
         self._bar.update(self._task, description=f"{self._key} {phase}", completed=done, detail=detail)
         due = phase != self._phase or time.monotonic() - self._at > LINE_SECONDS
         if self._bar.disable and due:
-            self._console.print(f"{self._key}: {phase} {detail}".rstrip(), highlight=False)
+            self._console.print(f"{self._key}: {phase} {detail}".rstrip(), highlight=False, markup=False)
             self._phase, self._at = phase, time.monotonic()
-
-
-def progress_of(status: Mapping[str, Any]) -> tuple[float, str]:
-    """Percent, and the rest in words: points, rate, time left, why it waits."""
-    if status["phase"] in ("Ready", "Watching"):
-        return 100.0, f"{(status.get('active') or {}).get('collection', '')}"
-    found = (status.get("migration") or {}).get("progress") or {}
-    if not found:
-        return 0.0, ""
-    parts = [f"{found.get('pointsDone', 0):,}/{found.get('pointsTotal', 0):,} points"]
-    if "pointsPerSecond" in found:
-        parts.append(f"{found['pointsPerSecond']:,.0f}/s, {found.get('etaSeconds', 0)} s left")
-    if found.get("throttleReason"):
-        parts.append(f"waiting: {found['throttleReason']}")
-    return float(found.get("percent", 0)), ", ".join(parts)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from teal.api import crd
+from teal.cli.complaints import complaints
 
 
 def crds(
@@ -15,16 +15,21 @@ def crds(
     check: Annotated[Path | None, typer.Option(help="Compare with the files in this folder.")] = None,
 ) -> None:
     """Print the CRDs (pipe them into kubectl apply --server-side -f -), or write or check a folder of them."""
-    if output is not None:
-        for path in crd.write(output):
-            typer.echo(f"wrote {path}")
-        return
-    if check is not None:
-        differences = crd.check(check)
-        for difference in differences:
-            typer.echo(difference, err=True)
-        if differences:
-            typer.echo("Run `make crds` and commit the result.", err=True)
-            raise typer.Exit(1)
-        return
-    typer.echo("---\n".join(crd.render().values()), nl=False)
+    from teal.api import crd
+
+    with complaints("crds"):
+        if output is not None:
+            for path in crd.write(output):
+                typer.echo(f"wrote {path}")
+        elif check is not None:
+            _check(crd.check(check))
+        else:
+            typer.echo("---\n".join(crd.render().values()), nl=False)
+
+
+def _check(differences: list[str]) -> None:
+    for difference in differences:
+        typer.echo(difference, err=True)
+    if differences:
+        typer.echo("Run `make crds` and commit the result.", err=True)
+        raise typer.Exit(1)

@@ -7,6 +7,7 @@ machine. ConfigMaps come from manifests given alongside, Secrets too, or from th
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 import re
 import sys
@@ -18,14 +19,15 @@ from typing import Any
 
 import yaml
 
+from teal.api.common import GROUP
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.manifest import ManifestError, parse
 from teal.api.vector_collection import VectorCollection
+from teal.cli.options import DEFAULT_NAMESPACE
 from teal.domain.errors import TerminalError
 from teal.migration.contract import Resource
 
 CLUSTER = "no-cluster"
-DEFAULT_NAMESPACE = "default"
 _NAMESPACE_UUID = uuid.UUID("6f0b9f36-6a0e-5d5e-9f0c-7ea17ea17ea1")
 
 
@@ -59,14 +61,35 @@ class FileSecrets:
 
     def add_config_map(self, manifest: Mapping[str, Any], namespace: str) -> None:
         metadata = manifest.get("metadata") or {}
-        where = metadata.get("namespace") or namespace
-        self.config_maps[where, metadata["name"]] = {k: str(v) for k, v in (manifest.get("data") or {}).items()}
+        name = metadata.get("name")
+        if not name:
+            raise ManifestError("ConfigMap without a name", ["metadata.name: is required"])
+        data = {key: str(value) for key, value in (manifest.get("data") or {}).items()}
+        self.config_maps[metadata.get("namespace") or namespace, name] = data
 
-    def add(self, manifest: Mapping[str, Any]) -> None:
+    def add(self, manifest: Mapping[str, Any], namespace: str) -> None:
+        """Take in a Secret's manifest; `namespace` is where it belongs if it names none.
+
+        Raises:
+            ManifestError: it has no name, or its data is not base64 of text.
+        """
         metadata = manifest.get("metadata") or {}
-        plain = {k: str(v) for k, v in (manifest.get("stringData") or {}).items()}
-        coded = {k: base64.b64decode(v).decode() for k, v in (manifest.get("data") or {}).items()}
-        self.data[metadata.get("namespace") or DEFAULT_NAMESPACE, metadata["name"]] = coded | plain
+        name = metadata.get("name")
+        if not name:
+            raise ManifestError("Secret without a name", ["metadata.name: is required"])
+        plain = {key: str(value) for key, value in (manifest.get("stringData") or {}).items()}
+        coded = {key: _decoded(name, key, value) for key, value in (manifest.get("data") or {}).items()}
+        found = {key: value.strip() for key, value in (coded | plain).items()}
+        self.data[metadata.get("namespace") or namespace, name] = found
+
+
+def _decoded(name: str, key: str, value: object) -> str:
+    try:
+        return base64.b64decode(str(value), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        # Never the value itself: it may be a key that somebody forgot to encode.
+        problem = f"data.{key}: must be base64 of a text; plain text belongs into stringData"
+        raise ManifestError(f"Secret {name}", [problem]) from None
 
 
 @dataclass
@@ -84,23 +107,28 @@ def load(paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE) -> Manifests:
         ManifestError: a document of ours is not valid, or there is none.
         OSError: a path cannot be read.
     """
-    secrets, sets, collections = FileSecrets(), {}, []
+    secrets = FileSecrets()
+    sets: dict[tuple[str, str], EmbeddingSet] = {}
+    collections: dict[tuple[str, str], VectorCollection] = {}
     for document in _documents(paths):
         kind = document.get("kind")
         if kind == "Secret":
-            secrets.add(document)
+            secrets.add(document, namespace)
         elif kind == "ConfigMap":
             secrets.add_config_map(document, namespace)
-        elif str(document.get("apiVersion", "")).startswith("teal.dev/"):
+        elif str(document.get("apiVersion", "")).startswith(f"{GROUP}/"):
             model = parse(document)
-            where = model.metadata.namespace or namespace
+            where = (model.metadata.namespace or namespace, model.metadata.name)
+            if where in (sets if isinstance(model, EmbeddingSet) else collections):
+                problem = f"{'/'.join(where)} is given twice"
+                raise ManifestError(f"{model.kind} {model.metadata.name}", [problem])
             if isinstance(model, EmbeddingSet):
-                sets[where, model.metadata.name] = model
+                sets[where] = model
             else:
-                collections.append((where, model))
+                collections[where] = model
     if not collections:
-        raise ManifestError("the input", ["no VectorCollection among the manifests"])
-    return Manifests([_resource(where, model, sets) for where, model in collections], secrets)
+        raise ManifestError("The input", ["there is no VectorCollection among the manifests"])
+    return Manifests([_resource(where, model, sets) for (where, _), model in collections.items()], secrets)
 
 
 def _resource(
@@ -121,17 +149,24 @@ def _resource(
 def _documents(paths: Iterable[str]) -> Iterable[Mapping[str, Any]]:
     for path in paths:
         for label, text in _texts(path):
-            try:
-                found = list(yaml.safe_load_all(text))
-            except yaml.YAMLError as error:
-                raise ManifestError(label, [f"is not YAML: {error}"]) from error
-            yield from (document for document in found if isinstance(document, Mapping))
+            for document in _parsed(label, text):
+                if isinstance(document, Mapping):
+                    yield document
+                elif document is not None:
+                    raise ManifestError(label, ["each document must be an object with apiVersion and kind"])
 
 
-def _texts(path: str) -> Iterable[tuple[str, str]]:
+def _parsed(label: str, text: bytes) -> list[Any]:
+    try:
+        return list(yaml.safe_load_all(text))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ManifestError(label, ["is not YAML: " + " ".join(str(error).split())]) from error
+
+
+def _texts(path: str) -> Iterable[tuple[str, bytes]]:
     if path == "-":
-        yield "standard input", sys.stdin.read()
+        yield "standard input", sys.stdin.buffer.read()
         return
     files = sorted(Path(path).glob("*.y*ml")) if Path(path).is_dir() else [Path(path)]
     for file in files:
-        yield str(file), file.read_text(encoding="utf-8")
+        yield str(file), file.read_bytes()

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+DEFAULT_NAMESPACE = "default"
+
 Files = Annotated[
     list[str],
     typer.Option("--filename", "-f", help="Manifests: a file, a folder, or - for standard input. Repeatable."),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from teal.cli.manifests import CLUSTER, DEFAULT_NAMESPACE, Manifests, load
-from teal.cli.options import Files, Namespace, Output
+from teal.cli.complaints import complaints
+from teal.cli.options import DEFAULT_NAMESPACE, Files, Namespace, Output
 from teal.domain.decide import Do
 from teal.domain.plan import Strategy
-from teal.migration.engine import Engine
-from teal.migration.report import Found
+
+if TYPE_CHECKING:
+    from teal.cli.manifests import Manifests
+    from teal.migration.report import Found
 
 NOTHING, CHANGES, IMPOSSIBLE = 0, 2, 1
 
@@ -47,7 +50,11 @@ def plan(
 
     Exit status: 0 when it could be planned (with --exit-code: 2 when there are changes), 1 when it is refused.
     """
-    found = asyncio.run(_plan(load(files, namespace)))
+    from teal.api.manifest import ManifestError
+    from teal.cli.manifests import load
+
+    with complaints("plan", ManifestError):
+        found = asyncio.run(_plan(load(files, namespace)))
     console = Console(soft_wrap=True)
     if output == "json":
         console.print_json(json.dumps([describe(each) for each in found]))
@@ -61,6 +68,9 @@ def plan(
 
 
 async def _plan(manifests: Manifests) -> list[Found]:
+    from teal.cli.manifests import CLUSTER
+    from teal.migration.engine import Engine
+
     engine = Engine(manifests.secrets, CLUSTER)
     try:
         return [await engine.plan(resource) for resource in manifests.resources]
@@ -106,18 +116,19 @@ def steps(found: Found) -> list[str]:
 
 def _print(console: Console, found: Found) -> None:
     row = describe(found)
-    console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})")
+    console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})", highlight=False)
     if "error" in row:
-        console.print(f"  [red]{row['error']['reason']}[/red]: {row['error']['message']}", highlight=False)
+        reason, message = row["error"]["reason"], escape(row["error"]["message"])
+        console.print(f"  [red]{reason}[/red]: {message}", highlight=False)
         return
     if not row["steps"]:
         console.print("  [green]nothing to do[/green]: Qdrant is as declared")
         return
-    console.print(f"  strategy  {row['strategy']}   plan {row['planHash']}")
+    console.print(f"  strategy  {row['strategy']}   plan {row['planHash']}", highlight=False)
     for label in ("reasons", "warnings"):
         for text in row[label]:
-            console.print(f"  {label[:-1]:<8}  {text}", highlight=False)
+            console.print(f"  {label[:-1]:<8}  {text}", highlight=False, markup=False)
     if found.session.forecast:
         console.print(f"  forecast  {found.session.forecast}", highlight=False)
     for number, text in enumerate(row["steps"], 1):
-        console.print(f"  {number}. {text}", highlight=False)
+        console.print(f"  {number}. {text}", highlight=False, markup=False)

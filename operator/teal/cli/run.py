@@ -9,11 +9,8 @@ from typing import Annotated
 
 import typer
 
-from teal.controller.connection import NoClusterError, connect
-from teal.controller.controller import Options
-from teal.controller.lease import LOST_EXIT_CODE, LeaseLostError
-from teal.runtime import logging as logs
-from teal.runtime import main as operator
+from teal.cli.complaints import complaints
+from teal.controller.options import Options
 from teal.runtime.settings import Address, LeaseSettings, Settings
 
 DEFAULTS = Options()
@@ -31,9 +28,10 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-def _address(text: str) -> Address:
+def _address(text: str | Address) -> Address:
+    """What was given, or (typer parses defaults too) the default as it is."""
     try:
-        return Address.parse(text)
+        return text if isinstance(text, Address) else Address.parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -111,16 +109,20 @@ def run(
     """
     if all_namespaces and namespaces:
         raise typer.BadParameter("--namespace and --all-namespaces exclude each other")
+    # Here, because kopf and the API server's client take longer to import than other commands take to run.
+    from teal.controller.connection import NoClusterError, connect
+    from teal.controller.lease import LOST_EXIT_CODE, LeaseLostError
+    from teal.runtime import logging as logs
+    from teal.runtime import main as operator
+
     logs.configure(log_level.value, log_format.value)
-    try:
+    with complaints("run", NoClusterError):
         served = [] if all_namespaces else namespaces or [asyncio.run(connect(kubeconfig, context)).namespace]
         options = Options(tuple(served), concurrency, per_qdrant, resync, sweep)
         chosen = LeaseSettings(lease, lease_namespace, lease_name)
         settings = Settings(options, http_address, kubeconfig, context, grace=grace, lease=chosen)
-        asyncio.run(operator.run(settings))
-    except LeaseLostError as error:
-        typer.echo(f"teal run: {error}", err=True)
-        raise typer.Exit(LOST_EXIT_CODE) from error
-    except (NoClusterError, OSError) as error:
-        typer.echo(f"teal run: {error}", err=True)
-        raise typer.Exit(1) from error
+        try:
+            asyncio.run(operator.run(settings))
+        except LeaseLostError as error:
+            typer.echo(f"teal run: {error}", err=True)
+            raise typer.Exit(LOST_EXIT_CODE) from error

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from teal.cli.apply import progress_of
+from teal.cli.complaints import complaints
 from teal.cli.options import Output
+from teal.cli.progress import progress_of
 
 COLUMNS = ("NAMESPACE", "NAME", "READY", "PHASE", "PROGRESS", "ACTIVE", "DIM", "DISTANCE", "SCHEMA")
+PIPE_WIDTH = 1000
+"""Whoever reads from a pipe cuts lines, not us."""
 
 
 def status(
@@ -27,24 +31,26 @@ def status(
 ) -> None:
     """Show where VectorCollections stand."""
     # Here, because the API server's client takes a second to import and the other commands do without.
-    from teal.cli.cluster import list_collections
+    from teal.cli.cluster import ClusterError, list_collections
 
-    found = asyncio.run(
-        list_collections(kubeconfig, context, None if all_namespaces else namespace, all_namespaces)
-    )
+    with complaints("status", ClusterError):
+        where, found = asyncio.run(list_collections(kubeconfig, context, namespace, all_namespaces))
     if name:
         found = [each for each in found if each["metadata"]["name"] == name]
         if not found:
-            typer.echo(f"No VectorCollection {name!r} found.", err=True)
+            typer.echo(f"teal status: no VectorCollection {name!r} in {where}", err=True)
             raise typer.Exit(1)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     if output == "json":
         console.print_json(json.dumps(found))
     elif name:
         for each in found:
-            describe(console, each)
-    else:
+            for line in described(each):
+                console.print(line, highlight=False, markup=False)
+    elif found:
         console.print(table(found))
+    else:
+        typer.echo(f"No VectorCollection in {where}.", err=True)
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> Table:
@@ -70,28 +76,22 @@ def condition(now: Mapping[str, Any], kind: str) -> tuple[str, str]:
     return "Unknown", ""
 
 
-def describe(console: Console, each: Mapping[str, Any]) -> None:
-    """One of them, with everything that its status says."""
+def described(each: Mapping[str, Any]) -> Iterator[str]:
+    """One of them, with everything that its status says, line by line."""
     now = each.get("status") or {}
-    console.print(f"[bold]{each['metadata']['namespace']}/{each['metadata']['name']}[/bold]  {now.get('phase')}")
+    yield f"{each['metadata']['namespace']}/{each['metadata']['name']}  {now.get('phase', 'Pending')}"
     for row in now.get("conditions") or ():
-        console.print(
-            f"  {row['type']:<12} {row['status']:<8} {row['reason']}: {row.get('message', '')}", highlight=False
-        )
+        yield f"  {row['type']:<12} {row['status']:<8} {row['reason']}: {row.get('message', '')}"
     migration = now.get("migration") or {}
     if migration:
-        console.print(
-            f"  migration    {migration.get('id', '')} {migration.get('source')} → {migration.get('target')}"
-        )
+        yield f"  migration    {migration.get('id', '')} {migration.get('source')} → {migration.get('target')}"
         for reason in migration.get("reasons") or ():
-            console.print(f"    because    {reason}", highlight=False)
+            yield f"    because    {reason}"
         done, words = progress_of(now)
-        console.print(f"    progress   {done:.0f} % {words}", highlight=False)
+        yield f"    progress   {done:.0f} % {words}"
         for check in (migration.get("verification") or {}).get("checks") or ():
-            console.print(
-                f"    {check['verdict']:<10} {check['name']}: {check.get('message', '')}", highlight=False
-            )
+            yield f"    {check['verdict']:<10} {check['name']}: {check.get('message', '')}"
         if (migration.get("writes") or {}).get("proof"):
-            console.print(f"    writes     {migration['writes']['proof']}", highlight=False)
+            yield f"    writes     {migration['writes']['proof']}"
     for kept in now.get("retained") or ():
-        console.print(f"  retained     {kept['collection']} until {kept.get('retainUntil')}", highlight=False)
+        yield f"  retained     {kept['collection']} until {kept.get('retainUntil')}"

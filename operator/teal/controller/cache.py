@@ -4,7 +4,8 @@ Objects are kept as canonical JSON, without what nobody reads: it is small, two 
 and nobody can change by accident what the next reconcile is told.
 
 Invariants: an older version never replaces a newer one, unless a list says so; a change that the reconciler
-announced (`expect`) concerns nobody when it arrives, so that Teal's own writes do not keep it busy.
+announced (`expect`) concerns nobody when it arrives, so that Teal's own writes do not keep it busy; but what
+somebody else did at the same time always does.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Cache:
     def __init__(self) -> None:
         self._entries: dict[Ref, Entry] = {}
         self._users: defaultdict[Ref, set[str]] = defaultdict(set)
-        self._expected: dict[Ref, bytes] = {}
+        self._expected: dict[Ref, Entry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -106,19 +107,26 @@ class Cache:
             return []
         self._store(entry, before)
         expected = self._expected.pop(entry.ref, None)
-        return [] if entry.body == expected else self._concerned(entry.ref, before, entry)
+        if expected is not None and expected.body == entry.body:
+            return []
+        return self._concerned(entry.ref, before, entry)
 
     def refresh(self, kind: Kind, obj: RawObject) -> None:
-        """Take in the answer to one of Teal's own writes: it concerns nobody, and never brings back the dead."""
+        """Take in the answer to a write that was announced. It concerns nobody, and never brings back the dead.
+
+        An answer that shows somebody else's change too is left alone: the watch is to tell of that one.
+        """
         entry = _entry(kind, obj)
-        before = self._entries.get(entry.ref)
-        if before is not None and before.uid == entry.uid and not _is_older(entry, before):
+        before, expected = self._entries.get(entry.ref), self._expected.get(entry.ref)
+        if before is None or expected is None or before.uid != entry.uid or _is_older(entry, before):
+            return
+        if entry.declared == expected.declared:
             self._store(entry, before)
 
     def expect(self, kind: Kind, obj: RawObject) -> None:
         """Announce that a write is on its way which makes the object look like `obj`."""
         entry = _entry(kind, obj)
-        self._expected[entry.ref] = entry.body
+        self._expected[entry.ref] = entry
 
     def remove(self, ref: Ref, uid: str) -> Concerned:
         """The object is gone, unless another one of its name is there by now; returns whom that concerns."""

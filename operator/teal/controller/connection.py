@@ -9,6 +9,7 @@ from pathlib import Path
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
+from yaml import YAMLError
 
 DEFAULT_KUBECONFIG = str(Path.home() / ".kube" / "config")
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -38,9 +39,10 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
     try:
         if not file and not context and os.environ.get("KUBERNETES_SERVICE_HOST"):
             return _in_cluster()
-        return await _from_kubeconfig(file or DEFAULT_KUBECONFIG, context)
-    except (ConfigException, OSError) as error:
-        raise NoClusterError(f"no way to the API server: {error}") from error
+        file = file or DEFAULT_KUBECONFIG
+        return await _from_kubeconfig(file, context)
+    except (ConfigException, OSError, YAMLError) as error:
+        raise NoClusterError(f"no way to the API server by {file or 'the service account'}: {error}") from error
 
 
 def _in_cluster() -> Connection:
@@ -50,6 +52,8 @@ def _in_cluster() -> Connection:
 
 
 async def _from_kubeconfig(file: str, context: str | None) -> Connection:
+    if not any(map(os.path.exists, file.split(os.pathsep))):
+        raise ConfigException("there is no such kubeconfig")
     configuration = Configuration()
     await config.load_kube_config(file, context, configuration, persist_config=False)  # type: ignore[no-untyped-call]
     contexts, current = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]

@@ -10,8 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from teal.controller.cache import Cache, Concerned
 from teal.controller.dispatcher import Dispatcher
@@ -19,6 +18,7 @@ from teal.controller.engine import Engine
 from teal.controller.kube import ApiServerError, Kube
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind, RawObject, Ref, ref_of, uid_of
+from teal.controller.options import Options
 from teal.controller.queue import WorkQueue
 from teal.controller.reconciler import Reconciler
 from teal.controller.sweep import Sweeper
@@ -28,22 +28,6 @@ logger = logging.getLogger(__name__)
 INITIAL_PATIENCE = 60.0
 PATIENCE = 5.0
 RETRY_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the controller works; times in seconds."""
-
-    namespaces: Sequence[str] = ()
-    """Which namespaces; none: all."""
-    concurrency: int = 16
-    """Resources that are looked at at once."""
-    per_endpoint: int = 4
-    """The same for each Qdrant."""
-    resync: float = 600.0
-    """Every resource is looked at again after so long, at the latest."""
-    sweep: float = 300.0
-    """So often a list is held against the cache."""
 
 
 class Controller:

@@ -55,8 +55,8 @@ class Kube(Protocol):
         """All objects of `kind` in `namespace` (`None`: in all), at one moment, without their contents."""
         ...
 
-    async def patch_status(self, ref: Ref, uid: str, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge `patch` into the status of that very object, and return it as it then is.
+    async def put_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Make `status` the status of that very object, and return it as it then is.
 
         Raises:
             ConflictError: another object has its name by now.

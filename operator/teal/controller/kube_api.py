@@ -24,7 +24,7 @@ from teal.api.common import GROUP, VERSION
 from teal.controller.connection import Connection, NoClusterError
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, NotLeaderError, ObjectMeta
 from teal.controller.metrics import Metrics
-from teal.controller.objects import FINALIZER, Kind, Ref, collection_path, finalizers_of, ref_of, uid_of
+from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizer
 
 logger = logging.getLogger(__name__)
 
@@ -85,25 +85,23 @@ class KubeApi:
                 return
             query["continue"] = token
 
-    async def patch_status(self, ref: Ref, uid: str, patch: Mapping[str, Any]) -> dict[str, Any]:
-        body = {"metadata": {"uid": uid}, "status": patch}
-        return await self._call("PATCH", f"{ref.path}/status", ref.kind.plural, body, MERGE_PATCH)
+    async def put_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
+        # Not a merge patch: there the status subresource ignores the uid, and what is not named stays.
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        return await self._call("PATCH", f"{ref.path}/status", ref.kind.plural, patch, JSON_PATCH)
 
     async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
         ref, metadata = ref_of(kind, obj), obj["metadata"]
-        finalizers = [each for each in finalizers_of(obj) if each != FINALIZER]
-        wanted = [*finalizers, FINALIZER] if present else finalizers
+        wanted = finalizers_of(with_finalizer(obj, present=present))
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
             {"op": "add", "path": "/metadata/finalizers", "value": wanted},
         ]
-        try:
-            return await self._call("PATCH", ref.path, ref.kind.plural, patch, JSON_PATCH)
-        except ApiServerError as error:
-            if error.code == UNPROCESSABLE:  # how a failed `test` is answered
-                raise ConflictError(error.message, error.code) from error
-            raise
+        return await self._call("PATCH", ref.path, ref.kind.plural, patch, JSON_PATCH)
 
     async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
@@ -178,10 +176,10 @@ class KubeApi:
         finally:
             self._metrics.requests.labels(method, resource, code).inc()
         self.last_answer = time.monotonic()
+        what = f"{method} {resource}"
         if code < 300:
-            answered: dict[str, Any] = json.loads(content)
-            return answered
-        raise _error(f"{method} {resource}", code, content, answer.headers.get("Retry-After"))
+            return _decoded(what, code, content)
+        raise _error(what, code, content, answer.headers.get("Retry-After"))
 
     async def _connected(self) -> ApiClient:
         if self._client is None:
@@ -193,11 +191,26 @@ def _leases(namespace: str) -> str:
     return f"/apis/{LEASES}/namespaces/{namespace}/leases"
 
 
+def _decoded(what: str, code: int, content: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise ApiServerError(f"{what}: the answer is not JSON: {_excerpt(content)}", code) from error
+    return answer
+
+
 def _error(what: str, code: int, content: bytes, retry_after: str | None) -> ApiServerError:
     try:
-        said = json.loads(content)["message"]
+        status = json.loads(content)
+        said, details = status["message"], status.get("details") or {}
     except (ValueError, KeyError, TypeError):  # not from the API server itself, such as a proxy's page
-        said = content[:200].decode(errors="replace")
-    message = f"{what}: {code} {said}"
+        said, details = _excerpt(content), {}
     kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
-    return kind(message, code, float(retry_after) if retry_after and retry_after.isdecimal() else None)
+    if code == UNPROCESSABLE and "causes" not in details:  # so a failed `test` is answered; mistakes have causes
+        kind = ConflictError
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    return kind(f"{what}: {code} {said}", code, seconds)
+
+
+def _excerpt(content: bytes) -> str:
+    return content[:200].decode(errors="replace")

@@ -74,5 +74,13 @@ def finalizers_of(obj: RawObject) -> Sequence[str]:
     return finalizers or ()
 
 
+def with_finalizer(obj: RawObject, *, present: bool) -> RawObject:
+    """`obj` with or without Teal's finalizer; others' stay."""
+    others = [each for each in finalizers_of(obj) if each != FINALIZER]
+    finalizers = [*others, FINALIZER] if present else others
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "finalizers"}
+    return {**obj, "metadata": {**metadata, "finalizers": finalizers} if finalizers else metadata}
+
+
 def is_deleting(obj: RawObject) -> bool:
     return obj["metadata"].get("deletionTimestamp") is not None

@@ -37,6 +37,7 @@ from teal.controller.objects import (
     is_deleting,
     status_of,
     uid_of,
+    with_finalizer,
 )
 from teal.controller.status import (
     INTERNAL_ERROR,
@@ -44,7 +45,6 @@ from teal.controller.status import (
     completed,
     in_trouble,
     is_ready,
-    merge_patch,
     stalled,
 )
 from teal.domain.errors import TealError, TerminalError
@@ -109,11 +109,11 @@ class Reconciler:
             self._cache.remove(ref, uid_of(obj))
             return await self._guarded(ref, None)
         except ConflictError as error:
-            logger.info("%s changed meanwhile: %s", ref, error)
+            logger.info("%s changed meanwhile, as a watch will tell: %s", ref, error)
             self._count(ref, "failed")
-            return await self._read_again(ref, obj)
+            return Next(failed=True)
         except ApiServerError as error:
-            logger.warning("The API server cannot be asked, %s waits: %s", ref, error)
+            logger.warning("%s waits for the API server: %s", ref, error)
             self._count(ref, "failed")
             return Next(failed=True)
         except Exception as error:
@@ -183,6 +183,7 @@ class Reconciler:
         """`obj` with or without Teal's finalizer: as it is, or as it is after a write."""
         if (FINALIZER in finalizers_of(obj)) is present:
             return obj
+        self._cache.expect(ref.kind, with_finalizer(obj, present=present))
         written = await self._kube.set_finalizer(obj, ref.kind, present=present)
         self._cache.refresh(ref.kind, written)
         return written
@@ -192,31 +193,19 @@ class Reconciler:
         old = status_of(obj)
         as_json = json.loads(json.dumps(status))
         new = completed(old, as_json, self._now(), generation_of(obj))
-        patch = merge_patch(old, new)
-        if not patch:
+        if new == old:
             self._count(ref, "unchanged")
             return
         self._cache.expect(ref.kind, {**obj, "status": new})
-        written = await self._kube.patch_status(ref, uid_of(obj), patch)
+        written = await self._kube.put_status(ref, uid_of(obj), new)
         self._cache.refresh(ref.kind, written)
         self._count(ref, "written")
-        if unkept := merge_patch(status_of(written), new):
+        if unkept := [key for key, value in new.items() if status_of(written).get(key) != value]:
             logger.warning(
                 "The API server did not keep %s of the status of %s: are the CRDs older than this operator?",
-                ", ".join(sorted(unkept)),
+                ", ".join(unkept),
                 ref,
             )
-
-    async def _read_again(self, ref: Ref, obj: RawObject) -> Next:
-        """After a conflict: take the object from the API server, whatever the watch does."""
-        try:
-            self._cache.put(ref.kind, await self._kube.get(ref), authoritative=True)
-        except GoneError:
-            self._cache.remove(ref, uid_of(obj))
-        except ApiServerError as error:
-            logger.warning("%s cannot be read again yet: %s", ref, error)
-            return Next(failed=True)
-        return Next(0.0)
 
     async def _show_bug(self, ref: Ref, obj: RawObject, error: Exception) -> Next:
         message = f"Teal failed by a {type(error).__name__}, which is a bug. It tries again; its log says more."

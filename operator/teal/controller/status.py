@@ -1,4 +1,4 @@
-"""Status as data: what changed in it, and how it says that something is wrong.
+"""Status as data: made complete, and how it says that something is wrong.
 
 Invariant: a reconcile that finds what the last one found yields the same status, byte for byte, so that nothing
 is sent. That is why a condition keeps its transition time, and why no message may hold a time or a counter.
@@ -16,21 +16,6 @@ Json = Any
 
 INVALID_SPEC = "InvalidSpec"
 INTERNAL_ERROR = "InternalError"
-
-
-def merge_patch(old: Json, new: Mapping[str, Json]) -> dict[str, Json]:
-    """The JSON merge patch that makes `old` into `new`: empty if they are equal, null for what is to go."""
-    if not isinstance(old, Mapping):
-        return dict(new)
-    patch: dict[str, Json] = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            if inner := merge_patch(before, value):
-                patch[key] = inner
-        elif key not in old or before != value:
-            patch[key] = value
-    return patch
 
 
 def merge_conditions(

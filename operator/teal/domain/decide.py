@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from teal.domain.errors import TerminalError
+from teal.domain.errors import TerminalError, TransientError
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Plan, Population, Reason, Strategy, as_it_was, make_plan
@@ -95,6 +95,7 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
 
     Raises:
         TerminalError: nothing may be done until somebody changes something; the message says what.
+        TransientError: what was seen does not fit together; look again.
     """
     mine: Mine = {n: s for n, s in sorted(observed.states.items()) if ours(s, desired.identity)}
     held_back = _lift_fence(desired, mine)
@@ -130,7 +131,10 @@ def refuse_damaged(desired: Desired, observed: Observed) -> None:
 
 
 def refuse_foreign(desired: Desired, observed: Observed) -> None:
-    """Stop before an alias of somebody else's could be touched."""
+    """Stop before an alias of somebody else's could be touched.
+
+    Collections and aliases are listed one after the other: one that appears or goes in between is no stranger's.
+    """
     alias = desired.alias
     if alias in observed.names:
         raise TerminalError(
@@ -139,11 +143,17 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
             f"spec.alias (and set spec.adopt.collection: {alias} to take the collection over).",
         )
     serving = observed.aliases.get(alias)
+    if serving and observed.state(serving) is None:
+        raise TransientError(
+            "CollectionChanging", f"{serving!r}, which {alias!r} points at, was not found; looking again."
+        )
     if serving and not ours(observed.state(serving), desired.identity) and desired.adopt != serving:
+        state = observed.state(serving)
+        adopt = "" if _owned(state) else f", or set spec.adopt.collection: {serving} to take it over"
         raise TerminalError(
             "AliasNotOwned",
-            f"The alias {alias!r} points at {serving!r}, which {_owner_text(observed.state(serving))}. "
-            f"Choose another spec.alias, or set spec.adopt.collection: {serving} to take it over.",
+            f"The alias {alias!r} points at {serving!r}, which {_owner_text(state)}. "
+            f"Choose another spec.alias{adopt}.",
         )
 
 
@@ -151,12 +161,17 @@ def _refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> 
     """Stop before green would have to be made under a name that somebody else's collection has."""
     target = desired.target
     if target in observed.names and target not in mine:
-        adopt = "" if any(map(has_served, mine.values())) else f", or set spec.adopt.collection: {target}"
+        adoptable = not _owned(observed.state(target)) and not any(map(has_served, mine.values()))
+        adopt = f", or set spec.adopt.collection: {target}" if adoptable else ""
         raise TerminalError(
             "CollectionNotOwned",
             f"The collection {target!r} exists and {_owner_text(observed.state(target))}. Teal never touches it; "
             f"remove it, or change spec.schemaVersion{adopt}.",
         )
+
+
+def _owned(state: CollectionState | None) -> bool:
+    return state is not None and state.marks.owner is not None
 
 
 def _owner_text(state: CollectionState | None) -> str:
@@ -328,9 +343,9 @@ def misplaced_aliases(
 ) -> dict[str, str | None]:
     """Our lesser aliases that are not where they belong: alias → collection, `None` where it has to go.
 
-    `<alias>-<schemaVersion>` follows the serving revision; `<alias>-next` means nothing once green serves, except
-    to an application that still writes to both. Names
-    that somebody else uses are left alone.
+    Asked only while no migration is under way: `<alias>-<schemaVersion>` follows the serving revision, and
+    `<alias>-next` means nothing, also where a switch back overtook its removal, except to an application that
+    still writes to both. Names that somebody else uses are left alone.
     """
     version = version_alias(desired.alias, serving.schema.schema_version)
     preview = next_alias(desired.alias)
@@ -338,7 +353,8 @@ def misplaced_aliases(
     at = observed.aliases.get(version)
     if at != serving.name and version not in observed.names and (at is None or at in mine):
         found[version] = serving.name
-    if observed.aliases.get(preview) == serving.name and not desired.dual_write:
+    at = observed.aliases.get(preview)
+    if at in mine and not (desired.dual_write and at == serving.name):
         found[preview] = None
     return found
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 RawId = bytes
 DIGEST_BYTES = 8
+UNKNOWN = -1
 MIN_BUCKETS, MAX_BUCKETS, POINTS_PER_BUCKET = 16, 1024, 500
 
 
@@ -93,6 +94,10 @@ class Ledger:
             self.digests.toggle(point, version)
             self.versions[point] = version
 
+    def suspect(self, points: Iterable[RawId]) -> None:
+        """These are on green, too, at nobody knows which version: to be copied again, or to be deleted."""
+        self.record({point: UNKNOWN for point in points if point not in self.versions})
+
     def forget(self, points: Iterable[RawId]) -> None:
         """These points are gone from green."""
         for point in points:
@@ -101,7 +106,7 @@ class Ledger:
                 self.digests.toggle(point, old)
 
     def changed(self, page: Mapping[RawId, int]) -> dict[RawId, int]:
-        """The points of a scanned page that are new or have moved. Version −1 (unknown) always counts as moved."""
+        """The points of a scanned page that are new or have moved. An unknown version always counts as moved."""
         known = self.versions
         return {p: v for p, v in page.items() if v < 0 or known.get(p) != v}
 

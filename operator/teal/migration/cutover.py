@@ -91,10 +91,11 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
     """The versions on the new side, while Teal is its only writer: what drains and rollbacks start from."""
     if state.new_side is not None:
         return
-    state.new_side = {}
     work.session.touched = state.dirty
+    known: dict[RawId, int] = {}
     async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
-        state.new_side.update(page)
+        known.update(page)
+    state.new_side = known
 
 
 async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:

@@ -76,6 +76,11 @@ class Pass:
         self._account()
         return True
 
+    @property
+    def scanned(self) -> bool:
+        """Whether all that has to be done is known, so that an interrupted pass can go on."""
+        return self._scan is None
+
     def cancel(self) -> None:
         """Stop copying; what was not finished is found again by the next scan."""
         for task in self._running:
@@ -83,18 +88,20 @@ class Pass:
 
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
-        session = self._work.session
+        session, seen = self._work.session, self._scan.seen
         if self._work.options.writes is WriteMode.FROZEN and not self._backwards:
             await self._hold_to_promise()
-        extra: set[RawId] = set()
         if session.ledger is None:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
-            session.ledger = restore(self._scan.seen, known, len(self._scan.seen))
-            extra = await self._on_green() if target.points else set()
-        changed = session.ledger.changed(self._scan.seen)
-        self._gone = [p for p in session.ledger.versions.keys() | extra if p not in self._scan.seen]
-        if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
+            ledger = restore(seen, known, len(seen))
+            if target.points:
+                # All of it: what blue loses before its content is read must be known to have been here.
+                ledger.suspect(await self._on_green())
+            session.ledger = ledger
+        changed = session.ledger.changed(seen)
+        self._gone = [p for p in session.ledger.versions if p not in seen]
+        if self._backwards and is_loss(len(self._gone), len(seen)):
             session.writes.kept = len(self._gone)
             session.ledger.forget(self._gone)
             self._gone = []
@@ -216,7 +223,13 @@ async def advance(work: Work, until: float = math.inf) -> bool:
     current = session.running_pass
     if current is None:
         current = session.running_pass = Pass(work, work.the_source().name, work.subject)
-    complete: bool = await current.advance(until)
+    try:
+        complete: bool = await current.advance(until)
+    except BaseException:
+        # A scan that broke off shows a part of blue; taken for all of it, the rest would be deleted from green.
+        if not current.scanned:
+            session.running_pass = None
+        raise
     if complete:
         session.running_pass = None
     return complete

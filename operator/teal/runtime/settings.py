@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from teal.controller.controller import Options
 from teal.controller.election import Timing
+from teal.controller.options import Options
 
 LogFormat = Literal["json", "text"]
 

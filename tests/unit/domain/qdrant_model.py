@@ -33,6 +33,7 @@ PARAMS = ("shard_number", "sharding_method", "replication_factor", "write_consis
 @dataclass
 class Collection:
     config: Json
+    """Replaced as a whole by every change, so that what was observed before stays as it was."""
     points: dict[int, int] = field(default_factory=dict)
     indexes: dict[str, Json] = field(default_factory=dict)
 
@@ -73,7 +74,7 @@ class Qdrant:
 
     def patch(self, name: str, body: Mapping[str, Any]) -> None:
         """As the server does: merge, value by value; quantization is replaced; an unknown vector is an error."""
-        body, config = deepcopy(dict(body)), self.collections[name].config
+        body, config = deepcopy(dict(body)), deepcopy(self.collections[name].config)
         params = config["params"]
         config["hnsw_config"] |= body.pop("hnsw_config", {})
         config["optimizer_config"] |= body.pop("optimizers_config", {})
@@ -95,14 +96,13 @@ class Qdrant:
                 found["index"] = (found.get("index") or {}) | index
             found |= change
         assert not body, f"not a PATCH of Qdrant's: {body}"
+        self.collections[name].config = config
 
     def mark(self, name: str, marks: Mapping[str, Any]) -> None:
-        metadata = self.collections[name].config["metadata"]
-        for key, value in marks.items():
-            if value is None:
-                metadata.pop(key, None)
-            else:
-                metadata[key] = deepcopy(value)
+        """Merge key by key; a null takes its key away."""
+        config = self.collections[name].config
+        merged = {key: value for key, value in {**config["metadata"], **marks}.items() if value is not None}
+        self.collections[name].config = {**config, "metadata": merged}
 
     def create_index(self, name: str, path: str, schema: Mapping[str, Any]) -> None:
         """Text indexes show their tokenizer, and stop words come back as sorted sets."""
@@ -139,7 +139,7 @@ class Qdrant:
             "config": collection.config,
             "payload_schema": indexes,
         }
-        return parse_collection(name, deepcopy(answer))
+        return parse_collection(name, answer)
 
     def observe(self, alias: str, adopt: str | None = None) -> Observed:
         """What concerns the resource with this alias: by prefix, by alias, or because it is to be adopted."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teal.domain.carry import UNLIMITED, create_body, effective
@@ -177,6 +177,7 @@ def successions(draw: st.DrawFn) -> tuple[Schema, Tuning, Schema, Tuning]:
     return old, draw(tunings(old)), replace(new, schema_version="v2"), draw(tunings(new))
 
 
+@settings(max_examples=60)
 @given(successions())
 def test_a_green_can_be_made_to_match_its_plan(case: tuple[Schema, Tuning, Schema, Tuning]) -> None:
     old, before, new, after = case

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teal.domain.actions import Asked
@@ -246,12 +246,14 @@ class TestHash:
         one, other = (desired(schema(version="v2"), has_embedder=True, text_field=f) for f in ("title", "body"))
         assert self.plan(one).data_hash != self.plan(other).data_hash
 
+    @settings(max_examples=50)
     @given(tunings(SCHEMAS[0]), tunings(SCHEMAS[0]))
     def test_tuning_moves_the_hash_but_never_the_points(self, one: Tuning, other: Tuning) -> None:
         plans = [self.plan(desired(schema(version="v2"), tuning=tuning)) for tuning in (one, other)]
         assert plans[0].data_hash == plans[1].data_hash
         assert (plans[0].hash == plans[1].hash) == (plans[0].tuning == plans[1].tuning)
 
+    @settings(max_examples=50)
     @given(st.randoms(), tunings(SCHEMAS[0]))
     def test_the_order_of_fields_is_nothing(self, random: Any, tuning: Tuning) -> None:
         keys = list(tuning.sections)

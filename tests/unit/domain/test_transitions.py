@@ -62,6 +62,17 @@ def test_what_has_served_cannot_fail_any_more(stage: Stage) -> None:
     assert (stage, Event.FAILED) not in TABLE
 
 
+@pytest.mark.parametrize("event", [Event.RETRIED, Event.EDITED])
+def test_what_was_held_begins_again_with_its_points(event: Event) -> None:
+    """Whatever was wrong may be in any of them."""
+    assert advance(Stage.HELD, event) is Stage.POPULATING
+
+
+@pytest.mark.parametrize("stage", [Stage.INDEXING, Stage.VERIFYING, Stage.AWAITING_PROMOTION, Stage.PROMOTING])
+def test_what_was_tuned_anew_is_indexed_and_verified_anew(stage: Stage) -> None:
+    assert advance(stage, Event.EDITED) is Stage.INDEXING
+
+
 def test_only_the_switch_makes_a_collection_one_that_has_served() -> None:
     into = {
         event for (source, event), target in TABLE.items() if source not in HAS_SERVED and target in HAS_SERVED

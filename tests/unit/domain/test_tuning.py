@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teal.domain import marks
@@ -235,6 +235,7 @@ def edits(draw: st.DrawFn) -> tuple[Schema, Tuning, Tuning]:
     return chosen, draw(tunings(chosen)), draw(tunings(chosen))
 
 
+@settings(max_examples=60)
 @given(edits())
 def test_applying_the_difference_leaves_none(edit: tuple[Schema, Tuning, Tuning]) -> None:
     wanted, before, after = edit

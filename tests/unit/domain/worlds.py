@@ -1,0 +1,149 @@
+"""Hypothesis strategies for whole Qdrants: what years of migrations, crashes and helping hands leave behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from teal.domain import marks
+from teal.domain.carry import create_body
+from teal.domain.decide import ours
+from teal.domain.marks import Fence, Replaced
+from teal.domain.plan import Desired, Identity, make_plan
+from teal.domain.schema import Distance, Schema
+from teal.domain.transitions import HAS_SERVED, Stage
+from teal.domain.tuning import Tuning
+from tests.unit.domain.builders import (
+    ALIAS,
+    DAY,
+    ME,
+    NOW,
+    SOMEBODY,
+    dense,
+    desired,
+    migration,
+    name_of,
+    owner,
+    schema,
+    state,
+)
+from tests.unit.domain.qdrant_model import Qdrant
+
+OLD_ME = replace(ME, uid="uid-0")
+"""The same resource before it was deleted and applied again."""
+
+REVISIONS = (
+    schema(),
+    schema(dense(distance=Distance.COSINE)),
+    schema(shard_number=2),
+    schema(dense(8), version="v2"),
+    schema(dense(8), version="v2", model="m"),
+)
+"""Each can be made from each other: there is an embedder, and lengths are known to be 1."""
+
+TUNINGS = (
+    Tuning(),
+    Tuning({"hnsw_config": {"m": 32}}),
+    Tuning({"quantization_config": {"binary": {}}}, {"tenant": {"type": "keyword", "is_tenant": True}}),
+)
+LEGACY = "legacy"
+POINTS = dict.fromkeys(range(4), 0)
+STAGES = sorted(set(Stage) - {Stage.PROVISIONING})
+
+
+def declared(revision: Schema, **more: Any) -> Desired:
+    return desired(revision, has_embedder=True, text_field="text", accept_normalised=True, **more)
+
+
+declarations = st.builds(
+    declared,
+    st.sampled_from(REVISIONS),
+    tuning=st.sampled_from(TUNINGS),
+    adopt=st.sampled_from([None, None, LEGACY]),
+    keep_for=st.sampled_from([0.0, DAY]),
+)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A collection to begin with."""
+
+    name: str
+    revision: Schema
+    identity: Identity | None
+    stage: Stage
+    source: Schema | None
+    replaced_for: float | None
+    fenced: bool
+    filled: int
+    tuning: Tuning
+
+    @property
+    def finished(self) -> bool:
+        return self.stage in HAS_SERVED or self.stage is Stage.PROMOTING
+
+
+NAMES = [*(name_of(each) for each in REVISIONS), LEGACY, f"{ALIAS}-v2-other", "unrelated"]
+
+
+@st.composite
+def residents(draw: st.DrawFn) -> Resident:
+    name = draw(st.sampled_from(NAMES))
+    by_name = {name_of(each): each for each in REVISIONS}
+    revision = by_name.get(name) or draw(st.sampled_from(REVISIONS))
+    mine = name in by_name or name == LEGACY
+    identities = [ME, ME, ME, OLD_ME, None, SOMEBODY] if mine else [None, SOMEBODY]
+    stage = draw(st.sampled_from(STAGES))
+    if name == LEGACY:
+        stage = draw(st.sampled_from(sorted(HAS_SERVED)))
+    return Resident(
+        name,
+        revision,
+        draw(st.sampled_from(identities)),
+        stage,
+        draw(st.none() | st.sampled_from(REVISIONS)),
+        draw(st.none() | st.sampled_from([0.0, DAY / 2, 2 * DAY])) if stage in HAS_SERVED else None,
+        draw(st.booleans()) and stage in HAS_SERVED,
+        draw(st.integers(0, len(POINTS))),
+        draw(st.sampled_from(TUNINGS)),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Qdrant:
+    """Some residents, and aliases wherever somebody may have put them."""
+    server = Qdrant()
+    for each in draw(st.lists(residents(), max_size=5, unique_by=lambda r: r.name)):
+        settle(server, each)
+    if server.collections:
+        somewhere = st.sampled_from(sorted(server.collections))
+        own = [name for name in server.collections if ours(server.state(name), ME)]
+        aliases = st.sampled_from([f"{ALIAS}-next", f"{ALIAS}-v1", f"{ALIAS}-v2", "theirs"])
+        server.aliases.update(draw(st.dictionaries(aliases, somewhere, max_size=3)))
+        if draw(st.integers(0, 4)):
+            server.aliases[ALIAS] = draw(st.sampled_from(own) if own else somewhere)
+    return server
+
+
+def settle(server: Qdrant, each: Resident) -> None:
+    """Create it as it would have come to be. What has served holds all points, anything else some of them."""
+    metadata = {}
+    if each.identity:
+        plan = make_plan(declared(each.revision), state(each.source) if each.source else None)
+        begun = migration(each.stage, data_hash=plan.data_hash, source=plan.source, stage_since=NOW - 8 * DAY)
+        metadata = {
+            marks.OWNER: owner(each.name, each.revision, each.identity).as_json(),
+            marks.MIGRATION: begun.as_json(),
+            marks.DECLARED: each.tuning.declared(),
+        }
+        if each.replaced_for is not None:
+            metadata[marks.REPLACED] = Replaced("x", NOW - each.replaced_for).as_json()
+        if each.fenced:
+            metadata[marks.FENCE] = Fence(NOW, enabled=False, write_rate_limit=None).as_json()
+    server.create(each.name, create_body(each.revision, each.tuning, metadata, defer=False))
+    for path, index in each.tuning.indexes.items():
+        server.create_index(each.name, path, index)
+    filled = len(POINTS) if each.finished or not each.identity else each.filled
+    server.collections[each.name].points = dict(list(POINTS.items())[:filled])

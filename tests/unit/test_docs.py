@@ -1,0 +1,156 @@
+"""The pages agree with the code: links, commands, fields and figures of speech that can be checked are."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from teal.api.manifest import parse
+from teal.api.vector_collection import VectorCollection
+from teal.domain import marks
+from teal.domain.transitions import Stage, diagram
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+SOURCES = sorted((ROOT / "operator" / "teal").rglob("*.py"))
+REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+|Serving|Suspended|Held")
+RAISED = re.compile(r"Note|[A-Z]\w*Error|__init__|stalled|in_trouble|kind")
+CONDITIONS = {"Ready", "Available", "Reconciling", "Stalled", "Verified"}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """The text outside of fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them from headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def strings(node: ast.AST | None) -> Iterator[str]:
+    """Reasons among the constants of an expression; not those of calls within it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and REASON.fullmatch(node.value):
+        yield node.value
+    elif isinstance(node, ast.IfExp | ast.BoolOp):
+        for child in ast.iter_child_nodes(node):
+            yield from strings(child)
+
+
+def reasons(source: Path) -> Iterator[str]:
+    """What a module gives as a reason: to an error or a note, or in a row of a condition."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if RAISED.fullmatch(name):
+                for argument in node.args[:2]:
+                    yield from strings(argument)
+        elif isinstance(node, ast.Tuple):
+            first, *others = node.elts or [None]
+            if isinstance(first, ast.Constant) and first.value in CONDITIONS | {"True", "False"}:
+                for other in others:
+                    yield from strings(other)
+        elif isinstance(node, ast.Assign) and source.name in ("status.py", "conditions.py"):
+            yield from strings(node.value)
+
+
+def told() -> dict[str, str]:
+    """Every reason in the code, with a module that gives it."""
+    return {reason: str(source.relative_to(ROOT)) for source in SOURCES for reason in reasons(source)}
+
+
+def explained() -> set[str]:
+    """Every reason in the first column of the tables under Reasons."""
+    section = (ROOT / "docs" / "migration.md").read_text().split("\n## Reasons\n")[1]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+@pages
+def test_relative_links_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pages
+def test_paths_that_are_named_exist(page: Path) -> None:
+    for path in re.findall(
+        r"`((?:operator|devkit|tests|docs|deploy|examples|requirements)/[\w./-]+)`", prose(page)
+    ):
+        assert (ROOT / path).exists(), path
+
+
+@pages
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^\$ |^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    assert named <= known
+
+
+def test_make_help_lists_every_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony is not None
+    command = ["make", "--no-print-directory", "help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    assert [line.split()[0] for line in shown.split("\n\n")[0].splitlines()] == phony[1].split()
+
+
+def test_the_diagram_is_that_of_the_table() -> None:
+    assert blocks(ROOT / "docs" / "architecture.md", "mermaid") == [diagram() + "\n"]
+
+
+def test_every_mark_is_described() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    keys = [value for name, value in vars(marks).items() if name.isupper() and isinstance(value, str)]
+    assert len(keys) > 5
+    assert [key for key in keys if f"| `{key}` |" not in page] == []
+
+
+def test_every_stage_is_described() -> None:
+    page = (ROOT / "docs" / "migration.md").read_text()
+    assert [stage for stage in Stage if f"| `{stage.value}` |" not in page] == []
+
+
+def test_every_reason_is_explained() -> None:
+    found = told()
+    assert len(found) > 60
+    assert {reason: where for reason, where in found.items() if reason not in explained()} == {}
+
+
+def test_every_explained_reason_is_in_the_code() -> None:
+    code = "\n".join(source.read_text() for source in SOURCES)
+    assert [name for name in explained() if f'"{name}"' not in code and not name.startswith("Verification")] == []
+
+
+def test_the_manifest_of_the_readme_is_a_good_one() -> None:
+    (block,) = blocks(ROOT / "README.md", "yaml")
+    embedding_set, collection = (parse(document) for document in yaml.safe_load_all(block))
+    assert isinstance(collection, VectorCollection)
+    assert collection.spec.embedding_set_ref is not None
+    assert collection.spec.embedding_set_ref.name == embedding_set.metadata.name
+
+
+@pages
+def test_python_in_pages_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page.name, "exec")

@@ -21,7 +21,6 @@ from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 
 HELD_SECONDS = 300.0
-VERIFICATION_FAILED = "VerificationFailed"
 
 Step = Callable[[Work], Awaitable[Result]]
 
@@ -57,7 +56,7 @@ async def continue_migration(work: Work) -> Result:
     except HeldError as error:
         return await _hold(work, migration, error)
     if result.event is Event.FAILED:
-        failure = HeldError(VERIFICATION_FAILED, result.detail)
+        failure = HeldError("VerificationFailed", result.detail)
         held = await _hold(work, migration, failure)
         return replace(held, notes=result.notes)
     if result.event:

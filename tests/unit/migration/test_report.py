@@ -208,7 +208,10 @@ class TestConditions:
         ("verdicts", "expected"),
         [
             ([Verdict.PASSED, Verdict.PASSED], ("True", "VerificationPassed", "2 of 2 checks passed.")),
-            ([Verdict.PASSED, Verdict.FAILED], ("False", "VerificationFailed", "1 of 2 checks passed; check 1: said.")),
+            (
+                [Verdict.PASSED, Verdict.FAILED],
+                ("False", "VerificationFailed", "1 of 2 checks passed; check 1: said."),
+            ),
         ],
     )
     def test_verified(self, verdicts: list[Verdict], expected: tuple[str, str, str]) -> None:

@@ -353,8 +353,7 @@ def misplaced_aliases(
     at = observed.aliases.get(version)
     if at != serving.name and version not in observed.names and (at is None or at in mine):
         found[version] = serving.name
-    at = observed.aliases.get(preview)
-    if at in mine and not (desired.dual_write and at == serving.name):
+    if observed.aliases.get(preview) in mine and not desired.dual_write:
         found[preview] = None
     return found
 

@@ -79,7 +79,7 @@ class Pass:
     @property
     def scanned(self) -> bool:
         """Whether all that has to be done is known, so that an interrupted pass can go on."""
-        return self._scan is None
+        return self._compared
 
     def cancel(self) -> None:
         """Stop copying; what was not finished is found again by the next scan."""
@@ -88,24 +88,26 @@ class Pass:
 
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
-        session, seen = self._work.session, self._scan.seen
+        session = self._work.session
         if self._work.options.writes is WriteMode.FROZEN and not self._backwards:
             await self._hold_to_promise()
         if session.ledger is None:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
-            ledger = restore(seen, known, len(seen))
+            ledger = restore(self._scan.seen, known, len(self._scan.seen))
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
                 ledger.suspect(await self._on_green())
             session.ledger = ledger
-        changed = session.ledger.changed(seen)
-        self._gone = [p for p in session.ledger.versions if p not in seen]
-        if self._backwards and is_loss(len(self._gone), len(seen)):
+        changed = session.ledger.changed(self._scan.seen)
+        self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
+        if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
             session.writes.kept = len(self._gone)
             session.ledger.forget(self._gone)
             self._gone = []
-        ids = list(changed.items())
+        # Bucket by bucket, or a checkpoint in the midst of a pass would have parts of all and prove nothing.
+        bucket = session.ledger.digests.bucket
+        ids = sorted(changed.items(), key=lambda entry: bucket(entry[0]))
         size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
         if not session.writes.passes:

@@ -66,6 +66,11 @@ class Cluster:
         where = (GROUP, VERSION, self.namespace, PLURALS[kind])
         return cast("Manifest", self._objects.get_namespaced_custom_object(*where, name))
 
+    def all(self, kind: str) -> list[Manifest]:
+        """All objects of a kind in the namespace."""
+        answer: Any = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind])
+        return cast("list[Manifest]", answer["items"])
+
     def patch(self, kind: str, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
         """Merge `patch` into the resource, or into its status; `None` removes what is there."""
         objects = self._objects
@@ -79,7 +84,7 @@ class Cluster:
 
     def resource_version(self, kind: str) -> str:
         """That of the list of all resources of this kind: where to begin to look for `versions`."""
-        found = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind])
+        found: Any = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind])
         return str(found["metadata"]["resourceVersion"])
 
     def versions(self, kind: str, name: str, since: str) -> list[Manifest]:

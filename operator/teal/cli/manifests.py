@@ -61,8 +61,11 @@ class FileSecrets:
 
     def add_config_map(self, manifest: Mapping[str, Any], namespace: str) -> None:
         metadata = manifest.get("metadata") or {}
-        where = metadata.get("namespace") or namespace
-        self.config_maps[where, metadata["name"]] = {k: str(v) for k, v in (manifest.get("data") or {}).items()}
+        name = metadata.get("name")
+        if not name:
+            raise ManifestError("ConfigMap without a name", ["metadata.name: is required"])
+        data = {key: str(value) for key, value in (manifest.get("data") or {}).items()}
+        self.config_maps[metadata.get("namespace") or namespace, name] = data
 
     def add(self, manifest: Mapping[str, Any], namespace: str) -> None:
         """Take in a Secret's manifest; `namespace` is where it belongs if it names none.

@@ -70,6 +70,11 @@ class Mark:
         return TypeAdapter(cls)
 
 
+def is_mark(key: str) -> bool:
+    """Whether a key of a collection's metadata is Teal's; all others are the application's."""
+    return key.startswith("teal.dev/")
+
+
 @dataclass(frozen=True)
 class Owner(Mark):
     """Whose this collection is. `uid` is the VectorCollection's; `collection` must equal the actual name."""

@@ -152,7 +152,7 @@ class Engine:
     async def reconcile(self, resource: Resource) -> Outcome:
         """One bounded step towards what `resource` declares. Expected errors end in its status, not here."""
         session = self._sessions.setdefault(resource.uid, Session())
-        found = Found(resource, self._clock.now(), session)
+        found = Found(resource, self._clock.now(), session, identity=self._identity(resource))
         try:
             await self._advance(found)
         except TealError as error:
@@ -194,14 +194,16 @@ class Engine:
 
     async def _free_writers(self, found: Found, server: Server) -> None:
         """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
-        resource = found.resource
-        identity = Identity(resource.uid, self._cluster, resource.namespace, resource.name)
+        identity = self._identity(found.resource)
         with suppress(TealError):
             self._require_leadership()
-            found.observed = await server.observe(resource.manifest.alias)
+            found.observed = await server.observe(found.resource.manifest.alias)
             for name, state in found.observed.states.items():
                 if state.marks.fence and ours(state, identity):
                     await lift_fence(server, name)
+
+    def _identity(self, resource: Resource) -> Identity:
+        return Identity(resource.uid, self._cluster, resource.namespace, resource.name)
 
     def _resolve(self, found: Found) -> Desired:
         resource = found.resource

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from teal.domain import marks
 from teal.domain.decide import misplaced_aliases, ours
-from teal.domain.errors import HeldError
+from teal.domain.errors import TransientError
 from teal.domain.marks import Migration, Replaced
+from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration import cutover
 from teal.migration.contract import Note
@@ -84,10 +85,17 @@ async def drop_abandoned(work: Work) -> Result:
     name = work.subject
     work.session.stop()
     aliases = await work.server.admin.aliases()
-    for alias in sorted(a for a, target in aliases.items() if target == name):
-        if alias == work.desired.alias:
-            raise HeldError("StillServing", f"{name} is served by {alias!r} and is not dropped.")
-        await work.server.admin.delete_alias(alias)
+    preview = next_alias(work.desired.alias)
+    foreign = sorted(a for a, target in aliases.items() if target == name and a != preview)
+    if foreign:
+        raise TransientError(
+            "StillServing",
+            f"{name} is to be dropped, for its plan no longer holds, but the alias {foreign[0]!r} points at it. "
+            "Move or delete that alias.",
+            retry_after=60.0,
+        )
+    if aliases.get(preview) == name:
+        await work.server.admin.delete_alias(preview)
     await work.server.admin.delete(name)
     work.server.invalidate()
     return Result(notes=(Note("GreenAbandoned", f"{name} was dropped: its plan no longer holds.", "Abandon"),))

@@ -51,10 +51,13 @@ async def _configure(work: Work) -> bool:
     wanted = (tuning.sections.get("optimizers_config") or {}).get("indexing_threshold")
     if deferred and wanted is None:
         patch = {**patch, "optimizers_config": {"indexing_threshold": DEFAULT_INDEXING_THRESHOLD}}
+    for field in missing.drop_indexes:
+        await work.server.admin.delete_index(name, field)
     for field, schema in missing.create_indexes.items():
         await work.server.admin.create_index(name, field, schema)
     if patch:
         await work.server.admin.patch(name, patch)
-    if patch or missing.create_indexes:
+    changed = bool(patch or missing.create_indexes or missing.drop_indexes)
+    if changed:
         work.server.invalidate(name)
-    return bool(patch or missing.create_indexes)
+    return changed

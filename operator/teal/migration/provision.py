@@ -75,7 +75,7 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
     migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(work), stage_since=now)
-    found: dict[str, Any] = {
+    found: dict[str, Any] = _applications_own(work) | {
         marks.OWNER: owner.as_json(),
         marks.MIGRATION: migration.as_json(),
         marks.DECLARED: desired.tuning.declared(),
@@ -89,6 +89,12 @@ def _attempt(work: Work) -> int:
     """The first, or the one after what was stopped, so that an old annotation cannot stop it again."""
     before = work.source.marks.declined if work.source else None
     return before.attempt + 1 if before and before.plan_hash == work.plan.hash else 1
+
+
+def _applications_own(work: Work) -> dict[str, Any]:
+    """What the application keeps in blue's metadata goes along."""
+    metadata = work.source.config.get("metadata") if work.source else None
+    return {key: value for key, value in (metadata or {}).items() if not marks.is_mark(key)}
 
 
 def _notes(work: Work, figures: Forecast) -> tuple[Note, ...]:

@@ -18,7 +18,7 @@ from teal.domain.decide import Decision, Do, has_served, ours, stage_of
 from teal.domain.errors import TealError, TransientError
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.plan import Desired, Strategy
+from teal.domain.plan import Desired, Identity, Strategy
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Verdict
 from teal.domain.writes import WriteMode, guarantee
@@ -48,19 +48,24 @@ class Found:
     suspended: bool = False
     finished: bool = False
     failed: bool = False
+    identity: Identity | None = None
+    """Whose collections are ours, where the spec could not be resolved to `desired`."""
 
     @property
     def serving(self) -> CollectionState | None:
         """The collection behind the alias, if it is ours."""
-        if self.observed is None or self.desired is None:
+        identity = self.desired.identity if self.desired else self.identity
+        if self.observed is None or identity is None:
             return None
-        state = self.observed.state(self.observed.aliases.get(self.desired.alias))
-        return state if ours(state, self.desired.identity) else None
+        state = self.observed.state(self.observed.aliases.get(self.resource.manifest.alias))
+        return state if ours(state, identity) else None
 
     @property
     def target(self) -> CollectionState | None:
         """The green of a migration under way."""
-        if self.decision is None or self.observed is None or self.decision.plan.source is None:
+        if self.decision is None or self.observed is None:
+            return None
+        if self.decision.plan.strategy in (Strategy.NOTHING, Strategy.IN_PLACE):
             return None
         return self.observed.state(self.decision.plan.target)
 
@@ -193,6 +198,9 @@ def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
 def _ready(found: Found) -> Row:
     if found.suspended:
         return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
+    if found.error and found.decision and found.decision.do in TIDYING:
+        # What serves is as declared; that something old cannot be tidied up does not change it.
+        return _serves(found)
     if found.error:
         unknown = isinstance(found.error, TransientError) and found.decision is None
         return "Ready", "Unknown" if unknown else "False", found.error.reason, found.error.message
@@ -202,13 +210,18 @@ def _ready(found: Found) -> Row:
     waiting = _waiting(found)
     if waiting:
         return "Ready", "Unknown", "AwaitingPromotion", waiting
+    return _serves(found)
+
+
+TIDYING = (Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED, Do.LIFT_DECLINE)
+CONVERGED = (Do.REST, Do.CONTINUE, *TIDYING)
+
+
+def _serves(found: Found) -> Row:
     serving, decision = found.serving, found.decision
     if decision and serving and decision.plan.source is None and has_served(serving) and decision.do in CONVERGED:
         return "Ready", "True", "Serving", f"{serving.name} serves {found.resource.manifest.alias!r} as declared."
     return "Ready", "False", phase(found), _doing(found)
-
-
-CONVERGED = (Do.REST, Do.CONTINUE, Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED)
 
 
 def _available(found: Found) -> Row:
@@ -269,10 +282,8 @@ def _held(found: Found) -> tuple[str, str] | None:
     if migration is None or migration.stage is not Stage.HELD:
         return None
     blue = " Blue keeps serving." if found.serving else ""
-    message = (
-        f"{migration.message or ''}{blue} Change the spec, or annotate teal.dev/retry={migration.id} to try again."
-    )
-    return migration.reason or "Held", message.strip()
+    ask = f"Change the spec, or annotate teal.dev/retry={migration.id} to try again."
+    return migration.reason or "Held", f"{migration.message or ''}{blue} {ask}".strip()
 
 
 def _doing(found: Found) -> str:
@@ -330,6 +341,8 @@ def _migration(found: Found) -> dict[str, Any] | None:
     if session.in_step:
         writes["inStep"] = session.in_step.as_json(found.now)
     row = {**last, "phase": phase(found), "writes": writes, "watch": _watch(found.serving)}
+    if found.serving.marks.verdict:
+        row["verification"] = _verification(found.serving.marks.verdict)
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
 
 
@@ -349,8 +362,7 @@ def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
     if mark:
         row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}
     if target and target.marks.verdict:
-        verdict = target.marks.verdict
-        row["verification"] = {"verdict": verdict["verdict"], "checks": list(verdict["checks"])}
+        row["verification"] = _verification(target.marks.verdict)
     if found.error:
         row["lastError"] = found.error.message
     elif mark and mark.message:
@@ -393,6 +405,10 @@ def _watch(state: CollectionState) -> dict[str, Any]:
 
 def _millis(seconds: float) -> float:
     return round(seconds * 1000, 2)
+
+
+def _verification(mark: Mapping[str, Any]) -> dict[str, Any]:
+    return {"verdict": mark["verdict"], "checks": list(mark["checks"])}
 
 
 def _progress(session: Session) -> dict[str, Any]:
@@ -438,7 +454,7 @@ def _in_words(proof: Mapping[str, Any]) -> str:
 
 def _retained(found: Found) -> list[dict[str, Any]]:
     if found.observed is None or found.desired is None:
-        return _kept(found, "retained") or []
+        return list(found.resource.status.get("retained") or ())
     rows = []
     for name, state in sorted(found.observed.states.items()):
         replaced = state.marks.replaced

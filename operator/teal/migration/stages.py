@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from teal.domain import marks
+from teal.domain.decide import ours
 from teal.domain.errors import HeldError
 from teal.domain.marks import Migration
 from teal.domain.schema import next_alias
@@ -75,11 +76,19 @@ async def enter(work: Work, migration: Migration) -> None:
     The stage is written last: it says that all that belongs to entering it is done.
     """
     preview = next_alias(work.desired.alias)
-    if migration.stage is Stage.VERIFYING and work.plan.source and preview not in work.observed.names:
+    if migration.stage is Stage.VERIFYING and work.plan.source and _free(work, preview):
         await work.server.admin.point_alias(preview, work.subject)
     await work.server.admin.mark(work.subject, {marks.MIGRATION: migration.as_json()})
     work.session.step_since = 0.0
     work.server.invalidate(work.subject)
+
+
+def _free(work: Work, alias: str) -> bool:
+    """Whether a lesser alias of ours may be set: another resource may be called like it."""
+    at = work.observed.aliases.get(alias)
+    return alias not in work.observed.names and (
+        at is None or ours(work.observed.state(at), work.desired.identity)
+    )
 
 
 async def _hold(work: Work, migration: Migration, error: HeldError) -> Result:
@@ -105,7 +114,8 @@ async def _held(work: Work, migration: Migration) -> Result:
 async def _edited(work: Work, migration: Migration) -> Result:
     """The plan changed in what is tuned, not in the points: what was populated stays."""
     stage = advance(migration.stage, Event.EDITED)
-    await work.server.admin.mark(work.subject, {marks.VERDICT: None})
+    declared = work.desired.tuning.declared()
+    await work.server.admin.mark(work.subject, {marks.VERDICT: None, marks.DECLARED: declared})
     edited = replace(migration, plan_hash=work.plan.hash).at(stage, work.clock.now())
     await enter(work, edited)
     return Result(notes=(Note("PlanChanged", f"The plan for {work.subject} is now {edited.plan_hash}.", "Plan"),))

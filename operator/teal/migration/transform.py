@@ -35,12 +35,29 @@ def transform_for(work: Work) -> Transform:
     if work.plan.population is Population.NONE:
         return LeaveBehind(work)
     if work.plan.population is Population.COPY:
-        return unchanged
+        return _copy(work)
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     schema, fresh = work.plan.schema, not (work.target and work.target.points)
     made = ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
     return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
+
+
+def _copy(work: Work) -> Transform:
+    """All vectors as they are; only where green has fewer, each point is opened to leave the others out."""
+    before, after = (names_of(schema) for schema in (work.the_source().schema, work.plan.schema))
+    if before <= after:
+        return unchanged
+
+    async def fewer(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        return [Point(point.id, point.payload, wire.only(point.vectors, after)) for point in points]
+
+    return fewer
+
+
+def names_of(schema: Schema) -> frozenset[str]:
+    """The names of all vectors, dense and sparse."""
+    return frozenset({vector.name for vector in schema.vectors} | set(schema.sparse))
 
 
 class LeaveBehind:

@@ -254,6 +254,15 @@ def with_dense(vectors: bytes, name: str, row: npt.ArrayLike) -> bytes:
     return bytes(_Vectors(vectors={"vectors": entries}).SerializeToString())
 
 
+def only(vectors: bytes, names: frozenset[str]) -> bytes:
+    """`vectors` without those whose name is not among `names`, the others undecoded."""
+    kept = [(key, value) for key, value in _named(vectors) if key in names]
+    if len(kept) == 1:
+        return _vectors_of(*kept[0])
+    entries = [_entry(key.encode(), value) for key, value in kept]
+    return bytes(_Vectors(vectors={"vectors": entries}).SerializeToString())
+
+
 def read_dense(vectors: bytes, name: str) -> Floats | None:
     """The vector `name`: shape (dimensions,), or (rows, dimensions) for a multivector.
 

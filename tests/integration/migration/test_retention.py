@@ -77,7 +77,7 @@ async def test_a_failed_snapshot_keeps_it(engine: EngineHarness) -> None:
     engine.qdrant.need_faults().faults(match=f"POST /collections/{blue}/snapshots", status=500, times=0)
     await wait_until(engine, at + 1.0)
     assert blue in engine.collections()
-    assert engine.condition("Ready")["status"] == "False"
+    assert engine.condition("Reconciling")["status"] == "True"
     engine.qdrant.need_faults().faults()
     await engine.rest()
     assert blue not in engine.collections()

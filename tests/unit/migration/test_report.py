@@ -207,8 +207,11 @@ class TestConditions:
     @pytest.mark.parametrize(
         ("verdicts", "expected"),
         [
-            ([Verdict.PASSED, Verdict.PASSED], ("True", "VerificationPassed", "2 checks passed.")),
-            ([Verdict.PASSED, Verdict.FAILED], ("False", "VerificationFailed", "check 1: said")),
+            ([Verdict.PASSED, Verdict.PASSED], ("True", "VerificationPassed", "2 of 2 checks passed.")),
+            (
+                [Verdict.PASSED, Verdict.FAILED],
+                ("False", "VerificationFailed", "1 of 2 checks passed; check 1: said."),
+            ),
         ],
     )
     def test_verified(self, verdicts: list[Verdict], expected: tuple[str, str, str]) -> None:
@@ -324,6 +327,7 @@ class TestHistory:
         of = self.finished(Event.SWITCHED, Note("CutoverCompleted", "Moved."))
         assert report.status(of)["history"] == [
             {
+                "id": "p-1",
                 "from": BLUE,
                 "to": GREEN,
                 "outcome": "Promoted",
@@ -337,7 +341,7 @@ class TestHistory:
 
     def test_a_rollback(self) -> None:
         of = found(V1, state(V1, Stage.ROLLING_BACK, replaced=NOW), state(V2), alias=GREEN)
-        report.remember(of, Result(notes=(Note("MigrationRolledBack", "Back."),)))
+        report.remember(of, Result(notes=(Note("MigrationRolledBack", "Back."),), outcome="RolledBack"))
         (row,) = report.status(of)["history"]
         assert (row["from"], row["to"], row["outcome"]) == (GREEN, BLUE, "RolledBack")
 

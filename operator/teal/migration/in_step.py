@@ -253,18 +253,22 @@ class _Way:
         """Write points of one side to the other; how many could be.
 
         What the application touches meanwhile is found by the next round. What cannot be made is not known to be
-        in step, or it would be taken for deleted where it is missing; it is tried again when it changes.
+        in step, or it would be taken for deleted where it is missing; it is tried again when it changes. What was
+        deleted since the scan is known, so that whoever looks next sees it go, be it a pass that has only this.
         """
         told = Writes()
         points: Sequence[RawPoint] = ()
+        there = set(batch)
         if self.make is None:
             told.left_because = f"the encoder of {self.target.name} cannot be asked"
         else:
             found = await work.server.points.fetch(self.source.name, list(batch))
+            there = {point.id for point in found}
             points = await AsManyAsPossible(told, self.make)(found)
         await self._write(work, points, batch)
+        self.known_source.update({point: version for point, version in batch.items() if point not in there})
         done = {point.id for point in points}
-        left = {point: version for point, version in batch.items() if point not in done}
+        left = {point: batch[point] for point in there if point not in done}
         if left:
             self.left.update(left)
             memory.reason = told.left_because or "some points have no text to embed"

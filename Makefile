@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --no-header --no-emit-index-url --generate-hashes \
 	--python-version 3.11
+DEMO ?= plain
+SEED ?=
 TESTS ?=
 BENCHMARKS ?= copy_rate version_scan migration
 
@@ -30,8 +32,8 @@ $(READY): pyproject.toml requirements/dev.txt requirements/model.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-demo: $(READY) ## Show the main job: three changes, migrated under load
-	@$(BIN)/python -m devkit.demo
+demo: $(READY) ## Migrate under load: DEMO=plain (three changes), rollback (a switch undone) or chaos (kills)
+	@$(BIN)/python -m devkit.demo --story $(DEMO) $(if $(SEED),--seed $(SEED))
 
 test: $(READY) ## Install what is needed and run all tests
 	@$(BIN)/python -m pytest $(TESTS)

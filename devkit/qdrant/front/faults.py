@@ -7,6 +7,7 @@
     {"match": "GRPC qdrant.Points/Scroll", "when": "before", "drop": true}
     {"disk_full": true}
     {"alias_lag": 5.0}
+    {"slow": {"docs-v2-1a2b3c4d": 0.3}}
 
 `match` is a regular expression for the whole of "METHOD path" (without the query; gRPC calls are
 "GRPC package.Service/Method"). The next `times` (default 1; 0: until removed) requests that match are
@@ -15,8 +16,9 @@ gRPC call ends UNAVAILABLE). `when` says whether that happens `before` (default)
 then never is, or `after` it: the effect is there and the client does not know. A delay alone only delays.
 
 `disk_full` makes writes of points answer 500 until it is set to false. `alias_lag` makes `GET /aliases` show
-the aliases of that many seconds ago, while reads and writes follow the true ones. `GET /_faults` lists what is
-still to come, `DELETE /_faults` ends all of it.
+the aliases of that many seconds ago, while reads and writes follow the true ones. `slow` makes every search in
+a collection (by its own name or by an alias) take so many seconds longer, as a bad index would. `GET /_faults`
+lists what is still to come, `DELETE /_faults` ends all of it.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid")
     disk_full: bool | None = None
     alias_lag: float | None = Field(default=None, ge=0.0)
+    slow: dict[str, float] | None = None
 
 
 class DroppedError(Exception):

@@ -274,7 +274,12 @@ class Rest:
 
     async def _list_faults(self, request: web.Request) -> web.StreamResponse:
         pending = [fault.model_dump() for fault in self.faults.pending]
-        shown = {"pending": pending, "alias_lag": self.faults.alias_lag, "disk_full": self.service.disk_full}
+        shown = {
+            "pending": pending,
+            "alias_lag": self.faults.alias_lag,
+            "disk_full": self.service.disk_full,
+            "slow": self.service.slow,
+        }
         return _result(request, shown)
 
     async def _add_fault(self, request: web.Request) -> web.StreamResponse:
@@ -289,6 +294,8 @@ class Rest:
                     self.service.disk_full = order.disk_full
                 if order.alias_lag is not None:
                     self.faults.alias_lag = order.alias_lag
+                if order.slow is not None:
+                    self.service.slow = order.slow
         except ValueError as error:
             raise wrong_input(f"no such fault: {error}") from None
         return _result(request, result=True)
@@ -296,6 +303,7 @@ class Rest:
     async def _clear_faults(self, request: web.Request) -> web.StreamResponse:
         self.faults.clear()
         self.service.disk_full = False
+        self.service.slow = {}
         return _result(request, result=True)
 
     async def _unserved(self, request: web.Request) -> web.StreamResponse:

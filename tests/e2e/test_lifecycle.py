@@ -6,13 +6,33 @@ never while somebody may still need it.
 
 from __future__ import annotations
 
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+from kubernetes.client import ApiextensionsV1Api
+from kubernetes.client.exceptions import ApiException
 
 from devkit import paths
 from devkit.clients import Ledger
+from devkit.cluster import Manifest
+from devkit.control_plane import ControlPlane
 from devkit.qdrant import EmbeddedQdrant
 from tests.e2e.conftest import Resident, StartOperator
-from tests.e2e.support import FEW, IN_FLIGHT, LARGE, PROBES, SMALL, Docs, condition, is_true, unharmed
+from tests.e2e.support import (
+    FEW,
+    IN_FLIGHT,
+    LARGE,
+    POLL_SECONDS,
+    PROBES,
+    SMALL,
+    Docs,
+    condition,
+    is_true,
+    unharmed,
+)
 from tests.plugins.qdrant import Qdrant
 
 ANOTHER = {**LARGE, "schemaVersion": "v2"}
@@ -86,6 +106,7 @@ def test_adopted_as_it_is(tenant: Docs, theirs: tuple[str, Ledger], with_alias: 
     assert {**after, "metadata": None} == {**before, "metadata": None}
     assert tenant.audit(ledger).ok
     assert len(tenant.events("CollectionAdopted")) == 1
+    assert not any(event["type"] == "Warning" for event in tenant.events())
 
 
 def test_adopted_migrated_and_retired(tenant: Docs, theirs: tuple[str, Ledger]) -> None:
@@ -357,3 +378,50 @@ def test_a_blue_that_is_gone_is_no_success(blue: Docs) -> None:
     blue.look_again()
     assert blue.info(green)["points_count"] == held
     assert blue.alias not in blue.aliases()
+
+
+# Stored before a rule was made
+
+
+@contextmanager
+def unchecked(control_plane: ControlPlane) -> Iterator[None]:
+    """The CustomResourceDefinition as one that checks nothing, for as long as the block runs."""
+    name = "vectorcollections.teal.dev"
+    with control_plane.api_client() as client:
+        api = ApiextensionsV1Api(client)
+        checked = client.sanitize_for_serialization(api.read_custom_resource_definition(name))["spec"]["versions"]
+        loose = copy.deepcopy(checked)
+        schema = loose[0]["schema"]["openAPIV3Schema"]
+        del schema["x-kubernetes-validations"]
+        schema["properties"]["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        api.patch_custom_resource_definition(name, {"spec": {"versions": loose}})
+        try:
+            yield
+        finally:
+            api.patch_custom_resource_definition(name, {"spec": {"versions": checked}})
+
+
+def apply_when_unchecked(docs: Docs, manifest: Manifest) -> None:
+    """The API server takes a moment to follow a changed definition."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            docs.cluster.apply([docs.embedding_set, manifest])
+        except ApiException:
+            assert time.monotonic() < deadline
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def test_a_spec_that_no_api_server_checked(tenant: Docs, control_plane: ControlPlane) -> None:
+    """As one has that was stored before a rule was made."""
+    if not control_plane.local:
+        pytest.skip("the definitions of somebody else's cluster are not to be tampered with")
+    wrong = copy.deepcopy(tenant.collection)
+    wrong["spec"]["shardNumber"] = -1
+    with unchecked(control_plane):
+        apply_when_unchecked(tenant, wrong)
+    message = condition(tenant.wait_condition("Stalled", "InvalidSpec"), "Stalled")["message"]  # type: ignore[index]
+    assert "spec.shardNumber: must be greater than or equal to 1, got -1" in message
+    assert tenant.collections() == set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +58,12 @@ class Cluster:
     async def get(self, name: str = "docs", kind: Kind = VCOL) -> dict[str, Any]:
         return await asyncio.to_thread(self._objects.get_namespaced_custom_object, *self._where(kind), name)
 
+    async def shows(self, phase: str, name: str = "docs") -> bool:
+        return (await self.get(name)).get("status", {}).get("phase") == phase
+
+    async def is_ready(self) -> bool:
+        return await self.shows("Ready")
+
     async def exists(self, kind: Kind = VCOL) -> bool:
         found = await asyncio.to_thread(self._objects.list_namespaced_custom_object, *self._where(kind))
         return bool(found["items"])
@@ -77,38 +83,45 @@ class Wire:
         target = urlsplit(url)
         self._target = (target.hostname, target.port)
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[Any]] = set()
         self.port = 0
 
     async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Connections are reset, and new ones refused."""
         if self._server:
             self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-        if self._server:
             await self._server.wait_closed()
+        while self._connections:
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.wait(self._connections)
+
+    def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._forward(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        with suppress(OSError):
+        ends = [writer]
+        try:
             upstream_reader, upstream = await asyncio.open_connection(*self._target)
-            if self._server and self._server.is_serving():
-                await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
-            upstream.close()
-        writer.close()
-        self._open.remove(writer)
+            ends.append(upstream)
+            await asyncio.gather(self._pump(reader, upstream), self._pump(upstream_reader, writer))
+        except OSError:
+            return
+        finally:
+            for end in ends:
+                end.transport.abort()
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
         writer.close()
 
 
@@ -262,11 +275,7 @@ async def test_a_look_that_finds_nothing_new_writes_nothing(
     operator: Running, cluster: Cluster, engine: FakeEngine
 ) -> None:
     await cluster.create(fakes.vector_collection())
-
-    async def is_written() -> bool:
-        return (await cluster.get()).get("status", {}).get("phase") == "Ready"
-
-    await eventually(is_written)
+    await eventually(cluster.is_ready)
     requests = 'teal_kubernetes_requests_total{code="200",method="PATCH",resource="vectorcollections"}'
     assert await operator.metric(requests) == 1
     for look in (2, 3):
@@ -297,8 +306,8 @@ async def test_what_a_status_no_longer_says_is_gone(
     await cluster.edit(spec={"suspend": True})
 
     async def shows_none() -> bool:
-        status = (await cluster.get())["status"]
-        return status["phase"] == "Ready" and "migration" not in status
+        status = (await cluster.get()).get("status", {})
+        return status.get("phase") == "Ready" and "migration" not in status
 
     await eventually(shows_none)
 
@@ -307,14 +316,10 @@ async def test_a_wiped_status_comes_back(operator: Running, cluster: Cluster, en
     obj = await cluster.create(fakes.vector_collection())
     await seen(engine, 1)
     replace = cluster._objects.replace_namespaced_custom_object_status
-
-    async def is_written() -> bool:
-        return (await cluster.get()).get("status", {}).get("phase") == "Ready"
-
-    await eventually(is_written)
+    await eventually(cluster.is_ready)
     obj = await cluster.get()
     await asyncio.to_thread(replace, *cluster._where(VCOL), "docs", {**obj, "status": {}})
-    await eventually(is_written)
+    await eventually(cluster.is_ready)
 
 
 async def test_a_finalizer_only_for_who_asks_for_deletion_and_until_it_is_done(
@@ -377,7 +382,7 @@ async def test_a_restart_of_the_api_server_is_survived(
     local_control_plane: ControlPlane, operator: Running, cluster: Cluster, engine: FakeEngine
 ) -> None:
     await cluster.create(fakes.vector_collection())
-    await seen(engine, 1)
+    await eventually(cluster.is_ready)
     await asyncio.to_thread(local_control_plane.restart_api_server)
     await cluster.edit(spec={"suspend": True})
     assert (await seen(engine, 2)).manifest.spec.suspend
@@ -393,8 +398,7 @@ async def test_a_deletion_while_the_watch_expired_is_noticed(
     await cluster.create(fakes.vector_collection("edited"))
 
     async def all_is_written() -> bool:
-        objects = [await cluster.get(name) for name in ("deleted", "edited")]
-        return all(each.get("status", {}).get("phase") == "Ready" for each in objects)
+        return await cluster.shows("Ready", "deleted") and await cluster.shows("Ready", "edited")
 
     await eventually(all_is_written)
     await wire.cut()
@@ -411,9 +415,10 @@ async def test_a_deletion_while_the_watch_expired_is_noticed(
 
 
 async def test_a_partition_from_the_api_server_costs_only_time(
-    cut_off: Running, wire: Wire, cluster: Cluster, engine: FakeEngine
+    cut_off: Running, wire: Wire, cluster: Cluster, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the engine did meanwhile is told afterwards, Event included."""
+    monkeypatch.setattr("teal.controller.reconciler.API_SERVER_SECONDS", 1.0)
     await cluster.create(fakes.vector_collection())
     await seen(engine, 1)
     entered, gate = asyncio.Event(), asyncio.Event()
@@ -443,7 +448,7 @@ async def test_a_partition_from_the_api_server_costs_only_time(
 
     async def is_told() -> bool:
         told = [event.reason for event in await cluster.events()]
-        return (await cluster.get())["status"]["phase"] == "Populating" and told == ["MigrationStarted"]
+        return await cluster.shows("Populating") and told == ["MigrationStarted"]
 
     await eventually(is_told)
 

@@ -56,8 +56,12 @@ M = TypeVar("M", VectorCollection, EmbeddingSet)
 
 HURRIED = 30.0
 """Seconds; who asks to come back later than this is in no hurry: in the background, and with jitter."""
+API_SERVER_SECONDS = 20.0
+"""Without the API server a step is repeated after so long at most, and not ever later: the engine can go on."""
 UNREADY_SECONDS = 60.0
 """An EmbeddingSet that is not ready is looked at again after so long."""
+USERS_SHOWN = 10_000
+"""As many names as the definition of EmbeddingSet takes."""
 FIRST_SPREAD, SPREAD = 0.9, 0.2
 """How far before its time a resource may come back, as a part of the delay: far at first, because after a start
 all were looked at in a row."""
@@ -115,7 +119,7 @@ class Reconciler:
         except ApiServerError as error:
             logger.warning("%s waits for the API server: %s", ref, error)
             self._count(ref, "failed")
-            return Next(failed=True)
+            return Next(API_SERVER_SECONDS * self._rng.uniform(0.5, 1.0))
         except Exception as error:
             logger.exception("Looking at %s failed unexpectedly", ref)
             self._count(ref, "failed")
@@ -140,7 +144,7 @@ class Reconciler:
             obj = await self._with_finalizer(ref, obj, present=wanted)
         resource = Resource(
             manifest=manifest,
-            embedding_set=self._embedding_set_of(ref, manifest),
+            embedding_set=await self._embedding_set_of(ref, manifest),
             uid=uid_of(obj),
             namespace=ref.namespace,
             name=ref.name,
@@ -161,7 +165,7 @@ class Reconciler:
 
     async def _embedding_set(self, ref: Ref, obj: RawObject) -> Next:
         embedding_set = _parse(obj, EmbeddingSet)
-        used_by = self._cache.users_of(ref)
+        used_by = self._cache.users_of(ref)[:USERS_SHOWN]
         try:
             found = await self._engine.inspect_embedding_set(embedding_set, ref.namespace, used_by)
         except TealError as error:
@@ -172,12 +176,17 @@ class Reconciler:
         await self._write(ref, obj, {"usedBy": used_by, **found})
         return Next(self._resync if is_ready(found) else UNREADY_SECONDS)
 
-    def _embedding_set_of(self, ref: Ref, manifest: VectorCollection) -> EmbeddingSet | None:
+    async def _embedding_set_of(self, ref: Ref, manifest: VectorCollection) -> EmbeddingSet | None:
+        """Asked for where no watch has told of it: that of two applied together may only be late, not missing."""
         reference = manifest.spec.embedding_set_ref
         if reference is None:
             return None
-        entry = self._cache.entry(Ref(Kind.EMBEDDING_SET, ref.namespace, reference.name))
-        return _parse(entry.load(), EmbeddingSet) if entry else None
+        wanted = Ref(Kind.EMBEDDING_SET, ref.namespace, reference.name)
+        entry = self._cache.entry(wanted)
+        try:
+            return _parse(entry.load() if entry else await self._kube.get(wanted), EmbeddingSet)
+        except GoneError:
+            return None
 
     async def _with_finalizer(self, ref: Ref, obj: RawObject, *, present: bool) -> RawObject:
         """`obj` with or without Teal's finalizer: as it is, or as it is after a write."""

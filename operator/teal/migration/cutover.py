@@ -220,14 +220,16 @@ async def _switch(
 
 
 async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
-    """Both sides' versions as digests, durably: staying in step and rolling back start from here."""
+    """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
     versions = state.new_side or {}
     digests = Digests(buckets_for(len(versions)))
     for point, version in versions.items():
         digests.toggle(point, version)
     ledger = work.session.ledger
     before = {"collection": old.name, **(ledger.digests.as_json() if ledger else {})}
-    await work.server.admin.mark(new.name, {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before})
+    switch = {"from": old.name, "highest": max(versions.values(), default=0)}
+    written = {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before, marks.SWITCH: switch}
+    await work.server.admin.mark(new.name, written)
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:

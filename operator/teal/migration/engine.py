@@ -43,6 +43,7 @@ from teal.migration.desired import options as resolve_options
 from teal.migration.desired import windows
 from teal.migration.report import Found
 from teal.migration.stages import continue_migration
+from teal.migration.transform import same_encoder
 from teal.migration.work import SLICE_SECONDS, Result, Session, Work
 from teal.qdrant.pool import QdrantPool, Server
 from teal.sources.embedder import OpenAIEmbedder
@@ -259,7 +260,7 @@ class Engine:
         self._require_leadership()
         memory = found.session.in_step = found.session.in_step or in_step.InStep()
         work = await self._work(found, wanted, server, decision, found.session)
-        alike = in_step.same_encoder(serving, retained)
+        alike = same_encoder(serving.schema, retained.schema)
         work = replace(work, embedder=None if alike else await self._encoder_of(found.resource, wanted, serving))
         back = None if alike else await self._encoder_of(found.resource, wanted, retained)
         pair = in_step.Pair(serving, retained, back, wanted.text_field)
@@ -288,11 +289,17 @@ class Engine:
         return made
 
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
+        """What was seen lately is enough to rest; what is done, or refused, is decided on a fresh look."""
         found.observed = await server.observe(wanted.alias, wanted.adopt, max_age=max_age)
-        found.decision = decide(wanted, found.observed, self._clock.now())
-        if found.decision.do not in RESTING and max_age is None:
-            return await self._look(found, wanted, server, max_age=0.0)
-        return found.decision
+        try:
+            found.decision = decide(wanted, found.observed, self._clock.now())
+        except TerminalError:
+            if max_age is not None:
+                raise
+        else:
+            if found.decision.do in RESTING or max_age is not None:
+                return found.decision
+        return await self._look(found, wanted, server, max_age=0.0)
 
     async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
         session = found.session
@@ -301,7 +308,8 @@ class Engine:
             work = await self._with_witnesses(found.resource, work)
         self._require_leadership()
         if decision.plan.source is not None:
-            session.begin(decision.plan.data_hash)
+            # A green that has to be made again is empty, whatever is remembered of the one that somebody deleted.
+            session.begin(decision.plan.data_hash, afresh=decision.do is Do.PROVISION)
         if decision.do is Do.APPLY_IN_PLACE:
             return await in_place.run(work, decision.in_place)
         result = await ACTIONS[decision.do](work)
@@ -321,17 +329,19 @@ class Engine:
             session=session,
             clock=self._clock,
             subject=decision.subject or wanted.target,
-            embedder=await self._embedder_for(found, decision),
+            embedder=await self._embedder_for(found, wanted, decision),
             declined=decision.declined,
         )
 
-    async def _embedder_for(self, found: Found, decision: Decision) -> OpenAIEmbedder | None:
+    async def _embedder_for(self, found: Found, wanted: Desired, decision: Decision) -> OpenAIEmbedder | None:
         """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
+        subject = found.observed.state(decision.subject) if found.observed else None
+        if subject is not None and decision.do is Do.FINISH_SWITCH:
+            return await self._encoder_of(found.resource, wanted, subject)
         if decision.plan.population is not Population.REEMBED:
             return None
-        back = found.observed.state(decision.subject) if found.observed and decision.declined else None
-        if back is not None and decision.do is Do.SWITCH_BACK:
-            return await self._back_embedder(found.resource, back)
+        if subject is not None and decision.declined and decision.do is Do.SWITCH_BACK:
+            return await self._back_embedder(found.resource, subject)
         return await self._embedder(found.resource)
 
     async def _with_witnesses(self, resource: Resource, work: Work) -> Work:

@@ -6,9 +6,10 @@ from teal.domain import marks
 from teal.domain.decide import misplaced_aliases, ours
 from teal.domain.errors import TransientError
 from teal.domain.marks import Migration, Replaced
+from teal.domain.observed import CollectionState
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
-from teal.migration import cutover
+from teal.migration import cutover, late
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 
@@ -17,14 +18,28 @@ async def finish_switch(work: Work) -> Result:
     """The alias is on `subject`, but its marks do not say so yet."""
     state = work.the_target()
     migration, now = state.marks.migration, work.clock.now()
-    cleared = {marks.REPLACED: None, marks.CHECKPOINT: None}
+    notes = await _carry_over(work, state)
+    cleared = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
     ending = _ending(work, migration) if migration else None
     if migration and ending:
         stage = advance(migration.stage, ending)
         cleared[marks.MIGRATION] = migration.at(stage, now).as_json()  # type: ignore[assignment]
     await work.server.admin.mark(state.name, cleared)
     work.server.invalidate(state.name)
-    return Result()
+    return Result(notes=notes)
+
+
+async def _carry_over(work: Work, state: CollectionState) -> tuple[Note, ...]:
+    """A switch that a crash cut short: what reached the old side meanwhile is looked after now."""
+    mark = state.marks.switch
+    old = work.observed.state(str(mark.get("from"))) if mark else None
+    if mark is None or old is None:
+        return ()
+    count = await late.carry_over(work, old, state, mark)
+    if count is None:
+        lost = f"Writes that reached {old.name} during the switch have no vectors for {state.name}."
+        return (Note("LateWritesLeft", lost, "Promote", warning=True),)
+    return (Note("LateWritesCarried", f"{count} late writes went from {old.name} to {state.name}.", "Promote"),)
 
 
 def _ending(work: Work, migration: Migration) -> Event | None:

@@ -24,7 +24,7 @@ from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import Digests, RawId, buckets_for, restore
 from teal.domain.observed import CollectionState
 from teal.migration.scan import Scan
-from teal.migration.transform import AsManyAsPossible, ReEmbed, Transform, unchanged
+from teal.migration.transform import AsManyAsPossible, Transform, across, same_encoder
 from teal.migration.work import Work, Writes
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
@@ -89,7 +89,13 @@ class Pair:
     serving: CollectionState
     retained: CollectionState
     back_embedder: Embedder | None
-    back_text_field: str | None
+    text_field: str | None
+
+    def forth(self, work: Work) -> Transform | None:
+        return across(work.server.points, self.retained, self.serving, work.embedder, self.text_field)
+
+    def back(self, work: Work) -> Transform | None:
+        return across(work.server.points, self.serving, self.retained, self.back_embedder, self.text_field)
 
 
 async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
@@ -105,7 +111,7 @@ async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) 
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return
         memory.round = Round(work, pair, rest)
-    if await memory.round.advance(work, pair, memory, until):
+    if await _advance(memory.round, work, pair, memory, until):
         took = clock.monotonic() - memory.round.since
         memory.at_rest = memory.round.rest
         memory.round = None
@@ -122,10 +128,19 @@ async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> boo
         memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
     if memory.round is None or not memory.round.only_back:
         memory.round = Round(work, pair, (None, None), only_back=True)
-    if not await memory.round.advance(work, pair, memory, until):
+    if not await _advance(memory.round, work, pair, memory, until):
         return False
     memory.round = None
     return True
+
+
+async def _advance(current: Round, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    """A round that broke off is given up: what it had taken in hand is found again by the next one."""
+    try:
+        return await current.advance(work, pair, memory, until)
+    except BaseException:
+        memory.round, memory.at_rest = None, (None, None)
+        raise
 
 
 async def _quiescence(work: Work, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
@@ -201,7 +216,7 @@ class Round:
             page = doubtful[start : start + BATCH]
             here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
             there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
-            compared = pair.serving if same_encoder(pair.serving, pair.retained) else None
+            compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
             for point in page:
                 if point in here and point in there and _same(here[point], there[point], compared):
                     diff.back.pop(point, None)
@@ -224,10 +239,10 @@ class Round:
             if work.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                carried = _Way(pair.retained, pair.serving, there, here, memory.left_forth, _forth(work, pair))
+                carried = _Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
                 memory.forth += await carried.carry(work, _take(diff.forth), memory)
             else:
-                carried = _Way(pair.serving, pair.retained, here, there, memory.left_back, _back(work, pair))
+                carried = _Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
                 memory.back += await carried.carry(work, _take(diff.back), memory)
         await _drop(work, pair.serving, diff.drop_serving, here, there)
         await _drop(work, pair.retained, diff.drop_retained, here, there)
@@ -326,39 +341,6 @@ def _digests(versions: dict[RawId, int]) -> dict[str, Any]:
     for point, version in versions.items():
         digests.toggle(point, version)
     return digests.as_json()
-
-
-def same_encoder(one: CollectionState, other: CollectionState) -> bool:
-    """Whether vectors can be copied between the two as they are."""
-    if one.schema.model != other.schema.model or one.schema.schema_version != other.schema.schema_version:
-        return one.schema.model is None and other.schema.model is None and _sizes(one) == _sizes(other)
-    return _sizes(one) == _sizes(other)
-
-
-def _sizes(state: CollectionState) -> dict[str, int]:
-    return {vector.name: vector.size for vector in state.schema.vectors}
-
-
-def _forth(work: Work, pair: Pair) -> Transform | None:
-    if same_encoder(pair.retained, pair.serving):
-        return unchanged
-    if work.embedder is None or work.desired.text_field is None:
-        return None
-    serving = pair.serving
-    return ReEmbed(
-        work.server.points, serving.name, serving.schema, work.embedder, work.desired.text_field, fresh=False
-    )
-
-
-def _back(work: Work, pair: Pair) -> Transform | None:
-    if same_encoder(pair.retained, pair.serving):
-        return unchanged
-    if pair.back_embedder is None or pair.back_text_field is None:
-        return None
-    back = pair.retained
-    return ReEmbed(
-        work.server.points, back.name, back.schema, pair.back_embedder, pair.back_text_field, fresh=False
-    )
 
 
 def _same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:

@@ -198,8 +198,8 @@ def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
 def _ready(found: Found) -> Row:
     if found.suspended:
         return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
-    if found.error and found.decision and found.decision.do in TIDYING:
-        # What serves is as declared; that something old cannot be tidied up does not change it.
+    if isinstance(found.error, TransientError) and found.decision and found.decision.do in TIDYING:
+        # What serves is as declared; that something old cannot be tidied up yet does not change it.
         return _serves(found)
     if found.error:
         unknown = isinstance(found.error, TransientError) and found.decision is None

@@ -62,6 +62,7 @@ async def _return(work: Work, serving: CollectionState, back: CollectionState, m
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     work.session.writes.proof = proof
+    await work.server.admin.mark(back.name, {marks.SWITCH: None})
     work.server.invalidate()
     writes = work.session.writes
     taken, losses = writes.copied + writes.deleted, _losses(work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from teal.domain import marks
 from teal.domain.decide import ours
@@ -78,7 +79,10 @@ async def enter(work: Work, migration: Migration) -> None:
     preview = next_alias(work.desired.alias)
     if migration.stage is Stage.VERIFYING and work.plan.source and _free(work, preview):
         await work.server.admin.point_alias(preview, work.subject)
-    await work.server.admin.mark(work.subject, {marks.MIGRATION: migration.as_json()})
+    written: dict[str, Any] = {marks.MIGRATION: migration.as_json()}
+    if migration.stage is Stage.WATCHING:
+        written[marks.SWITCH] = None
+    await work.server.admin.mark(work.subject, written)
     work.session.step_since = 0.0
     work.server.invalidate(work.subject)
 

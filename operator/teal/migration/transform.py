@@ -8,6 +8,7 @@ from typing import Any
 
 from teal.domain.errors import HeldError, TealError
 from teal.domain.ledger import RawId
+from teal.domain.observed import CollectionState
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
 from teal.migration.work import Work, Writes
@@ -53,6 +54,28 @@ def _copy(work: Work) -> Transform:
         return [Point(point.id, point.payload, wire.only(point.vectors, after)) for point in points]
 
     return fewer
+
+
+def across(
+    points: Points, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
+) -> Transform | None:
+    """From one live collection to another, by the encoder of `other`; `None` where that cannot be asked."""
+    if same_encoder(one.schema, other.schema):
+        return unchanged
+    if embedder is None or text_field is None or len(other.schema.vectors) != 1:
+        return None
+    return ReEmbed(points, other.name, other.schema, embedder, text_field, fresh=False)
+
+
+def same_encoder(one: Schema, other: Schema) -> bool:
+    """Whether vectors can be copied between the two as they are."""
+    if (one.model, one.schema_version) != (other.model, other.schema_version) and (one.model or other.model):
+        return False
+    return _sizes(one) == _sizes(other)
+
+
+def _sizes(schema: Schema) -> dict[str, int]:
+    return {vector.name: vector.size for vector in schema.vectors}
 
 
 def names_of(schema: Schema) -> frozenset[str]:

@@ -131,9 +131,9 @@ class Session:
     history: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0
 
-    def begin(self, plan_hash: str) -> None:
-        """Start afresh for another plan; a plan that goes on keeps what is known."""
-        if self.plan_hash != plan_hash:
+    def begin(self, plan_hash: str, *, afresh: bool = False) -> None:
+        """Start afresh for another plan, or another green; a plan that goes on keeps what is known."""
+        if afresh or self.plan_hash != plan_hash:
             self.stop()
             fresh = Session(plan_hash=plan_hash, history=self.history, noted=self.noted)
             self.__dict__.update(fresh.__dict__)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import kopf
 
@@ -22,6 +23,7 @@ from teal.runtime.handlers import Connect, Deliver
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 5.0
+CLOSING_SECONDS = 0.3
 
 
 class Informer:
@@ -81,7 +83,8 @@ class Informer:
             main.call_soon_threadsafe(self._deliver, kind, event, obj)
 
         def end() -> None:
-            loop.call_soon_threadsafe(stop.set)
+            with suppress(RuntimeError):  # the loop has just closed by itself
+                loop.call_soon_threadsafe(stop.set)
 
         self._end = end
         try:
@@ -95,4 +98,6 @@ class Informer:
                     stop_flag=stop,
                 )
         finally:
+            # aiohttp closes its transports in later turns of the loop, which asyncio.run would not give them.
+            await asyncio.sleep(CLOSING_SECONDS)
             self._end = None

@@ -49,6 +49,7 @@ class CutOver:
     before: Quiescence | None = None
     still_passes: int = 0
     new_side: dict[RawId, int] | None = None
+    drained: bool = False
     dirty: set[RawId] = field(default_factory=set)
 
 
@@ -207,6 +208,8 @@ async def _switch(
     alias_seconds = clock.monotonic() - began
     after = await work.server.admin.quiescence(old.name)
     late = await _drained(work, state, old, new, rest, after)
+    if state.drained:
+        await work.server.admin.mark(new.name, _in_step(work, state, old))
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     work.session.cutover.clear()
     return {
@@ -221,15 +224,18 @@ async def _switch(
 
 async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
-    versions = state.new_side or {}
+    switch = {"from": old.name, "highest": max((state.new_side or {}).values(), default=0)}
+    await work.server.admin.mark(new.name, {**_in_step(work, state, old), marks.SWITCH: switch})
+
+
+def _in_step(work: Work, state: CutOver, old: CollectionState) -> dict[str, Any]:
+    """The marks that say at which versions both sides hold the same."""
+    versions, ledger = state.new_side or {}, work.session.ledger
     digests = Digests(buckets_for(len(versions)))
     for point, version in versions.items():
         digests.toggle(point, version)
-    ledger = work.session.ledger
     before = {"collection": old.name, **(ledger.digests.as_json() if ledger else {})}
-    switch = {"from": old.name, "highest": max(versions.values(), default=0)}
-    written = {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before, marks.SWITCH: switch}
-    await work.server.admin.mark(new.name, written)
+    return {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before}
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -284,9 +290,12 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     gone = [p for p in ledger.versions if p not in seen]
     if not moved and not gone:
         return 0
+    state.drained = True
     now = await work.server.points.versions(new.name, [*moved, *gone], Probe.of(new.schema))
     known = state.new_side if state.new_side is not None else {}
     untouched = {p: v for p, v in moved.items() if now.get(p) == known.get(p)}
+    # Where the new side was touched it has won: that is as settled as what is carried over.
+    ledger.record({p: v for p, v in moved.items() if p not in untouched})
     if untouched:
         points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
         await work.server.points.upsert(new.name, points)
@@ -295,6 +304,8 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     vanished = [p for p in gone if now.get(p) == known.get(p)]
     if vanished:
         await work.server.points.delete(new.name, vanished)
+        for point in vanished:
+            known.pop(point, None)
     ledger.forget(gone)
     return len(untouched) + len(vanished)
 

@@ -25,6 +25,7 @@ from teal.domain.errors import TransientError, UnknownOutcomeError
 from teal.domain.ledger import Digests, RawId, buckets_for
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
+from teal.domain.schema import next_alias
 from teal.domain.writes import WriteMode
 from teal.migration import passes
 from teal.migration.transform import transform_for
@@ -68,14 +69,18 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
     after = await work.server.admin.quiescence(old.name)
     quiet = await _at_rest(work, state, state.before, after)
     state.before = None
-    if work.options.writes is WriteMode.DUAL_WRITE:
-        # Whoever writes to both is on the new side already: there is nothing to wait for.
-        return await _switch(work, state, old, new, after, fenced=None)
-    if quiet:
+    if quiet or (work.writes is WriteMode.DUAL_WRITE and not work.session.last_pass_changes):
+        # Whoever writes to both is on the new side already: that the pass had nothing to do is all that it takes.
         return await _switch(work, state, old, new, after, fenced=None)
     waited = work.clock.monotonic() - state.since
     if waited < work.options.quiet_wait:
         return None
+    if work.writes is WriteMode.DUAL_WRITE:
+        raise TransientError(
+            "NotDualWritten",
+            f"spec.migration.writes is DualWrite, but writes go on that reach {old.name} alone. Have the "
+            f"application write to {next_alias(work.desired.alias)!r}, too, or use CatchUp.",
+        )
     if work.options.fence:
         return await _fenced(work, state, old, new)
     return await _switch(work, state, old, new, None, fenced=None)
@@ -265,7 +270,10 @@ async def _drained(
     after: Quiescence | None,
 ) -> int:
     """Drain until the old side is at rest; how many writes came late. Nothing to do where none can have come."""
-    if work.options.writes is WriteMode.DUAL_WRITE or (rest and after and rest.same_as(after)):
+    if rest and after and rest.same_as(after):
+        return 0
+    if work.writes is WriteMode.DUAL_WRITE:
+        await _note_both_sides(work, state, old)
         return 0
     late = 0
     for _ in range(DRAINS):
@@ -275,6 +283,19 @@ async def _drained(
             break
         after = now
     return late
+
+
+async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> None:
+    """What the application wrote to both since the last pass is in step, however a rollback may look at it."""
+    ledger = work.session.ledger
+    if ledger is None:
+        raise LookupError("a switch follows a pass, and a pass leaves a ledger")
+    seen: dict[RawId, int] = {}
+    async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
+        seen.update(page)
+    ledger.record(ledger.changed(seen))
+    ledger.forget([point for point in ledger.versions if point not in seen])
+    state.drained = True
 
 
 async def _drain(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> int:

@@ -23,6 +23,7 @@ from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
 from teal.domain.observed import CollectionState
+from teal.migration.carried import Carried
 from teal.migration.scan import Scan
 from teal.migration.transform import AsManyAsPossible, Transform, across, same_encoder
 from teal.migration.work import Work, Writes
@@ -34,7 +35,7 @@ from teal.sources.embedder import Embedder
 
 PAUSE_SECONDS = 10.0
 SHARE = 0.05
-BATCH = 64
+BATCH = 250
 SAMPLES = 10
 WORTH_SHOWING = 60
 TOLERANCE = 1e-5
@@ -58,6 +59,7 @@ class InStep:
     left_forth: dict[RawId, int] = field(default_factory=dict)
     ahead: set[RawId] = field(default_factory=set)
     """What a rollback leaves on the retained side alone, for the first round after it."""
+    carried: Carried = field(default_factory=Carried)
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
@@ -105,18 +107,18 @@ async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) 
     clock = work.clock
     if memory.retained != pair.retained.name:
         memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
-    if memory.round is None:
+    current = memory.round
+    if current is None:
         if clock.monotonic() < memory.due:
             return
         rest = await _quiescence(work, pair)
         if _still(memory.at_rest, rest):
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return
-        memory.round = Round(work, pair, rest)
-    if await _advance(memory.round, work, pair, memory, until):
-        took = clock.monotonic() - memory.round.since
-        memory.at_rest = memory.round.rest
-        memory.round = None
+        current = _begin(pair, memory, Round(work, pair, rest))
+    if await _advance(current, work, pair, memory, until):
+        took = clock.monotonic() - current.since
+        memory.at_rest, memory.round = current.rest, None
         memory.due, memory.last = clock.monotonic() + max(PAUSE_SECONDS, took / SHARE), clock.now()
 
 
@@ -128,12 +130,21 @@ async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> boo
     """
     if memory.retained != pair.retained.name:
         memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
-    if memory.round is None or not memory.round.only_back:
-        memory.round = Round(work, pair, (None, None), only_back=True)
-    if not await _advance(memory.round, work, pair, memory, until):
+    current = memory.round
+    if current is None or not current.only_back:
+        rest = await _quiescence(work, pair)
+        current = _begin(pair, memory, Round(work, pair, rest, only_back=True))
+    if not await _advance(current, work, pair, memory, until):
         return False
     memory.round = None
     return True
+
+
+def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
+    if memory.known_serving is None:
+        memory.carried = Carried.read(pair.serving.marks.carried)
+    memory.round = begun
+    return begun
 
 
 async def _advance(current: Round, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
@@ -191,9 +202,10 @@ class Round:
             memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
             memory.known_retained = restore(there, mark if same else None, len(there)).versions
             self._know_deleted(pair, memory, there)
+            self._know_carried(pair, memory)
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
+        memory.ahead = set(diff.forth) if self.only_back else set()
         if self.only_back:
-            memory.ahead = set(diff.forth)
             diff.forth.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
@@ -211,6 +223,17 @@ class Round:
             return
         known = memory.known_retained or {}
         known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
+
+    def _know_carried(self, pair: Pair, memory: InStep) -> None:
+        """What Teal brought to one side and the other does not have any more was deleted there."""
+        for side, other, known, unknown in (
+            (self._retained, self._serving, memory.known_retained, memory.known_serving),
+            (self._serving, self._retained, memory.known_serving, memory.known_retained),
+        ):
+            for point in memory.carried.to((pair.retained if side is self._retained else pair.serving).name):
+                if point in side.seen and point not in other.seen and known is not None and unknown is not None:
+                    known[point] = side.seen[point]
+                    unknown.setdefault(point, UNKNOWN)
 
     def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
         """One side has lost more than half of its points: that must not empty the other one too."""
@@ -251,11 +274,11 @@ class Round:
             if work.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                carried = _Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
-                memory.forth += await carried.carry(work, _take(diff.forth), memory)
+                way = _Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
+                memory.forth += await self._carry(work, pair, way, diff.forth, memory)
             else:
-                carried = _Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
-                memory.back += await carried.carry(work, _take(diff.back), memory)
+                way = _Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
+                memory.back += await self._carry(work, pair, way, diff.back, memory)
         await _drop(work, pair.serving, diff.drop_serving, here, there)
         await _drop(work, pair.retained, diff.drop_retained, here, there)
         memory.forth += len(diff.drop_serving)
@@ -264,20 +287,33 @@ class Round:
             await self._remember(work, pair, memory)
         return True
 
+    @staticmethod
+    async def _carry(work: Work, pair: Pair, way: _Way, pending: dict[RawId, int], memory: InStep) -> int:
+        batch = _take(pending)
+        await memory.carried.tell(work, pair.serving.name, way.target.name, batch)
+        return await way.carry(work, batch, memory)
+
     async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        since = [rest.last if rest else None for rest in self.rest]
-        sure_here = pair.serving.one_sequence and not memory.left_back
-        sure_there = pair.retained.one_sequence and not memory.left_forth
+        before_here, before_there = pair.serving.marks.at_switch or {}, pair.serving.marks.in_step or {}
+        since_here, since_there = (rest.last if rest else None for rest in self.rest)
+        if memory.left_back or not pair.serving.one_sequence:
+            since_here = None
+        if memory.left_forth or memory.ahead or not pair.retained.one_sequence:
+            since_there = None
+        if since_here is not None and since_there is not None:
+            memory.carried.keep_lately()
         written = {
-            marks.AT_SWITCH: checkpoint_of(here, since[0] if sure_here else None),
+            marks.CARRIED: memory.carried.as_json(),
+            marks.AT_SWITCH: checkpoint_of(here, since_here or before_here.get("highest")),
             marks.IN_STEP: {
                 "collection": pair.retained.name,
-                **checkpoint_of(there, since[1] if sure_there else None),
+                **checkpoint_of(there, since_there or before_there.get("highest")),
             },
         }
         await work.server.admin.mark(pair.serving.name, written)
+        work.server.invalidate(pair.serving.name)
 
 
 @dataclass

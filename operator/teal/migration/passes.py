@@ -6,6 +6,10 @@ content is read, so a point that changes in between is copied now and seen as ch
 
 A pass works in slices: `advance` returns when its time is over and goes on where it stopped, so that an edit, a
 shutdown or a status write never waits for a large collection.
+
+With `DualWrite` the application writes green too, so a pass only fills in what green has never had, and never
+overwrites (`insert_only`). What it fills in can have been deleted on both sides since it was read, and the next
+pass sees that; so only a pass that had nothing to write leaves green as the application wants it.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Iterable
 
 from teal.domain import marks
 from teal.domain.errors import HeldError
@@ -43,7 +48,7 @@ class Pass:
         self._throttle = Throttle(work, source)
         embeds = work.plan.population is Population.REEMBED
         self._batch = work.options.embedding_batch if embeds else work.options.batch
-        self._insert_only = work.options.writes is WriteMode.DUAL_WRITE
+        self._dual = work.writes is WriteMode.DUAL_WRITE
         self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
         self._scan = Scan(work, work.the_source())
         self._compared = False
@@ -89,7 +94,7 @@ class Pass:
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
         session = self._work.session
-        if self._work.options.writes is WriteMode.FROZEN and not self._backwards:
+        if self._work.writes is WriteMode.FROZEN:
             await self._hold_to_promise()
         if session.ledger is None:
             target = self._work.the_target()
@@ -100,6 +105,11 @@ class Pass:
                 ledger.suspect(await self._on_green())
             session.ledger = ledger
         changed = session.ledger.changed(self._scan.seen)
+        if self._dual:
+            # What is on green already, or was and has been deleted there, is the application's own affair.
+            theirs = {point: version for point, version in changed.items() if point in session.ledger.versions}
+            session.ledger.record(theirs)
+            changed = {point: version for point, version in changed.items() if point not in theirs}
         self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
         if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
             session.writes.kept = len(self._gone)
@@ -117,12 +127,11 @@ class Pass:
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
         now = {"fingerprint": fingerprint(self._scan.seen)}
-        before = self._work.the_target().marks.frozen
-        if before is None and self._work.session.ledger is None:
+        promised = self._work.session.frozen or self._work.the_target().marks.frozen
+        if promised is None:
             await self._work.server.admin.mark(self._target, {marks.FROZEN: now})
             self._work.session.frozen = now
-            return
-        if (self._work.session.frozen or before) != now:
+        elif promised != now:
             ledger = self._work.session.ledger
             moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
             raise HeldError(
@@ -158,28 +167,43 @@ class Pass:
 
     async def _copy(self, batch: dict[RawId, int]) -> None:
         try:
-            found = await self._points.fetch(self._source, list(batch))
+            there = await self._there(batch) if self._dual else set()
+            found = await self._points.fetch(self._source, [point for point in batch if point not in there])
             points = await self._transform(found)
             if points:
-                await self._points.upsert(self._target, points, insert_only=self._insert_only)
+                await self._tell(batch)
+                await self._points.upsert(self._target, points, insert_only=self._dual)
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        self._ledger.record({point.id: batch[point.id] for point in points})
+        self._ledger.record({point: batch[point] for point in (*there, *(p.id for p in points))})
         self._work.session.touched.update(batch)
         self.copied += len(points)
         if not self._work.session.writes.passes:
             self._work.session.progress.done += len(batch)
 
+    async def _tell(self, batch: Iterable[RawId]) -> None:
+        """Back onto a collection that others may write, too: see `carried.py`."""
+        in_step = self._work.session.in_step
+        if self._backwards and in_step:
+            await in_step.carried.tell(self._work, self._source, self._target, batch)
+
     async def _delete_gone(self) -> None:
         size = 1000
         while self._gone:
             batch = self._gone[:size]
-            await self._points.delete(self._target, batch)
+            left = [*await self._there(batch)] if self._dual else batch
+            if left:
+                await self._points.delete(self._target, left)
             self._ledger.forget(batch)
             self._work.session.touched.update(batch)
             del self._gone[:size]
-            self.deleted += len(batch)
+            self.deleted += len(left)
+
+    async def _there(self, points: Iterable[RawId]) -> set[RawId]:
+        """Which of them green has now."""
+        found = await self._points.fetch(self._target, list(points), vectors=False, payload=False)
+        return {point.id for point in found}
 
     async def _checkpoint(self, at_most_every: float) -> None:
         """Durable, because every recorded point was applied with `wait=true` before."""

@@ -16,7 +16,7 @@ from teal.domain.forecast import Forecast
 from teal.domain.ledger import Ledger, RawId
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.plan import Desired, Plan
+from teal.domain.plan import Desired, Plan, Strategy
 from teal.domain.transitions import Event
 from teal.domain.watching import Rules
 from teal.domain.windows import Window
@@ -182,6 +182,11 @@ class Work:
     judged: Judged | None = None
     declined: Declined | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> WriteMode:
+        """The mode that holds on this way. Going back is always caught up: nobody promised anything for it."""
+        return WriteMode.CATCH_UP if self.plan.strategy is Strategy.SWITCH_BACK else self.options.writes
 
     @property
     def source(self) -> CollectionState | None:

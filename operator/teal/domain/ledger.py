@@ -18,9 +18,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 RawId = bytes
+CONTENT = 1 << 62
+"""A version of at least this much is a digest of a point's content, of a server that tells no sequence number."""
 DIGEST_BYTES = 8
 UNKNOWN = -1
 MIN_BUCKETS, MAX_BUCKETS, POINTS_PER_BUCKET = 16, 1024, 500
+
+
+def is_content(version: int) -> bool:
+    """Whether it stands for what the point holds, not for when it changed: equal content, equal version."""
+    return version >= CONTENT
 
 
 def buckets_for(points: int) -> int:

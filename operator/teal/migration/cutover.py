@@ -22,7 +22,7 @@ from uuid import uuid4
 from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import Digests, RawId, buckets_for
+from teal.domain.ledger import Digests, RawId, buckets_for, is_content
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
 from teal.domain.schema import next_alias
@@ -229,7 +229,10 @@ async def _switch(
 
 async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
-    switch = {"from": old.name, "highest": max((state.new_side or {}).values(), default=0)}
+    switch = {
+        "from": old.name,
+        "highest": max((v for v in (state.new_side or {}).values() if not is_content(v)), default=0),
+    }
     await work.server.admin.mark(new.name, {**_in_step(work, state, old), marks.SWITCH: switch})
 
 
@@ -318,9 +321,11 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     # Where the new side was touched it has won: that is as settled as what is carried over.
     ledger.record({p: v for p, v in moved.items() if p not in untouched})
     if untouched:
-        points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
+        found = await work.server.points.fetch(old.name, list(untouched))
+        points = await transform_for(work)(found)
         await work.server.points.upsert(new.name, points)
-        ledger.record({p.id: moved[p.id] for p in points})
+        read = wire.as_read(found, moved)
+        ledger.record({p.id: read[p.id] for p in points})
         known.update(await work.server.points.versions(new.name, [p.id for p in points], Probe.of(new.schema)))
     vanished = [p for p in gone if now.get(p) == known.get(p)]
     if vanished:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from teal.domain.ledger import RawId, restore
+from teal.domain.ledger import RawId, is_content, restore
 from teal.domain.observed import CollectionState
 from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
@@ -28,8 +28,11 @@ async def carry_over(work: Work, old: CollectionState, new: CollectionState, mar
     at_rest = restore(before, new.marks.in_step, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
-    late = [p for p in await _different(work, old, new, late) if _untouched(p, after, new, mark)]
-    gone = [p for p in gone if _untouched(p, after, new, mark)]
+    left_alone = restore(after, new.marks.at_switch, len(after)).versions
+    late = [
+        p for p in await _different(work, old, new, late) if p in left_alone or _untouched(p, after, new, mark)
+    ]
+    gone = [p for p in gone if p in left_alone or _untouched(p, after, new, mark)]
     if gone:
         await work.server.points.delete(new.name, gone)
     transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
@@ -66,7 +69,10 @@ async def _different(work: Work, old: CollectionState, new: CollectionState, poi
 
 
 def _untouched(point: RawId, after: Mapping[RawId, int], new: CollectionState, mark: Mark) -> bool:
-    """Whether the application has left it alone on the new side; shards number apart, so several are unsure."""
+    """Whether the application has left it alone on the new side, as far as its number tells.
+
+    Shards number apart, so several are unsure; and content has no order.
+    """
     version = after.get(point)
-    one_shard = (new.schema.shard_number or 1) == 1
-    return version is None or (one_shard and version <= int(mark.get("highest", 0)))
+    numbered = (new.schema.shard_number or 1) == 1 and version is not None and not is_content(version)
+    return version is None or (numbered and version <= int(mark.get("highest", 0)))

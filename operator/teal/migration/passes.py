@@ -175,7 +175,8 @@ class Pass:
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        self._ledger.record({point: batch[point] for point in (*there, *(p.id for p in points))})
+        read = wire.as_read(found, batch)
+        self._ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
         self._work.session.touched.update(batch)
         self.copied += len(points)
         if not self._work.session.writes.passes:

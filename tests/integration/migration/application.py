@@ -80,7 +80,7 @@ class Application:
         self.told = Told()
         self.points: dict[int, Json] = {}
         self.deleted: set[int] = set()
-        self._engine = engine
+        self.engine = engine
         self._make = make
         self._weights = weights
         self._both = both
@@ -92,7 +92,7 @@ class Application:
         """What is there before anything begins."""
         for point in range(1, count + 1):
             self.points[point] = self._fresh()
-        self._engine.put({"id": point, **held} for point, held in self.points.items())
+        self.engine.put({"id": point, **held} for point, held in self.points.items())
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[Told]:
@@ -119,9 +119,9 @@ class Application:
                     self._wrote.notify_all()
 
     def _client(self) -> httpx.AsyncClient:
-        key = self._engine.qdrant.api_key
+        key = self.engine.qdrant.api_key
         headers = {"api-key": key} if key else {}
-        return httpx.AsyncClient(base_url=self._engine.qdrant.url, headers=headers, timeout=30.0)
+        return httpx.AsyncClient(base_url=self.engine.qdrant.url, headers=headers, timeout=30.0)
 
     async def _write(self, client: httpx.AsyncClient) -> None:
         self._revision += 1
@@ -130,7 +130,7 @@ class Application:
         point = self._new_id() if kind == "insert" else self._rng.choice(list(self.points))
         method, path, body, after = self._request(kind, point)
         began = time.monotonic()
-        await self._until_acknowledged(client, self._engine.alias, method, path, body)
+        await self._until_acknowledged(client, self.engine.alias, method, path, body)
         if self._both and not await self._until_acknowledged(client, self._next, method, path, body) and after:
             # It was not there to be updated, or there is no such alias at all: a whole point suits both.
             await self._until_acknowledged(
@@ -188,7 +188,7 @@ class Application:
 
     @property
     def _next(self) -> str:
-        return f"{self._engine.alias}-next"
+        return f"{self.engine.alias}-next"
 
     def _fresh(self) -> Json:
         payload = {"n": self._revision, "text": f"text {self._rng.getrandbits(32)}", "about": self._about()}
@@ -207,7 +207,7 @@ class Application:
 
     def differences(self, collection: str | None = None) -> list[str]:
         """Lost, resurrected, unexpected and wrong points, in words; none is what there should be."""
-        found = self._engine.points(collection)
+        found = self.engine.points(collection)
         said = [f"{point} is lost" for point in self.points.keys() - found.keys()]
         others = found.keys() - self.points.keys()
         said += [f"{point} {'is resurrected' if point in self.deleted else 'is from nowhere'}" for point in others]

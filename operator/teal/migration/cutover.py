@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -23,7 +22,7 @@ from uuid import uuid4
 from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import RawId, checkpoint_of
+from teal.domain.ledger import RawId, checkpoint_of, highest
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
 from teal.domain.schema import next_alias
@@ -66,7 +65,8 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
     await _know_new_side(work, state, new)
     if state.before is None and work.session.running_pass is None:
         state.before = await work.server.admin.quiescence(old.name)
-    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+    by_field = work.unnumbered_by is not None
+    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS, by_field=by_field):
         return None
     after = await work.server.admin.quiescence(old.name)
     quiet = await _at_rest(work, state, state.before, after)
@@ -161,7 +161,7 @@ async def _fenced(work: Work, state: CutOver, old: CollectionState, new: Collect
 async def _pass_at_rest(work: Work, state: CutOver, old: CollectionState) -> Quiescence | None:
     while True:
         before = await work.server.admin.quiescence(old.name)
-        await passes.advance(work)
+        await passes.advance(work, by_field=work.unnumbered_by is not None)
         after = await work.server.admin.quiescence(old.name)
         if await _at_rest(work, state, before, after):
             return after
@@ -237,9 +237,9 @@ async def _remember_switch(
     for point in ahead:
         (state.new_side or {}).pop(point, None)
     if work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and not ahead:
-        state.highest[new.name] = _highest(state.new_side or {})
+        state.highest[new.name] = highest(state.new_side or {})
     if at_rest and old.one_sequence and work.session.ledger:
-        state.highest[old.name] = _highest(work.session.ledger.versions)
+        state.highest[old.name] = highest(work.session.ledger.versions)
     written = {**_in_step(work, state, old, new), marks.SWITCH: {"from": old.name}}
     await work.server.admin.mark(new.name, written)
 
@@ -252,10 +252,6 @@ def _in_step(work: Work, state: CutOver, old: CollectionState, new: CollectionSt
         marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, state.highest.get(old.name))},
         marks.CARRIED: None,
     }
-
-
-def _highest(versions: Mapping[RawId, int]) -> int:
-    return max(versions.values(), default=0)
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -333,9 +329,11 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     # Where the new side was touched it has won: that is as settled as what is carried over.
     ledger.record({p: v for p, v in moved.items() if p not in untouched})
     if untouched:
-        points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
+        found = await work.server.points.fetch(old.name, list(untouched))
+        points = await transform_for(work)(found)
         await work.server.points.upsert(new.name, points)
-        ledger.record({p.id: moved[p.id] for p in points})
+        read = wire.as_read(found, moved)
+        ledger.record({p.id: read[p.id] for p in points})
         known.update(await work.server.points.versions(new.name, [p.id for p in points], Probe.of(new.schema)))
     vanished = [p for p in gone if now.get(p) == known.get(p)]
     if vanished:

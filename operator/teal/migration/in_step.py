@@ -343,6 +343,7 @@ class _Way:
             found = await work.server.points.fetch(self.source.name, list(batch))
             there = {point.id for point in found}
             points = await AsManyAsPossible(told, self.make)(found)
+            batch = batch | wire.as_read(found, batch)
         await self._write(work, points, batch)
         self.known_source.update({point: version for point, version in batch.items() if point not in there})
         done = {point.id for point in points}
@@ -392,8 +393,13 @@ async def _drop(
 
 
 def _same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:
-    """Equal payloads; with a `target`, vectors of one direction too (Cosine keeps no lengths)."""
+    """Equal payloads; with a `target`, its vectors too: dense ones of one direction (Cosine keeps no lengths)."""
     if wire.canonical_payload(one.payload) != wire.canonical_payload(other.payload):
+        return False
+    if any(
+        wire.read_sparse(one.vectors, name) != wire.read_sparse(other.vectors, name)
+        for name in (target.schema.sparse if target else ())
+    ):
         return False
     return all(
         _same_direction(wire.read_dense(one.vectors, vector.name), wire.read_dense(other.vectors, vector.name))

@@ -22,6 +22,7 @@ from tests.integration.migration.support import EngineHarness
 
 Json = dict[str, Any]
 MakeVector = Callable[[random.Random], Any]
+Change = Callable[[int], Any]
 
 EVERYTHING = {"insert": 3, "upsert": 3, "payload": 3, "vector": 2, "delete": 2}
 WHOLE_POINTS = {"insert": 3, "upsert": 4, "delete": 2}
@@ -66,7 +67,10 @@ class Told:
 
 
 class Application:
-    """`points` is what was acknowledged, `deleted` whose deletion was. One write at a time, so both are exact."""
+    """`points` is what was acknowledged, `deleted` whose deletion was. One write at a time, so both are exact.
+
+    `at`, given the number of a write, is the value of `about.at` that it leaves, vectors alone excepted.
+    """
 
     def __init__(
         self,
@@ -75,15 +79,17 @@ class Application:
         *,
         weights: Mapping[str, int] = EVERYTHING,
         both: bool = False,
+        at: Change | None = None,
         seed: int = 0,
     ) -> None:
         self.told = Told()
         self.points: dict[int, Json] = {}
         self.deleted: set[int] = set()
-        self._engine = engine
+        self.engine = engine
         self._make = make
         self._weights = weights
         self._both = both
+        self._at = at
         self._rng = random.Random(seed)
         self._revision = 0
         self._wrote = asyncio.Condition()
@@ -92,7 +98,7 @@ class Application:
         """What is there before anything begins."""
         for point in range(1, count + 1):
             self.points[point] = self._fresh()
-        self._engine.put({"id": point, **held} for point, held in self.points.items())
+        self.engine.put({"id": point, **held} for point, held in self.points.items())
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[Told]:
@@ -119,9 +125,9 @@ class Application:
                     self._wrote.notify_all()
 
     def _client(self) -> httpx.AsyncClient:
-        key = self._engine.qdrant.api_key
+        key = self.engine.qdrant.api_key
         headers = {"api-key": key} if key else {}
-        return httpx.AsyncClient(base_url=self._engine.qdrant.url, headers=headers, timeout=30.0)
+        return httpx.AsyncClient(base_url=self.engine.qdrant.url, headers=headers, timeout=30.0)
 
     async def _write(self, client: httpx.AsyncClient) -> None:
         self._revision += 1
@@ -130,7 +136,7 @@ class Application:
         point = self._new_id() if kind == "insert" else self._rng.choice(list(self.points))
         method, path, body, after = self._request(kind, point)
         began = time.monotonic()
-        await self._until_acknowledged(client, self._engine.alias, method, path, body)
+        await self._until_acknowledged(client, self.engine.alias, method, path, body)
         if self._both and not await self._until_acknowledged(client, self._next, method, path, body) and after:
             # It was not there to be updated, or there is no such alias at all: a whole point suits both.
             await self._until_acknowledged(
@@ -188,7 +194,7 @@ class Application:
 
     @property
     def _next(self) -> str:
-        return f"{self._engine.alias}-next"
+        return f"{self.engine.alias}-next"
 
     def _fresh(self) -> Json:
         payload = {"n": self._revision, "text": f"text {self._rng.getrandbits(32)}", "about": self._about()}
@@ -198,7 +204,8 @@ class Application:
         """A map in a map: servers send it in another order from answer to answer."""
         keys = [f"key{n}" for n in range(8)]
         self._rng.shuffle(keys)
-        return {key: {"a": self._rng.randrange(1000), "b": [1, {"c": key, "d": None}]} for key in keys}
+        about: Json = {key: {"a": self._rng.randrange(1000), "b": [1, {"c": key, "d": None}]} for key in keys}
+        return about | ({"at": self._at(self._revision)} if self._at else {})
 
     def _new_id(self) -> int:
         if self.deleted and self._rng.random() < 0.2:
@@ -207,7 +214,7 @@ class Application:
 
     def differences(self, collection: str | None = None) -> list[str]:
         """Lost, resurrected, unexpected and wrong points, in words; none is what there should be."""
-        found = self._engine.points(collection)
+        found = self.engine.points(collection)
         said = [f"{point} is lost" for point in self.points.keys() - found.keys()]
         others = found.keys() - self.points.keys()
         said += [f"{point} {'is resurrected' if point in self.deleted else 'is from nowhere'}" for point in others]

@@ -1,4 +1,4 @@
-"""`DualWrite` and `Frozen`: what the application promises, what follows, and what happens when it does not hold."""
+"""`DualWrite` and `Frozen`: what the application promises, and what happens when it does not keep it."""
 
 from __future__ import annotations
 

@@ -171,6 +171,14 @@ def named(engine: EngineHarness, version: str) -> str:
     return found
 
 
+async def hasten(engine: EngineHarness, task: asyncio.Task[None]) -> None:
+    """Let time pass quickly until a task has ended."""
+    while not task.done():
+        engine.clock.advance(1.0)
+        await asyncio.sleep(0.05)
+    await task
+
+
 async def within(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Look until it holds, while others work."""
     deadline = time.monotonic() + seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.support import GREEN, BLUE, Crowd, Migrating
+from tests.faults.support import BLUE, GREEN, Crowd, Migrating
 
 STAGES = ["CatchingUp", "Indexing", "Verifying", "AwaitingPromotion", "Promoting"]
 

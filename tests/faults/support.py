@@ -1,4 +1,4 @@
-"""A migration that can be held at any of its effects while something goes wrong, and the counting clients around it.
+"""A migration that can be held at any of its effects while something goes wrong, and the clients around it.
 
 Two rules that every test here ends with: what was acknowledged to clients is what the alias serves (`Crowd`), or,
 where nobody writes, `serves_all`.
@@ -118,7 +118,7 @@ class Crowd:
 
 
 def failures_outside(counts: Counts, since: float, until: float) -> int:
-    """What clients met that the server's own absence between these times (seconds since the epoch) explains not."""
+    """What clients met but for the server's own absence between these times (seconds since the epoch)."""
     explained = sum(1 for sent, known in counts.unanswered if sent <= until and known >= since)
     return counts.failures - explained
 

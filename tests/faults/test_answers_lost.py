@@ -1,4 +1,4 @@
-"""The request that moves the alias, and no answer to it: applied or not, writers write on and nothing is assumed."""
+"""The request that moves the alias, and no answer to it: applied or not, nothing is assumed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def awaiting(engine: EngineHarness) -> tuple[str, str]:
 
 @pytest.mark.fault(7)
 async def test_peers_that_lag(peers: EngineHarness) -> None:
-    """They still resolve the alias to blue: what is written there is on green in the end, and blue stays till then."""
+    """They still resolve the alias to blue: what is written there is on green in the end, and blue stays."""
     blue, green = await awaiting(peers)
     peers.qdrant.need_faults().faults(peers_cut_off=True)
     peers.annotate("promote", peers.migration["planHash"])

@@ -1,4 +1,4 @@
-"""Writers who never pause, in every stage of a migration, forth and back: nothing is lost and nothing comes back."""
+"""Writers who never pause, in every stage of a migration, forth and back: nothing is lost, nothing comes back."""
 
 from __future__ import annotations
 

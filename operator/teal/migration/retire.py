@@ -1,7 +1,8 @@
 """Retiring: after its grace, and only then, blue goes; a snapshot stays.
 
 Checked right before the deletion, not from memory: on no peer does an alias point at it any more. (A peer can lag
-behind or not have followed the switch at all, and sends its clients to blue.) A failed snapshot keeps the collection, and the snapshot is one of what is deleted: taken after the deadline, not some time before.
+behind or not have followed the switch at all, and sends its clients to blue.) A failed snapshot keeps the
+collection, and the snapshot is one of what is deleted: taken after the deadline, not some time before.
 """
 
 from __future__ import annotations

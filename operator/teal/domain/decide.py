@@ -219,14 +219,22 @@ def _lift_fence(desired: Desired, mine: Mine) -> Decision | None:
 def _mend_alias(desired: Desired, mine: Mine, serving: CollectionState | None) -> Decision | None:
     """The alias and the marks of what it points at must agree before anything is planned from them.
 
-    Everything is copied from the serving collection. One that the alias points at by somebody's hand, though its
-    population never ended, must not become anybody's source: the alias goes back to what has served.
+    Everything is copied from the serving collection. One that the alias points at by somebody's hand, though it
+    may lack what was written last, must not become anybody's source: the alias goes back to what has served.
     """
-    if serving is None or not (has_served(serving) or stage_of(serving) is Stage.PROMOTING):
+    if serving is None or not (has_served(serving) or _was_switched_to(serving)):
         return _restore(desired, mine)
     if stage_of(serving) not in (Stage.WATCHING, Stage.READY) or serving.marks.replaced:
         return Decision(Do.FINISH_SWITCH, _plan_nothing(desired), serving.name)
     return None
+
+
+def _was_switched_to(serving: CollectionState) -> bool:
+    """Whether Teal itself pointed the alias there: it leaves a mark right before, unless there is no blue."""
+    migration = serving.marks.migration
+    if migration is None or migration.stage is not Stage.PROMOTING:
+        return False
+    return serving.marks.switch is not None or migration.source is None
 
 
 def _restore(desired: Desired, mine: Mine) -> Decision | None:

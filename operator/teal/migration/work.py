@@ -26,6 +26,7 @@ from teal.migration.clock import Clock
 from teal.migration.contract import Note
 from teal.migration.verification.background import Running
 from teal.migration.verification.comparison import Judged
+from teal.qdrant.collection import Quiescence
 from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 
@@ -124,6 +125,7 @@ class Session:
     cutover: dict[str, Any] = field(default_factory=dict)
     verification: Running | None = None
     unverified: int = 0
+    judged: Quiescence | None = None
     frozen: dict[str, str] | None = None
     in_step: Any = None
     fresh_until: float = 0.0

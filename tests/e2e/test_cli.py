@@ -26,7 +26,7 @@ from devkit.embeddings import EmbeddingServer
 from devkit.processes import Process
 from devkit.qdrant import EmbeddedQdrant
 from teal.cli.main import app
-from tests.e2e.conftest import StartOperator
+from tests.plugins.operator import StartOperator
 from tests.e2e.support import IN_FLIGHT, LARGE, NAME, SECRET, TEXTS, Docs
 from tests.plugins.qdrant import Qdrant
 

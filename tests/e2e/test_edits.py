@@ -12,7 +12,7 @@ import pytest
 
 from devkit.cluster import Cluster
 from devkit.control_plane import ControlPlane
-from tests.e2e.conftest import Resident, StartOperator
+from tests.plugins.operator import Resident, StartOperator
 from tests.e2e.gate import Effect, Gate
 from tests.e2e.support import FEW, LARGE, NAME, PROBES, SMALL, TEXTS, Docs, unharmed
 from tests.plugins.qdrant import Qdrant

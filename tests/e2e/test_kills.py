@@ -16,7 +16,7 @@ import pytest
 from devkit.clients import Ledger
 from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
-from tests.e2e.conftest import StartOperator
+from tests.plugins.operator import StartOperator
 from tests.e2e.gate import Effect, Gate, When
 from tests.e2e.lives import Life, Mother
 from tests.e2e.support import LARGE, NAME, PROBES, SMALL, TEXTS, Docs

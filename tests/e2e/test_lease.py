@@ -15,7 +15,7 @@ from devkit.teal import Operator
 from teal.controller.election import NAME
 from teal.controller.lease import LOST_EXIT_CODE
 from teal.domain.ledger import DIGEST_BYTES
-from tests.e2e.conftest import StartOperator
+from tests.plugins.operator import StartOperator
 from tests.e2e.support import LARGE, TEXTS, Docs
 
 TAKE_OVER_SECONDS = 30.0

@@ -20,7 +20,7 @@ from devkit.clients import Ledger
 from devkit.cluster import Manifest
 from devkit.control_plane import ControlPlane
 from devkit.qdrant import EmbeddedQdrant
-from tests.e2e.conftest import Resident, StartOperator
+from tests.plugins.operator import Resident, StartOperator
 from tests.e2e.support import (
     FEW,
     IN_FLIGHT,

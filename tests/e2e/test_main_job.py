@@ -15,7 +15,7 @@ import httpx
 
 from devkit.clients import Clients, Counts, Ledger
 from devkit.cluster import Manifest
-from tests.e2e.conftest import StartOperator
+from tests.plugins.operator import StartOperator
 from tests.e2e.support import LARGE, NAME, PROBES, SMALL, TEXTS, Docs, condition, is_true
 
 BUSY = 40

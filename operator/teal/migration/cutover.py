@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from uuid import uuid4
 from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import Digests, RawId, buckets_for
+from teal.domain.ledger import RawId, checkpoint_of
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
 from teal.domain.writes import WriteMode
@@ -199,7 +200,7 @@ async def _switch(
     """One `create_alias`, and the evidence that it was in time."""
     alias, clock = work.desired.alias, work.clock
     await _refresh_new_side(work, state, new)
-    await _remember_switch(work, state, old, new)
+    await _remember_switch(work, state, old, new, at_rest=rest is not None)
     if (await work.server.admin.aliases()).get(alias) != old.name:
         raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
     began = clock.monotonic()
@@ -219,17 +220,27 @@ async def _switch(
     }
 
 
-async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
+async def _remember_switch(
+    work: Work, state: CutOver, old: CollectionState, new: CollectionState, *, at_rest: bool
+) -> None:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
-    versions = state.new_side or {}
-    digests = Digests(buckets_for(len(versions)))
-    for point, version in versions.items():
-        digests.toggle(point, version)
-    ledger = work.session.ledger
-    before = {"collection": old.name, **(ledger.digests.as_json() if ledger else {})}
-    switch = {"from": old.name, "highest": max(versions.values(), default=0)}
-    written = {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before, marks.SWITCH: switch}
+    alone = work.options.writes is not WriteMode.DUAL_WRITE
+    ahead = work.session.in_step.ahead if work.session.in_step else ()
+    here = {point: version for point, version in (state.new_side or {}).items() if point not in ahead}
+    there = work.session.ledger.versions if work.session.ledger else {}
+    written = {
+        marks.AT_SWITCH: checkpoint_of(here, _highest(here) if alone and new.one_sequence and not ahead else None),
+        marks.IN_STEP: {
+            "collection": old.name,
+            **checkpoint_of(there, _highest(there) if at_rest and old.one_sequence else None),
+        },
+        marks.SWITCH: {"from": old.name},
+    }
     await work.server.admin.mark(new.name, written)
+
+
+def _highest(versions: Mapping[RawId, int]) -> int:
+    return max(versions.values(), default=0)
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:

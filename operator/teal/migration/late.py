@@ -8,9 +8,8 @@ the application has touched on the new side since is told apart and left as it i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from teal.domain.ledger import RawId, restore
+from teal.domain.ledger import UNKNOWN, RawId, restore
 from teal.domain.observed import CollectionState
 from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
@@ -19,17 +18,15 @@ from teal.qdrant.points import Probe
 
 BATCH = 250
 
-Mark = Mapping[str, Any]
 
-
-async def carry_over(work: Work, old: CollectionState, new: CollectionState, mark: Mark) -> int | None:
+async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
     before, after = await _scan(work, old), await _scan(work, new)
     at_rest = restore(before, new.marks.in_step, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
-    late = [p for p in await _different(work, old, new, late) if _untouched(p, after, new, mark)]
-    gone = [p for p in gone if _untouched(p, after, new, mark)]
+    late = [p for p in await _different(work, old, new, late) if _untouched(p, after, new)]
+    gone = [p for p in gone if _untouched(p, after, new)]
     if gone:
         await work.server.points.delete(new.name, gone)
     transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
@@ -65,8 +62,7 @@ async def _different(work: Work, old: CollectionState, new: CollectionState, poi
     return found
 
 
-def _untouched(point: RawId, after: Mapping[RawId, int], new: CollectionState, mark: Mark) -> bool:
-    """Whether the application has left it alone on the new side; shards number apart, so several are unsure."""
+def _untouched(point: RawId, after: Mapping[RawId, int], new: CollectionState) -> bool:
+    """Whether the application has left it alone on the new side; with several shards that is not known."""
     version = after.get(point)
-    one_shard = (new.schema.shard_number or 1) == 1
-    return version is None or (one_shard and version <= int(mark.get("highest", 0)))
+    return version is None or version <= int((new.marks.at_switch or {}).get("highest", UNKNOWN))

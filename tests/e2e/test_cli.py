@@ -26,8 +26,8 @@ from devkit.embeddings import EmbeddingServer
 from devkit.processes import Process
 from devkit.qdrant import EmbeddedQdrant
 from teal.cli.main import app
-from tests.plugins.operator import StartOperator
 from tests.e2e.support import IN_FLIGHT, LARGE, NAME, SECRET, TEXTS, Docs
+from tests.plugins.operator import StartOperator
 from tests.plugins.qdrant import Qdrant
 
 TEAL = [sys.executable, "-m", "teal.cli.main"]

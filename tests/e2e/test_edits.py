@@ -12,9 +12,9 @@ import pytest
 
 from devkit.cluster import Cluster
 from devkit.control_plane import ControlPlane
-from tests.plugins.operator import Resident, StartOperator
 from tests.e2e.gate import Effect, Gate
 from tests.e2e.support import FEW, LARGE, NAME, PROBES, SMALL, TEXTS, Docs, unharmed
+from tests.plugins.operator import Resident, StartOperator
 from tests.plugins.qdrant import Qdrant
 
 STAGES = ["Populating", "CatchingUp", "Indexing", "Verifying", "AwaitingPromotion", "Promoting", "Watching"]
@@ -63,6 +63,7 @@ def serves_alone(docs: Docs, *retained: str) -> None:
         assert "fence" not in docs.marks(name)
 
 
+@pytest.mark.fault(11)
 def test_another_goal_in_each_stage(gate: Gate, blue: Docs, stage: str) -> None:
     ledger = blue.load(FEW)
     old = blue.aliases()[blue.alias]
@@ -80,6 +81,7 @@ def test_another_goal_in_each_stage(gate: Gate, blue: Docs, stage: str) -> None:
         assert served
 
 
+@pytest.mark.fault(11)
 def test_back_to_where_it_was_in_each_stage(gate: Gate, blue: Docs, stage: str) -> None:
     ledger = blue.load(FEW)
     old = blue.aliases()[blue.alias]
@@ -97,6 +99,7 @@ def test_back_to_where_it_was_in_each_stage(gate: Gate, blue: Docs, stage: str) 
         assert blue.truth(old)["collections"] == before
 
 
+@pytest.mark.fault(11)
 def test_tuning_keeps_what_is_populated(gate: Gate, blue: Docs) -> None:
     ledger = blue.load(FEW)
     old = blue.aliases()[blue.alias]
@@ -115,6 +118,7 @@ def test_tuning_keeps_what_is_populated(gate: Gate, blue: Docs) -> None:
     serves_alone(blue, old)
 
 
+@pytest.mark.fault(11)
 def test_an_edit_seconds_after_the_switch(blue: Docs) -> None:
     ledger = blue.load(FEW)
     old = blue.aliases()[blue.alias]

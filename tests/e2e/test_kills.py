@@ -16,10 +16,10 @@ import pytest
 from devkit.clients import Ledger
 from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
-from tests.plugins.operator import StartOperator
 from tests.e2e.gate import Effect, Gate, When
 from tests.e2e.lives import Life, Mother
 from tests.e2e.support import LARGE, NAME, PROBES, SMALL, TEXTS, Docs
+from tests.plugins.operator import StartOperator
 from tests.plugins.qdrant import Qdrant
 
 ENOUGH_LIVES = 80
@@ -136,6 +136,7 @@ def ended_right(lives: Lives, ledger: Ledger, serving: str, *retained: str) -> N
     assert docs.marks(by_version[serving])["migration"]["stage"] == "Ready"
 
 
+@pytest.mark.fault(1)
 @both_sides
 def test_the_first_collection(lives: Lives, when: When) -> None:
     deaths = lives.killed_everywhere(when)
@@ -144,6 +145,7 @@ def test_the_first_collection(lives: Lives, when: When) -> None:
     ended_right(lives, lives.docs.load(), "v1")
 
 
+@pytest.mark.fault(1)
 @both_sides
 def test_a_change_in_place(lives: Lives, when: When) -> None:
     lives.through()
@@ -159,6 +161,7 @@ def test_a_change_in_place(lives: Lives, when: When) -> None:
     assert info["payload_schema"].keys() == {"source", "n"}
 
 
+@pytest.mark.fault(1)
 @both_sides
 def test_another_encoder_under_load(lives: Lives, when: When) -> None:
     lives.through()
@@ -183,6 +186,7 @@ def test_another_encoder_under_load(lives: Lives, when: When) -> None:
     ended_right(lives, clients.ledger, "v2", "v1")
 
 
+@pytest.mark.fault(1)
 @both_sides
 def test_back_and_retirement_under_load(lives: Lives, when: When) -> None:
     docs = lives.docs
@@ -203,6 +207,7 @@ def test_back_and_retirement_under_load(lives: Lives, when: When) -> None:
     ended_right(lives, clients.ledger, "v1")
 
 
+@pytest.mark.fault(1)
 @both_sides
 def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
     """But the batch that was in hand at a kill: it was paid for and is nowhere."""
@@ -297,6 +302,8 @@ def ended_once(docs: Docs, gate: Gate, ledger: Ledger) -> None:
     docs.no_fence()
 
 
+@pytest.mark.fault(1)
+@pytest.mark.fault(8)
 def test_api_server_hears_of_nothing(
     docs: Docs, gate: Gate, migrating: Ledger, operator: StartOperator, local_control_plane: ControlPlane
 ) -> None:
@@ -324,6 +331,7 @@ def test_api_server_hears_of_nothing(
     ended_once(docs, gate, migrating)
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     "name",
     [
@@ -342,6 +350,7 @@ def test_wiped_status(docs: Docs, gate: Gate, migrating: Ledger, name: str) -> N
     assert len(docs.events("CutoverCompleted")) == 1
 
 
+@pytest.mark.fault(22)
 def test_deleted_and_applied_again(docs: Docs, gate: Gate, migrating: Ledger) -> None:
     """The new resource has another UID; it goes on with what it finds."""
     paid = docs.encoders.calls("teal").texts

@@ -15,8 +15,8 @@ import httpx
 
 from devkit.clients import Clients, Counts, Ledger
 from devkit.cluster import Manifest
-from tests.plugins.operator import StartOperator
 from tests.e2e.support import LARGE, NAME, PROBES, SMALL, TEXTS, Docs, condition, is_true
+from tests.plugins.operator import StartOperator
 
 BUSY = 40
 ORDER = [

@@ -32,6 +32,8 @@ IN_FLIGHT = 2 * 32
 """Texts that may be sent and not answered at one time: parallelism times batch size."""
 PROBES = 2
 """Texts that Teal may embed to see what an embedder answers."""
+COMPARED = 32
+"""Texts that Teal embeds anew to see whether blue's encoder is still what it was."""
 NAME = "docs"
 SECRET = "qdrant"
 PATIENCE = 120.0

@@ -17,8 +17,8 @@ from devkit import paths
 from devkit.cluster import Manifest
 from devkit.embeddings import EmbeddingServer
 from devkit.qdrant import EmbeddedQdrant
-from tests.e2e.conftest import Resident
 from tests.e2e.support import FEW, LARGE, SMALL, Docs, condition, is_true, unharmed
+from tests.plugins.operator import Resident
 from tests.plugins.qdrant import Qdrant
 
 TLS = Path(__file__).parents[1] / "integration" / "tls"

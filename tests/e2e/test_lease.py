@@ -15,8 +15,8 @@ from devkit.teal import Operator
 from teal.controller.election import NAME
 from teal.controller.lease import LOST_EXIT_CODE
 from teal.domain.ledger import DIGEST_BYTES
-from tests.e2e.conftest import StartOperator
 from tests.e2e.support import LARGE, TEXTS, Docs
+from tests.plugins.operator import StartOperator
 
 TAKE_OVER_SECONDS = 30.0
 """A promise, and not a figure of this machine: the Lease runs 15 s, and a candidate looks every 2 s."""
@@ -69,6 +69,7 @@ def ended_right(docs: Docs, ledger: Ledger, embedded: int) -> None:
     assert docs.encoders.calls("teal").texts - embedded < len(TEXTS)
 
 
+@pytest.mark.fault(9)
 def test_a_killed_holder_is_followed(docs: Docs, pair: tuple[Operator, Operator]) -> None:
     first, second = pair
     assert (leads(first), leads(second)) == (True, False)
@@ -80,6 +81,8 @@ def test_a_killed_holder_is_followed(docs: Docs, pair: tuple[Operator, Operator]
     ended_right(docs, ledger, embedded)
 
 
+@pytest.mark.fault(8)
+@pytest.mark.fault(9)
 def test_a_holder_that_was_stopped_wakes_up_and_writes_nothing(
     docs: Docs, pair: tuple[Operator, Operator]
 ) -> None:
@@ -103,6 +106,7 @@ def test_a_holder_that_was_stopped_wakes_up_and_writes_nothing(
     assert leads(second)
 
 
+@pytest.mark.fault(9)
 def test_a_holder_that_is_told_to_end_hands_over(
     control_plane: ControlPlane, docs: Docs, pair: tuple[Operator, Operator]
 ) -> None:

@@ -179,13 +179,14 @@ class Engine:
 
     async def _serve(self, found: Found, server: Server) -> None:
         spec = found.resource.manifest.spec
-        wanted = self._resolve(found)
         if found.resource.deleting:
             self._require_leadership()
             found.session.stop()
-            found.notes += await remove.run(server, wanted, spec.retention.snapshot)
+            found.notes += await remove.run(server, found.resource, self._identity(found.resource))
             found.finished = True
-        elif spec.suspend:
+            return
+        wanted = self._resolve(found)
+        if spec.suspend:
             found.session.stop()
             await self._free_writers(found, server)
             found.observed = await server.observe(wanted.alias, wanted.adopt)
@@ -210,11 +211,10 @@ class Engine:
         resource = found.resource
         embedding_set = resource.embedding_set.spec if resource.embedding_set else None
         problems = unsupported(resource.manifest.spec, embedding_set)
-        if problems and not resource.deleting:
+        if problems:
             raise TerminalError("NotSupportedYet", "; ".join(problems))
         found.desired = resolve(resource, self._cluster)
-        if not resource.deleting:
-            windows(resource.manifest.spec)
+        windows(resource.manifest.spec)
         return found.desired
 
     async def _work_a_while(self, found: Found, wanted: Desired, server: Server) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from teal.domain.errors import TransientError, UnknownOutcomeError
 from teal.domain.ledger import Digests, RawId, buckets_for
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
+from teal.domain.plan import Strategy
 from teal.domain.writes import WriteMode
 from teal.migration import passes
 from teal.migration.transform import transform_for
@@ -94,8 +96,17 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
     work.session.touched = state.dirty
     known: dict[RawId, int] = {}
     async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
-        known.update(page)
+        known.update(_in_step(work, page))
     state.new_side = known
+
+
+def _in_step(work: Work, page: Mapping[RawId, int]) -> Mapping[RawId, int]:
+    """On the way back the application may have written to the new side alone: such a point is not taken for one
+    that both sides have, or the old side would never get it."""
+    memory = work.session.in_step
+    if work.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
+        return page
+    return {point: version for point, version in page.items() if memory.known_retained.get(point) == version}
 
 
 async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:

@@ -52,7 +52,7 @@ class Migrations(RuleBasedStateMachine):
     world: World
 
     @initialize(
-        embeds=st.booleans(), telemetry=st.sampled_from([True, True, False]), latency=st.sampled_from([0.001, 0.1])
+        embeds=st.booleans(), telemetry=st.sampled_from([True, True, False]), latency=st.sampled_from([0.001, 0.05])
     )
     def begin(self, embeds: bool, telemetry: bool, latency: float) -> None:
         self.world = World(embeds=embeds, telemetry=telemetry, latency=latency)

@@ -49,7 +49,7 @@ OFTEN = range(1, 7)
 """Points that the application changes and deletes all the time; the others stay, so that there are always most."""
 RETAINED = range(101, 104)
 """Points that are written by the version's own alias, by applications that have not moved yet."""
-PATIENCE = 150
+PATIENCE = 400
 
 
 class Crash(BaseException):  # noqa: N818 - an end, not an error

@@ -13,7 +13,7 @@ comparison of the buckets that were written to.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,10 +184,9 @@ class Round:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
-            mark = pair.serving.marks.in_step or {}
-            same = mark.get("collection") == pair.retained.name
-            memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
-            memory.known_retained = restore(there, mark if same else None, len(there)).versions
+            at_switch, in_step = _noted(work, pair)
+            memory.known_serving = restore(here, at_switch, len(here)).versions
+            memory.known_retained = restore(there, in_step, len(there)).versions
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
         if self.only_back:
             diff.forth.clear()
@@ -360,7 +359,26 @@ def _same_direction(one: wire.Floats | None, other: wire.Floats | None) -> bool:
     return lengths == 0 or float(np.dot(one.ravel(), other.ravel())) / lengths > 1 - TOLERANCE
 
 
+def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Both sides' digests of when they were last in step.
+
+    A collection that was replaced more than once ago has never been in step with what serves now: then nothing is
+    known of the serving side, and of the retained one what its own successor noted.
+    """
+    if _notes(pair.serving, pair.retained):
+        return pair.serving.marks.at_switch, pair.serving.marks.in_step
+    successors = [state for state in work.observed.states.values() if _notes(state, pair.retained)]
+    return None, next((state.marks.in_step for state in successors), None)
+
+
+def _notes(state: CollectionState, other: CollectionState) -> bool:
+    """Whether `state` carries the mark that says when `other` was in step."""
+    return (state.marks.in_step or {}).get("collection") == other.name
+
+
 def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:
     """The collection that served right before `serving` and is still retained."""
     retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
-    return max(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, default=None)
+    return max(
+        retained, key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0), default=None
+    )

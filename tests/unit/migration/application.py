@@ -66,6 +66,7 @@ class Application:
         self.told: dict[RawId, Payload] = {}
         self.landed: dict[RawId, int] = {}
         self.late: dict[RawId, str] = {}
+        self.doubtful: set[RawId] = set()
         self.pending: list[Write] = []
         self.refused = 0
         self._count = 0
@@ -81,7 +82,7 @@ class Application:
         """Send a write through the alias, or that of a version: what it points at now is where it will land."""
         point = wire.raw_id(number)
         name = self._server.aliases.get(version_alias(self._alias, version) if version else self._alias)
-        if name is None or any(write.point == point for write in self.pending):
+        if name is None or point in self.doubtful or any(write.point == point for write in self.pending):
             return False
         payload = self._payload(what, point)
         if payload is None and what != "delete":
@@ -122,6 +123,11 @@ class Application:
         """What takes too long never lands."""
         self.pending = [write for write in self.pending if self._server.now() - write.began < TIMEOUT]
 
+    def forget(self, point: RawId) -> None:
+        """It was written to a collection that is kept, but no longer kept in step: nobody can tell what holds."""
+        self.late.pop(point, None)
+        self.doubtful.add(point)
+
     # Comparing
 
     def sees(self, point: RawId, name: str) -> bool:
@@ -131,7 +137,8 @@ class Application:
     def wrong(self, name: str) -> set[RawId]:
         """All points that are not in the collection as they should be."""
         state = self._server.state(name)
-        return {p for p in {*self.told, *self._server.points(name)} if self._wrong(p, name, state)}
+        points = {*self.told, *self._server.points(name)} - self.doubtful
+        return {p for p in points if self._wrong(p, name, state)}
 
     def _wrong(self, point: RawId, name: str, state: CollectionState) -> bool:
         found, payload = self._server.points(name).get(point), self.told.get(point)

@@ -407,9 +407,13 @@ class World:
         state = self.state(self.serving)
         assert ours(state, ME)
         wrong = self.application.wrong(self.serving)
-        for point in list(self.application.late):
+        kept = {self.serving, self.retained and self.retained.name}
+        for point, where in list(self.application.late.items()):
             if point not in wrong:
                 del self.application.late[point]
+            elif where not in kept and state.marks.switch is None:
+                self.application.forget(point)
+                wrong.discard(point)
         lost = wrong - self.application.late.keys()
         if state.marks.switch is None:
             assert not lost, self._lost(lost, self.serving)

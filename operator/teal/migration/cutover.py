@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from teal.domain.errors import TransientError, UnknownOutcomeError
 from teal.domain.ledger import RawId, checkpoint_of, highest
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
+from teal.domain.plan import Strategy
 from teal.domain.schema import next_alias
 from teal.domain.writes import WriteMode
 from teal.migration import passes
@@ -52,6 +54,7 @@ class CutOver:
     new_side: dict[RawId, int] | None = None
     drained: bool = False
     dirty: set[RawId] = field(default_factory=set)
+    all_known: bool = True
     highest: dict[str, int] = field(default_factory=dict)
 
 
@@ -102,8 +105,19 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
     work.session.touched = state.dirty
     known: dict[RawId, int] = {}
     async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
-        known.update(page)
+        both = _on_both(work, page)
+        known.update(both)
+        state.all_known &= len(both) == len(page)
     state.new_side = known
+
+
+def _on_both(work: Work, page: Mapping[RawId, int]) -> Mapping[RawId, int]:
+    """On the way back the application may have written to the new side alone: such a point is not taken for one
+    that both sides have, or the old side would never get it."""
+    memory = work.session.in_step
+    if work.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
+        return page
+    return {point: version for point, version in page.items() if memory.known_retained.get(point) == version}
 
 
 async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:
@@ -233,10 +247,7 @@ async def _remember_switch(
     work: Work, state: CutOver, old: CollectionState, new: CollectionState, *, at_rest: bool
 ) -> None:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
-    ahead = work.session.in_step.ahead if work.session.in_step else ()
-    for point in ahead:
-        (state.new_side or {}).pop(point, None)
-    if work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and not ahead:
+    if work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and state.all_known:
         state.highest[new.name] = highest(state.new_side or {})
     if at_rest and old.one_sequence and work.session.ledger:
         state.highest[old.name] = highest(work.session.ledger.versions)

@@ -227,6 +227,9 @@ class Engine:
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
                 return
+            if decision.do is Do.RETIRE and not await self._last_round(found, wanted, server, decision, until):
+                found.requeue_after = 0.0
+                return
             result = await self._act(found, wanted, server, decision)
             found.notes += result.notes
             found.detail = result.detail
@@ -237,6 +240,20 @@ class Engine:
                 if decision.do is Do.CONTINUE and decision.plan.source is None:
                     await self._keep_watched_in_step(found, wanted, server, decision, until)
                 return
+
+    async def _last_round(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> bool:
+        """Whether what was written to a retained collection as long as it was kept has been carried over."""
+        retired = found.observed.state(decision.subject) if found.observed else None
+        replaced = retired.marks.replaced if retired else None
+        ended = replaced.at + wanted.keep_for if replaced else 0.0
+        memory = found.session.in_step
+        if memory and memory.last < ended:
+            memory.due = 0.0
+        await self._keep_in_step(found, wanted, server, decision, until)
+        memory = found.session.in_step
+        return memory is None or memory.retained != decision.subject or memory.last >= ended
 
     async def _keep_watched_in_step(
         self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float

@@ -57,8 +57,6 @@ class InStep:
     samples: list[str] = field(default_factory=list)
     left_back: dict[RawId, int] = field(default_factory=dict)
     left_forth: dict[RawId, int] = field(default_factory=dict)
-    ahead: set[RawId] = field(default_factory=set)
-    """What a rollback leaves on the retained side alone, for the first round after it."""
     carried: Carried = field(default_factory=Carried)
     kept: int = 0
     reason: str | None = None
@@ -184,6 +182,7 @@ class Round:
         self._serving = Scan(work, pair.serving)
         self._retained = Scan(work, pair.retained)
         self._diff: Diff | None = None
+        self._ahead = False
 
     async def advance(self, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
         """Scan and write until the time is over; true when both sides are in step again."""
@@ -197,15 +196,15 @@ class Round:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
-            mark = pair.serving.marks.in_step or {}
-            same = mark.get("collection") == pair.retained.name
-            memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
-            memory.known_retained = restore(there, mark if same else None, len(there)).versions
-            self._know_deleted(pair, memory, there)
+            at_switch, in_step = _noted(work, pair)
+            memory.known_serving = restore(here, at_switch, len(here)).versions
+            memory.known_retained = restore(there, in_step, len(there)).versions
+            if "highest" in (at_switch or {}):
+                self._know_deleted(memory, there)
             self._know_carried(pair, memory)
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
-        memory.ahead = set(diff.forth) if self.only_back else set()
         if self.only_back:
+            self._ahead = bool(diff.forth)
             diff.forth.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
@@ -217,10 +216,8 @@ class Round:
         return diff
 
     @staticmethod
-    def _know_deleted(pair: Pair, memory: InStep, there: Mapping[RawId, int]) -> None:
+    def _know_deleted(memory: InStep, there: Mapping[RawId, int]) -> None:
         """Where the mark vouches for every point of the serving side, each was on the retained one too."""
-        if "highest" not in (pair.serving.marks.at_switch or {}):
-            return
         known = memory.known_retained or {}
         known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
 
@@ -296,11 +293,11 @@ class Round:
     async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        before_here, before_there = pair.serving.marks.at_switch or {}, pair.serving.marks.in_step or {}
+        before_here, before_there = (mark or {} for mark in _noted(work, pair))
         since_here, since_there = (rest.last if rest else None for rest in self.rest)
         if memory.left_back or not pair.serving.one_sequence:
             since_here = None
-        if memory.left_forth or memory.ahead or not pair.retained.one_sequence:
+        if memory.left_forth or self._ahead or not pair.retained.one_sequence:
             since_there = None
         if since_here is not None and since_there is not None:
             memory.carried.keep_lately()
@@ -414,7 +411,28 @@ def _same_direction(one: wire.Floats | None, other: wire.Floats | None) -> bool:
     return lengths == 0 or float(np.dot(one.ravel(), other.ravel())) / lengths > 1 - TOLERANCE
 
 
+def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Both sides' digests of when they were last in step.
+
+    A collection that was replaced more than once ago has never been in step with what serves now: then nothing is
+    known of the serving side, and of the retained one what its own successor noted.
+    """
+    if _notes(pair.serving, pair.retained):
+        return pair.serving.marks.at_switch, pair.serving.marks.in_step
+    successors = [state for state in work.observed.states.values() if _notes(state, pair.retained)]
+    return None, next((state.marks.in_step for state in successors), None)
+
+
+def _notes(state: CollectionState, other: CollectionState) -> bool:
+    """Whether `state` carries the mark that says when `other` was in step."""
+    return (state.marks.in_step or {}).get("collection") == other.name
+
+
 def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:
     """The collection that served right before `serving` and is still retained."""
     retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
-    return max(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, default=None)
+    return max(
+        retained,
+        key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0),
+        default=None,
+    )

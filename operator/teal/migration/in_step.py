@@ -380,5 +380,7 @@ def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> Co
     """The collection that served right before `serving` and is still retained."""
     retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
     return max(
-        retained, key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0), default=None
+        retained,
+        key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0),
+        default=None,
     )

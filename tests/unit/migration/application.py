@@ -153,7 +153,8 @@ class Application:
     def describe(self, points: set[RawId], name: str) -> str:
         there = self._server.points(name)
         return "; ".join(
-            f"{wire.plain_id(p)}: told {self.told.get(p)}, {name} has {_shown(there.get(p))}" for p in sorted(points)
+            f"{wire.plain_id(p)}: told {self.told.get(p)}, {name} has {_shown(there.get(p))}"
+            for p in sorted(points)
         )
 
 

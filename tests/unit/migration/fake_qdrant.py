@@ -326,7 +326,9 @@ class FakePoints(Points):
             vector = np.array(query.dense.data, dtype=np.float32)
         sign = 1 if self._server.state(name).schema.vectors[0].distance in (Distance.COSINE, Distance.DOT) else -1
         scored = [(_score(wire.read_dense(there[point].vectors, ""), vector, sign), point) for point in ids]
-        for score, point in sorted(scored, key=lambda each: (-sign * each[0], _in_order(each[1])))[: request.limit]:
+        for score, point in sorted(scored, key=lambda each: (-sign * each[0], _in_order(each[1])))[
+            : request.limit
+        ]:
             found.result.add(id=point, score=score, version=there[point].version)
         return found
 

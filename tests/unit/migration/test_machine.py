@@ -52,7 +52,9 @@ class Migrations(RuleBasedStateMachine):
     world: World
 
     @initialize(
-        embeds=st.booleans(), telemetry=st.sampled_from([True, True, False]), latency=st.sampled_from([0.001, 0.05])
+        embeds=st.booleans(),
+        telemetry=st.sampled_from([True, True, False]),
+        latency=st.sampled_from([0.001, 0.05]),
     )
     def begin(self, embeds: bool, telemetry: bool, latency: float) -> None:
         self.world = World(embeds=embeds, telemetry=telemetry, latency=latency)
@@ -100,7 +102,10 @@ class Migrations(RuleBasedStateMachine):
     def edit(self, changes: dict[str, Any]) -> None:
         self.world.edit(**changes)
 
-    @rule(action=st.sampled_from(["promote", "abort", "retry", "rollback"]), stale=st.sampled_from([False, False, True]))
+    @rule(
+        action=st.sampled_from(["promote", "abort", "retry", "rollback"]),
+        stale=st.sampled_from([False, False, True]),
+    )
     def annotate(self, action: str, stale: bool) -> None:
         self.world.annotate(action, stale=stale)
 

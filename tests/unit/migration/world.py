@@ -304,7 +304,11 @@ class World:
     def retained(self) -> CollectionState | None:
         """What served before what serves now, while it is kept."""
         found = in_step.retained_by(self.state(self.serving), self.mine) if self.serving else None
-        if found is None or found.marks.replaced is None or found.marks.replaced.at + self.keep_for <= self.clock.now():
+        if (
+            found is None
+            or found.marks.replaced is None
+            or found.marks.replaced.at + self.keep_for <= self.clock.now()
+        ):
             return None
         return found
 

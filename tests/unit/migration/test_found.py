@@ -74,3 +74,20 @@ def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serve
         world.reconcile()
     world.come_to_rest()
     world.close()
+
+
+def test_an_alias_that_is_deleted_right_after_a_switch_comes_back_to_what_it_had_moved_to() -> None:
+    """Neither side knew yet that one had replaced the other, and the one of the better name was taken."""
+    world = World(latency=0.05)
+    first = world.serving
+    world.encode_by(distance="Dot")
+    while world.serving == first:
+        world.reconcile_in_time()
+    second = world.serving
+    world.application.write("change", 1)
+    world.delete_alias()
+    world.encode_by(schemaVersion="v2")
+    world.until("Populating")
+    assert world.serving == second
+    world.come_to_rest()
+    world.close()

@@ -238,12 +238,19 @@ def _was_switched_to(serving: CollectionState) -> bool:
 
 
 def _restore(desired: Desired, mine: Mine) -> Decision | None:
-    """Point the alias at what has served, whatever the spec wants: rather what was not replaced."""
+    """Point the alias at what has served, whatever the spec wants: rather what was not replaced.
+
+    Right after a switch the old side does not know yet that it was: then it is what has served since last.
+    """
     served = [state for state in mine.values() if has_served(state)]
     if not served:
         return None
-    best = max(served, key=lambda s: (s.marks.replaced is None, s.name == desired.target, s.name))
+    best = max(served, key=lambda s: (s.marks.replaced is None, _since(s), s.name == desired.target, s.name))
     return Decision(Do.RESTORE_ALIAS, _plan_nothing(desired), best.name)
+
+
+def _since(state: CollectionState) -> float:
+    return state.marks.migration.stage_since if state.marks.migration else 0.0
 
 
 def _first(desired: Desired, observed: Observed, mine: Mine) -> Decision:

@@ -346,9 +346,13 @@ class World:
 
     def delete_alias(self) -> None:
         """Somebody removes the alias; not in the midst of a switch, whose end nobody could tell then."""
-        if self.serving and self.state(self.serving).marks.switch is None:
+        if self.serving and not self._is_switching(self.state(self.serving)):
             del self.server.aliases[ALIAS]
             self.alias_deleted = True
+
+    @staticmethod
+    def _is_switching(state: CollectionState) -> bool:
+        return state.marks.switch is not None or state.marks.replaced is not None
 
     def delete_green(self) -> None:
         """Somebody removes a collection that has never served."""

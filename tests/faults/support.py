@@ -14,6 +14,7 @@ from typing import Any
 
 from devkit import corpus
 from devkit.clients import Clients, Counts, Ledger, Workload, audit, load
+from teal.domain.plan import Plan
 from tests.e2e.gate import Gate
 from tests.integration.migration.support import EngineHarness, some_points
 from tests.plugins.qdrant import Qdrant
@@ -73,6 +74,18 @@ class Migrating:
             await asyncio.gather(host, return_exceptions=True)
         self.gate.abandon()
         await self.engine.restart()
+
+    async def plan(self) -> Plan:
+        """What somebody is told who asks, past the gate, what would be done next."""
+        spec = self.engine.spec
+        self.engine.spec = {
+            **spec,
+            "qdrant": {"url": self.engine.qdrant.url, "grpcPort": self.engine.qdrant.grpc_port},
+        }
+        try:
+            return await self.engine.plan()
+        finally:
+            self.engine.spec = spec
 
     async def _reconcile(self) -> None:
         self._ending = False

@@ -40,7 +40,7 @@ async def test_green_degrades_while_it_waits(engine: EngineHarness, harm: str, r
 @pytest.mark.fault(14)
 @pytest.mark.fault(16)
 async def test_a_throttle_for_hours(migrating: Migrating) -> None:
-    """Reads of blue are slow, and then nobody can say how slow they are: both mean wait, and neither is a stall."""
+    """Reads of blue are slow, and then nobody can say how slow: both mean wait, and neither is a stall."""
     engine, server = migrating.engine, migrating.engine.qdrant.need_faults()
     engine.edit(migration={"parallelism": 1, "throttle": {"maxReadLatencyMillis": 100}})
     blue = await engine.declare(1200)

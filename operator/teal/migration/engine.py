@@ -171,6 +171,7 @@ class Engine:
             return
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
+            found.session.use(server)
             try:
                 await self._serve(found, server)
             except TealError:

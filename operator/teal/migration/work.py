@@ -111,6 +111,7 @@ class Session:
     """The memory of one resource's migration, in this process only."""
 
     plan_hash: str = ""
+    server: Server | None = None
     ledger: Ledger | None = None
     running_pass: Any = None
     watermark: Watermark = field(default_factory=Watermark)
@@ -140,8 +141,16 @@ class Session:
         """Start afresh for another plan, or another green; a plan that goes on keeps what is known."""
         if afresh or self.plan_hash != plan_hash:
             self.stop()
-            fresh = Session(plan_hash=plan_hash, history=self.history, noted=self.noted)
+            fresh = Session(plan_hash=plan_hash, server=self.server, history=self.history, noted=self.noted)
             self.__dict__.update(fresh.__dict__)
+
+    def use(self, server: Server) -> None:
+        """What goes on between two steps holds the connections it began on: with another key it begins again."""
+        if self.server not in (None, server):
+            self.stop()
+            if self.in_step is not None:
+                self.in_step.round = None
+        self.server = server
 
     def stop(self) -> None:
         """Cancel what goes on between two steps."""

@@ -88,6 +88,11 @@ class EngineHarness:
         finally:
             await harness.close()
 
+    def use(self, qdrant: Qdrant) -> None:
+        """Look at the truth by other credentials."""
+        self._http.close()
+        self.qdrant, self._http = qdrant, qdrant.client()
+
     async def close(self) -> None:
         await self._engine.close()
         self._http.close()

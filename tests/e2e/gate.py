@@ -67,6 +67,11 @@ class Effect:
         return f"{self.when} {self.name}"
 
 
+def named(*names: str) -> Callable[[Effect], bool]:
+    """Where to shut: at the effects of these names, "before create v2" or "after create v2"."""
+    return lambda effect: str(effect) in names
+
+
 class Gate:
     """Stands before `qdrant` on loopback; `url` and `grpc_port` are what Teal is given. A context manager."""
 

@@ -338,14 +338,6 @@ def test_drift_is_mended(docs: Docs, operator: StartOperator) -> None:
     assert len(docs.events("ChangedInPlace")) == 1
 
 
-def test_an_alias_that_is_gone_comes_back(blue: Docs) -> None:
-    """Without a restart: aliases are listed twice a minute."""
-    serving = blue.aliases()[blue.alias]
-    point_alias(blue, blue.alias, None)
-    blue.wait_for(lambda _: blue.aliases().get(blue.alias) == serving, what="served again")
-    blue.wait_for(lambda _: len(blue.events("AliasRestored")) == 1, what="telling so")
-
-
 def test_an_alias_on_an_unfinished_green_goes_back(blue: Docs) -> None:
     serving = blue.aliases()[blue.alias]
     green = slowly(blue)

@@ -11,7 +11,7 @@ from devkit.cluster import Cluster
 from devkit.control_plane import ControlPlane
 from devkit.control_plane.definitions import apply as apply_definitions
 from devkit.teal import operator as running_operator
-from tests.e2e.gate import Gate
+from tests.e2e.gate import Gate, named
 from tests.e2e.support import COMPARED, FEW, LARGE, PROBES, Docs, condition, is_true, unharmed
 from tests.plugins.control_plane import CRDS
 from tests.plugins.operator import Resident
@@ -130,7 +130,7 @@ def test_definitions_that_are_deleted_in_the_midst_of_a_copy(
         namesake.wait_ready()
         ledger = namesake.load(FEW)
         spent = namesake.encoders.calls("teal").texts
-        gate.shut_at(lambda effect: str(effect) == "before patch v2 migration CatchingUp")
+        gate.shut_at(named("before patch v2 migration CatchingUp"))
         namesake.apply(embedding_set=B)
         assert gate.wait_shut(alive=namesake.operator_runs), namesake.story()
         serving, green = namesake.aliases()[namesake.alias], namesake.version("v2")

@@ -5,30 +5,16 @@ A namespace that is deleted is emptied by the test, as a cluster's own controlle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 from kubernetes.client import CoordinationV1Api
 
 from devkit.control_plane import ControlPlane
 from teal.controller.election import NAME as LEASE
-from tests.e2e.gate import Effect, Gate
+from tests.e2e.gate import Gate, named
 from tests.e2e.support import FEW, LARGE, Docs, unharmed
 from tests.plugins.operator import StartOperator
 
 B = {**LARGE, "schemaVersion": "v2"}
-
-
-@pytest.fixture
-def gate(tenant: Docs) -> Iterator[Gate]:
-    """A gate between the operator and Qdrant; `tenant` goes through it."""
-    with Gate(tenant.qdrant, tenant.alias) as gate:
-        tenant.through(gate.url, gate.grpc_port)
-        yield gate
-
-
-def named(name: str) -> Callable[[Effect], bool]:
-    return lambda effect: str(effect) == name
 
 
 def held(docs: Docs, gate: Gate, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devkit.embeddings import EmbeddingServer
-from tests.e2e.gate import Gate
+from tests.e2e.gate import Gate, named
 from tests.e2e.support import LARGE, PROBES, TEXTS, Docs, condition, unharmed
 from tests.plugins.operator import StartOperator
 
@@ -39,7 +39,7 @@ def test_a_downgrade_and_an_upgrade_in_the_midst_of_a_copy(
         first = operator("--no-lease")
         docs.wait_ready()
         ledger = docs.load()
-        gate.shut_at(lambda effect: str(effect) == "after patch v2 checkpoint")
+        gate.shut_at(named("after patch v2 checkpoint"))
         docs.apply(embedding_set={**LARGE, "schemaVersion": "v2"})
         assert gate.wait_shut(alive=docs.operator_runs), docs.story()
         first.kill()

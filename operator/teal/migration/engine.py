@@ -99,7 +99,7 @@ class Engine:
         self._may_write = may_write
         self._cluster = cluster
         self._clock = clock or Clock()
-        self._pool = pool or QdrantPool()
+        self._pool = pool or QdrantPool(clock=self._clock.monotonic)
         self._sessions: dict[str, Session] = {}
         self._embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
         self._back_embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}

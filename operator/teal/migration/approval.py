@@ -65,7 +65,7 @@ async def _wait(work: Work, result: Result) -> Result:
     """Use the time for a pass, if the last one is a while ago."""
     session, clock = work.session, work.clock
     if session.running_pass is not None or clock.monotonic() >= session.fresh_until:
-        if not await passes.advance(work, clock.monotonic() + SLICE_SECONDS):
+        if not await passes.advance(work, clock.monotonic() + SLICE_SECONDS, by_field=True):
             return replace(result, requeue_after=0.0)
         session.fresh_until = clock.monotonic() + FRESH_SECONDS
     opening = work.options.windows and open_until(work.options.windows, clock.now()) is None

@@ -64,7 +64,8 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
     await _know_new_side(work, state, new)
     if state.before is None and work.session.running_pass is None:
         state.before = await work.server.admin.quiescence(old.name)
-    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+    by_field = work.unnumbered_by is not None
+    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS, by_field=by_field):
         return None
     after = await work.server.admin.quiescence(old.name)
     quiet = await _at_rest(work, state, state.before, after)
@@ -159,7 +160,7 @@ async def _fenced(work: Work, state: CutOver, old: CollectionState, new: Collect
 async def _pass_at_rest(work: Work, state: CutOver, old: CollectionState) -> Quiescence | None:
     while True:
         before = await work.server.admin.quiescence(old.name)
-        await passes.advance(work)
+        await passes.advance(work, by_field=work.unnumbered_by is not None)
         after = await work.server.admin.quiescence(old.name)
         if await _at_rest(work, state, before, after):
             return after

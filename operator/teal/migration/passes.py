@@ -20,17 +20,18 @@ from collections import deque
 from collections.abc import Iterable
 
 from teal.domain import marks
+from teal.domain.change_field import Watermark
 from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import Ledger, RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
 from teal.domain.writes import WriteMode
-from teal.migration.scan import Scan
+from teal.migration.scan import Scan, Since
 from teal.migration.throttle import Throttle
 from teal.migration.transform import Transform, transform_for
 from teal.migration.work import Work
 from teal.qdrant import wire
-from teal.qdrant.points import Points
+from teal.qdrant.points import Points, at_least
 
 CHECKPOINT_SECONDS = 3.0
 RATE_SECONDS = 10.0
@@ -39,7 +40,8 @@ RATE_SECONDS = 10.0
 class Pass:
     """Takes green to blue's state at the versions that one scan sees."""
 
-    def __init__(self, work: Work, source: str, target: str) -> None:
+    def __init__(self, work: Work, source: str, target: str, *, by_field: bool = False) -> None:
+        """`by_field`: look only at what the change field leads to, and at what is new or gone."""
         self._work = work
         self._clock = work.clock
         self._points: Points = work.server.points
@@ -49,8 +51,13 @@ class Pass:
         embeds = work.plan.population is Population.REEMBED
         self._batch = work.options.embedding_batch if embeds else work.options.batch
         self._dual = work.writes is WriteMode.DUAL_WRITE
+        self._field = work.options.change_field
         self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
-        self._scan = Scan(work, work.the_source())
+        if work.session.watermark.name != self._field:
+            work.session.watermark = Watermark(self._field)
+        self._highest = work.session.watermark.highest
+        self._part = _part(work) if by_field else None
+        self._scan = Scan(work, work.the_source(), self._part)
         self._compared = False
         self._pending: deque[dict[RawId, int]] = deque()
         self._gone: list[RawId] = []
@@ -85,6 +92,11 @@ class Pass:
     def scanned(self) -> bool:
         """Whether all that has to be done is known, so that an interrupted pass can go on."""
         return self._compared
+
+    @property
+    def by_field(self) -> bool:
+        """Whether it looks at a part only."""
+        return self._part is not None
 
     def cancel(self) -> None:
         """Stop copying; what was not finished is found again by the next scan."""
@@ -169,6 +181,8 @@ class Pass:
         try:
             there = await self._there(batch) if self._dual else set()
             found = await self._points.fetch(self._source, [point for point in batch if point not in there])
+            if self._field:
+                self._work.session.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
             points = await self._transform(found)
             if points:
                 await self._points.upsert(self._target, points, insert_only=self._dual)
@@ -226,6 +240,7 @@ class Pass:
         session.writes.copied += self.copied
         session.writes.deleted += self.deleted
         session.writes.passes += 1
+        session.watermark.floor = self._highest
         session.last_pass_seconds = self._clock.monotonic() - self._since
         session.last_pass_changes = self.copied + self.deleted
         session.progress.throttled = None
@@ -237,12 +252,28 @@ class Pass:
         return self._work.session.ledger
 
 
-async def advance(work: Work, until: float = math.inf) -> bool:
-    """Go on with the pass that is under way, or begin one; true when it is complete."""
+def _part(work: Work) -> Since | None:
+    """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
+    ledger, floor, name = work.session.ledger, work.session.watermark.floor, work.options.change_field
+    if ledger is None or floor is None or name is None or work.writes is WriteMode.FROZEN:
+        return None
+    return Since(ledger, at_least(name, floor))
+
+
+async def advance(work: Work, until: float = math.inf, *, by_field: bool = False) -> bool:
+    """Go on with the pass that is under way, or begin one; true when it is complete.
+
+    `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
+    under way is given up; what it has not done is found again.
+    """
     session = work.session
     current = session.running_pass
+    if current is not None and current.by_field and not by_field:
+        current.cancel()
+        current = None
     if current is None:
-        current = session.running_pass = Pass(work, work.the_source().name, work.subject)
+        source = work.the_source().name
+        current = session.running_pass = Pass(work, source, work.subject, by_field=by_field)
     try:
         complete: bool = await current.advance(until)
     except BaseException:

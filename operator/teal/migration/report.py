@@ -431,16 +431,20 @@ def _progress(session: Session) -> dict[str, Any]:
 
 def _writes(found: Found) -> dict[str, Any]:
     session, migration = found.session, found.resource.manifest.spec.migration
+    numbered = any(state and state.schema.vectors for state in (found.target, found.serving))
+    by_field = None if numbered or migration.writes == "Frozen" else migration.change_field
     row: dict[str, Any] = {
         "mode": migration.writes,
-        "guarantee": guarantee(WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy"),
+        "guarantee": guarantee(
+            WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy", by_field=by_field
+        ),
         "passes": session.writes.passes,
         "caughtUp": session.writes.caught_up,
     }
     proof = session.writes.proof
     if proof:
         row["cutOver"] = {k: v for k, v in proof.items() if v is not None}
-        row["proof"] = _in_words(proof)
+        row["proof"] = _in_words(proof) + (f" (the last pass went by {by_field})" if by_field else "")
     return row
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from teal.domain.change_field import Watermark
 from teal.domain.forecast import Forecast
 from teal.domain.ledger import Ledger, RawId
 from teal.domain.marks import Declined
@@ -58,6 +59,7 @@ class Options:
     batch: int = 500
     embedding_batch: int = 32
     max_read_latency: float | None = None
+    change_field: str | None = None
     writes: WriteMode = WriteMode.CATCH_UP
     fence: bool = True
     quiet_wait: float = 300.0
@@ -110,6 +112,7 @@ class Session:
     plan_hash: str = ""
     ledger: Ledger | None = None
     running_pass: Any = None
+    watermark: Watermark = field(default_factory=Watermark)
     progress: Progress = field(default_factory=Progress)
     writes: Writes = field(default_factory=Writes)
     forecast: Forecast | None = None
@@ -187,6 +190,11 @@ class Work:
     def writes(self) -> WriteMode:
         """The mode that holds on this way. Going back is always caught up: nobody promised anything for it."""
         return WriteMode.CATCH_UP if self.plan.strategy is Strategy.SWITCH_BACK else self.options.writes
+
+    @property
+    def unnumbered_by(self) -> str | None:
+        """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
+        return self.options.change_field if self.source and not self.source.schema.vectors else None
 
     @property
     def source(self) -> CollectionState | None:

@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -21,8 +22,10 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 import grpc
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.timestamp_pb2 import Timestamp
 from qdrant_client import grpc as qdrant
 
+from teal.domain.change_field import Value
 from teal.domain.errors import UnknownOutcomeError
 from teal.domain.schema import UNNAMED, Schema
 from teal.qdrant import wire
@@ -132,14 +135,15 @@ class Points:
     # Ids and versions
 
     async def ids(
-        self, collection: str, page: int = SCAN_PAGE, *, start: RawId | None = None
+        self, collection: str, page: int = SCAN_PAGE, *, start: RawId | None = None, where: bytes | None = None
     ) -> AsyncIterator[list[RawId]]:
         """All ids in pages, in Qdrant's order (numbers, then UUIDs), from `start` on if it is given.
 
-        Stable under writes, except that an id inserted behind the cursor is not seen.
+        Stable under writes, except that an id inserted behind the cursor is not seen. `where` is a serialized
+        `Filter`: see `at_least`.
         """
         while True:
-            found, start = await self._id_page(collection, page, start)
+            found, start = await self._id_page(collection, page, start, where)
             if found:
                 yield found
             if start is None:
@@ -193,17 +197,22 @@ class Points:
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def _id_page(
-        self, collection: str, limit: int, offset: RawId | None
+        self, collection: str, limit: int, offset: RawId | None, where: bytes | None = None
     ) -> tuple[list[RawId], RawId | None]:
         limit = min(limit, self._allowed.get(("scroll", collection), limit))
         request = wire.ScrollPoints(
-            collection_name=collection, offset=offset, limit=limit, with_payload=_NO, with_vectors=_NO
+            collection_name=collection,
+            filter=where,
+            offset=offset,
+            limit=limit,
+            with_payload=_NO,
+            with_vectors=_NO,
         )
         try:
             answer = await self._read("scroll", "Scroll", request, wire.ScrollResponse)
         except TooLargeError as error:
             self._allow("scroll", collection, limit, error)
-            return await self._id_page(collection, limit, offset)
+            return await self._id_page(collection, limit, offset, where)
         following = answer.next_page_offset if answer.HasField("next_page_offset") else None
         return [point.id for point in answer.result], following
 
@@ -382,6 +391,17 @@ class Points:
                     self._channels = [await open_channel(self.endpoint) for _ in range(self.streams)]
                     self._bulk = cycle(self._channels)
         return next(self._bulk) if bulk else self._channels[0]
+
+
+def at_least(field: str, value: Value) -> bytes:
+    """A serialized `Filter` for the points whose payload has this value, or a higher one, in `field`."""
+    if isinstance(value, datetime):
+        moment = Timestamp()
+        moment.FromDatetime(value)
+        condition = qdrant.FieldCondition(key=field, datetime_range=qdrant.DatetimeRange(gte=moment))
+    else:
+        condition = qdrant.FieldCondition(key=field, range=qdrant.Range(gte=value))
+    return bytes(qdrant.Filter(must=[qdrant.Condition(field=condition)]).SerializeToString())
 
 
 def nearest(vector: Query | RawId) -> bytes:

@@ -62,6 +62,7 @@ _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "GetResponse": {"result": "RetrievedPoint"},
     "ScrollPoints": {
         "collection_name": SAME,
+        "filter": RAW,
         "offset": RAW,
         "limit": SAME,
         "with_payload": RAW,

@@ -22,6 +22,7 @@ from tests.integration.migration.support import EngineHarness
 
 Json = dict[str, Any]
 MakeVector = Callable[[random.Random], Any]
+Change = Callable[[int], Any]
 
 EVERYTHING = {"insert": 3, "upsert": 3, "payload": 3, "vector": 2, "delete": 2}
 WHOLE_POINTS = {"insert": 3, "upsert": 4, "delete": 2}
@@ -66,7 +67,10 @@ class Told:
 
 
 class Application:
-    """`points` is what was acknowledged, `deleted` whose deletion was. One write at a time, so both are exact."""
+    """`points` is what was acknowledged, `deleted` whose deletion was. One write at a time, so both are exact.
+
+    `at`, given the number of a write, is the value of `about.at` that it leaves, vectors alone excepted.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Application:
         *,
         weights: Mapping[str, int] = EVERYTHING,
         both: bool = False,
+        at: Change | None = None,
         seed: int = 0,
     ) -> None:
         self.told = Told()
@@ -84,6 +89,7 @@ class Application:
         self._make = make
         self._weights = weights
         self._both = both
+        self._at = at
         self._rng = random.Random(seed)
         self._revision = 0
         self._wrote = asyncio.Condition()
@@ -198,7 +204,8 @@ class Application:
         """A map in a map: servers send it in another order from answer to answer."""
         keys = [f"key{n}" for n in range(8)]
         self._rng.shuffle(keys)
-        return {key: {"a": self._rng.randrange(1000), "b": [1, {"c": key, "d": None}]} for key in keys}
+        about: Json = {key: {"a": self._rng.randrange(1000), "b": [1, {"c": key, "d": None}]} for key in keys}
+        return about | ({"at": self._at(self._revision)} if self._at else {})
 
     def _new_id(self) -> int:
         if self.deleted and self._rng.random() < 0.2:

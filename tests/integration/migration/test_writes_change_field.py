@@ -73,8 +73,7 @@ async def test_what_the_field_does_not_lead_to_is_found_before_the_switch(engine
     assert 9 not in found
     assert "said" not in found[8]
     engine.annotate("promote", engine.migration["planHash"])
-    await engine.until_ready()
-    assert engine.serving() == green
+    await engine.until(lambda: engine.serving() == green)
     assert engine.payloads()[8]["said"] == "quietly"
 
 

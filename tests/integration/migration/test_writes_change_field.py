@@ -75,6 +75,7 @@ async def test_what_the_field_does_not_lead_to_is_found_before_the_switch(engine
     engine.annotate("promote", engine.migration["planHash"])
     await engine.until(lambda: engine.serving() == green)
     assert engine.payloads()[8]["said"] == "quietly"
+    assert not engine.migration["writes"].get("inStep", {}).get("toServing")
 
 
 async def test_without_versions_the_guarantee_says_what_it_does_not_cover(qdrant: Qdrant, prefix: str) -> None:

@@ -50,6 +50,10 @@ class Watermark:
     without: int = 0
     samples: list[RawId] = field(default_factory=list)
 
+    def complete(self, at_begin: Value | None) -> None:
+        """A pass is over, at whose beginning `highest` was `at_begin`: the next one may look from there on."""
+        self.floor = at_begin
+
     def see(self, points: Iterable[tuple[RawId, Any]]) -> None:
         """The field of points that were read."""
         for point, found in points:

@@ -247,7 +247,7 @@ class Pass:
         session.writes.copied += self.copied
         session.writes.deleted += self.deleted
         session.writes.passes += 1
-        session.watermark.floor = self._highest
+        session.watermark.complete(self._highest)
         session.last_pass_seconds = self._clock.monotonic() - self._since
         session.last_pass_changes = self.copied + self.deleted
         session.progress.throttled = None

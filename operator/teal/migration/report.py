@@ -434,14 +434,13 @@ def _progress(session: Session) -> dict[str, Any]:
 
 def _writes(found: Found) -> dict[str, Any]:
     session, migration = found.session, found.resource.manifest.spec.migration
-    mode, numbered = (
-        WriteMode(migration.writes),
-        any(s and s.schema.vectors for s in (found.target, found.serving)),
-    )
-    by_field = None if numbered or mode is WriteMode.FROZEN else migration.change_field
+    numbered = any(state and state.schema.vectors for state in (found.target, found.serving))
+    by_field = None if numbered or migration.writes == "Frozen" else migration.change_field
     row: dict[str, Any] = {
         "mode": migration.writes,
-        "guarantee": guarantee(mode, fence=migration.promotion.fence == "WhenBusy", by_field=by_field),
+        "guarantee": guarantee(
+            WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy", by_field=by_field
+        ),
         "passes": session.writes.passes,
         "caughtUp": session.writes.caught_up,
     }

@@ -73,9 +73,9 @@ async def test_what_the_field_does_not_lead_to_is_found_before_the_switch(engine
     assert 9 not in found
     assert "said" not in found[8]
     engine.annotate("promote", engine.migration["planHash"])
-    await engine.until_ready()
-    assert engine.serving() == green
+    await engine.until(lambda: engine.serving() == green)
     assert engine.payloads()[8]["said"] == "quietly"
+    assert not engine.migration["writes"].get("inStep", {}).get("toServing")
 
 
 async def test_without_versions_the_guarantee_says_what_it_does_not_cover(qdrant: Qdrant, prefix: str) -> None:

@@ -75,6 +75,19 @@ async def test_both_sides_stay_in_step(application: Application) -> None:
     assert application.differences() == []
 
 
+async def test_a_vector_alone_goes_back_after_a_restart(application: Application) -> None:
+    engine = application.engine
+    blue = engine.serving()
+    engine.edit(schemaVersion="v2")
+    await engine.until_ready()
+    vector = {"words": {"indices": [0, 7], "values": [1.0, 2.0]}}
+    engine.call(
+        "PUT", f"/collections/{engine.alias}/points/vectors?wait=true", {"points": [{"id": 7, "vector": vector}]}
+    )
+    await engine.restart()
+    await engine.until(lambda: engine.points(blue)[7]["vector"]["words"] == vector["words"])
+
+
 async def test_a_frozen_one_that_is_written_to_is_held(application: Application) -> None:
     engine = application.engine
     engine.edit(schemaVersion="v2", migration={"writes": "Frozen", "promotion": {"mode": "Manual"}})

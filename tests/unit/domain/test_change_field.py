@@ -41,6 +41,16 @@ def test_what_a_double_cannot_hold_is_rounded_down(nanoseconds: int) -> None:
     assert int(value) < nanoseconds
 
 
+def test_the_next_pass_looks_from_what_was_highest_when_this_one_began() -> None:
+    mark, floors = Watermark("n"), []
+    for value in (5, 9, 9, 4):
+        at_begin = mark.highest
+        mark.see([(b"a", value)])
+        mark.complete(at_begin)
+        floors.append(mark.floor)
+    assert floors == [None, 5, 9, 9]
+
+
 def test_the_highest_of_one_kind_is_kept_and_the_others_are_counted() -> None:
     mark = Watermark("n")
     mark.see([(b"a", 3), (b"b", "2026-05-01"), (b"c", 9), (b"d", None), (b"e", 5)])

@@ -41,7 +41,7 @@ from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
 from teal.migration.desired import windows
-from teal.migration.report import Found
+from teal.migration.found import Found, remember
 from teal.migration.stages import continue_migration
 from teal.migration.transform import same_encoder
 from teal.migration.work import SLICE_SECONDS, Result, Session, Work
@@ -331,7 +331,7 @@ class Engine:
         if decision.do is Do.APPLY_IN_PLACE:
             return await in_place.run(work, decision.in_place)
         result = await ACTIONS[decision.do](work)
-        report.remember(found, result)
+        remember(found, result)
         return result
 
     async def _work(

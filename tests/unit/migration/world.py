@@ -476,8 +476,8 @@ class World:
                 self.annotate("retry")
             self.reconcile_in_time()
         assert self.is_ready(), f"it does not come to rest:\n{self.describe()}"
-        for _ in range(6):
-            self.wait(15.0)
+        for _ in range(5):
+            self.wait(120.0)  # more than the pause between two rounds of staying in step
             self.reconcile()
         self._exact()
         self.wait(self.keep_for)

@@ -265,7 +265,7 @@ class FakeAdmin(Admin):
     async def version(self) -> Version:
         return await self._carry("version", False, lambda: Version(1, 19, 0))
 
-    async def _call(self, kind: str, method: str, path: str, **given: Any) -> Any:
+    async def _call(self, kind: str, _: str, path: str, **given: Any) -> Any:
         parts = [unquote(part) for part in path.split("/")[2:]]
         body = [given["json"]] if given.get("json") is not None else []
         answer = getattr(self._server, f"_{kind}")
@@ -283,7 +283,7 @@ class FakePoints(Points):
         assert where is None, "the Qdrant in memory does not filter"
         return await super()._id_page(collection, min(limit, PAGE), offset)
 
-    async def _call(self, kind: str, method: str, body: bytes, answer: Any, *, write: bool, **_: Any) -> Any:
+    async def _call(self, kind: str, method: str, body: bytes, _: Any, *, write: bool, **__: Any) -> Any:
         return await self._carry(kind, write, lambda: getattr(self, f"_do_{method.lower()}")(body))
 
     def _in(self, collection: str) -> dict[RawId, Stored]:

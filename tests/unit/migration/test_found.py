@@ -59,7 +59,8 @@ def test_a_return_over_two_generations_takes_back_what_was_written_in_the_one_be
 
 
 def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serves() -> None:
-    """Both old collections learned late that they were replaced, by the same one: the older was taken for its pair."""
+    """Both old collections learned late that they were replaced, by the same one: the older was taken for its
+    pair, and its content went over what serves."""
     world = World(latency=0.05)
     first = world.serving
     world.encode_by(schemaVersion="v2")

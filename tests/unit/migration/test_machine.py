@@ -1,7 +1,7 @@
 """Hypothesis drives the real engine through edits, crashes, faults and helping hands, while an application writes.
 
 After every move the promises of `world.py` hold; in the end, when all trouble is over, what is declared comes
-about and holds exactly what the application was told is stored. `TEAL_HYPOTHESIS=long` looks for much longer.
+about and holds exactly what the application was told is stored. `TEAL_HYPOTHESIS=5000` looks for longer.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -139,11 +140,15 @@ class Migrations(RuleBasedStateMachine):
                 self.world.close()
 
 
-LONG = os.environ.get("TEAL_HYPOTHESIS") == "long"
-TestMigrations = Migrations.TestCase
+EXAMPLES = int(os.environ.get("TEAL_HYPOTHESIS", "0"))
+"""How many stories to tell, and random ones; without it, always the same few."""
+
+TestMigrations = pytest.mark.timeout(0 if EXAMPLES else 300)(Migrations.TestCase)
 TestMigrations.settings = settings(
-    max_examples=int(os.environ.get("TEAL_HYPOTHESIS_EXAMPLES", "5000")) if LONG else 60,
-    stateful_step_count=40 if LONG else 20,
+    max_examples=EXAMPLES or 100,
+    stateful_step_count=30 if EXAMPLES else 20,
+    derandomize=not EXAMPLES,
+    database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -133,8 +133,9 @@ class World:
         self.next_wait = 0.0
         self._troubles: dict[int, list[Trouble]] = {}
         self._busy = 0
-        self._rested = 0
-        self._told_op_nums = 0
+        self._looked = 0
+        self._served: str | None = None
+        self._switching = False
         self._bystanders()
         self._start()
         self.until_ready()
@@ -175,7 +176,7 @@ class World:
         world = self
 
         class Embedder:
-            def __init__(self, url: str, model: str, dimensions: int, **_: Any) -> None:
+            def __init__(self, _: str, model: str, dimensions: int, **__: Any) -> None:
                 self._model, self._size, self.tokens_spent = model, dimensions, 0
 
             async def embed(self, texts: list[str]) -> Embedded:
@@ -208,7 +209,7 @@ class World:
         )  # fmt: skip
 
     def reconcile(self, troubles: Iterable[Trouble] = (), busy: int = 0) -> Outcome | None:
-        """One slice; `None` if the process did not survive it. While `busy`, every so many calls there is a write."""
+        """One slice; `None` if the process did not survive it. `busy`: a write at every so many calls."""
         self._troubles = {}
         for trouble in troubles:
             self._troubles.setdefault(self.calls + trouble.at, []).append(trouble)
@@ -398,10 +399,25 @@ class World:
             self.application.write(what, point, retained.schema.schema_version)
 
     def after_call(self, kind: str) -> None:
+        """What has to hold at the very moment of a switch, and when it is called complete."""
         if kind == "telemetry":
-            self._told_op_nums = self.calls
-        if kind == "point_alias" and self.serving:
-            self.alias_deleted = False
+            self._looked = self.calls
+        if kind == "point_alias" and self.serving != self._served:
+            if self._served and not self.alias_deleted and self.server.telemetry:
+                self._assert_complete(landed_before=self._looked)
+            self._served, self.alias_deleted = self.serving, False
+        if kind == "mark" and self.serving:
+            switching, self._switching = self._switching, self.state(self.serving).marks.switch is not None
+            if switching and not self._switching:
+                self._assert_complete()
+
+    def _assert_complete(self, landed_before: int | None = None) -> None:
+        if self.serving is None:
+            return
+        lost = self.application.wrong(self.serving) - self.application.late.keys()
+        if landed_before is not None:
+            lost = {point for point in lost if self.application.landed[point] < landed_before}
+        assert not lost, self._lost(lost, self.serving)
 
     # Promises
 
@@ -421,10 +437,8 @@ class World:
                 del self.application.late[point]
             elif where not in kept and state.marks.switch is None:
                 self.application.forget(point)
-                wrong.discard(point)
-        lost = wrong - self.application.late.keys()
         if state.marks.switch is None:
-            assert not lost, self._lost(lost, self.serving)
+            self._assert_complete()
 
     def _lost(self, points: set[wire.RawId], name: str) -> str:
         return f"not as it was stored: {self.application.describe(points, name)}\n{self.describe()}"
@@ -476,8 +490,8 @@ class World:
                 self.annotate("retry")
             self.reconcile_in_time()
         assert self.is_ready(), f"it does not come to rest:\n{self.describe()}"
-        for _ in range(6):
-            self.wait(15.0)
+        for _ in range(5):
+            self.wait(120.0)  # more than the pause between two rounds of staying in step
             self.reconcile()
         self._exact()
         self.wait(self.keep_for)

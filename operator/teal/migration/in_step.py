@@ -17,20 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
 from teal.domain.observed import CollectionState
 from teal.migration.carried import Carried
 from teal.migration.scan import Scan
-from teal.migration.transform import AsManyAsPossible, Transform, across, same_encoder
-from teal.migration.work import Work, Writes
+from teal.migration.transform import Transform, across, same_encoder
+from teal.migration.way import Way, same
+from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
-from teal.qdrant.points import Probe
-from teal.qdrant.wire import RawPoint
 from teal.sources.embedder import Embedder
 
 PAUSE_SECONDS = 10.0
@@ -38,7 +35,6 @@ SHARE = 0.05
 BATCH = 250
 SAMPLES = 10
 WORTH_SHOWING = 60
-TOLERANCE = 1e-5
 
 
 @dataclass
@@ -250,7 +246,7 @@ class Round:
             there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
             compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
             for point in page:
-                if point in here and point in there and _same(here[point], there[point], compared):
+                if point in here and point in there and same(here[point], there[point], compared):
                     diff.back.pop(point, None)
                     diff.forth.pop(point, None)
                     diff.conflicts = [other for other in diff.conflicts if other != point]
@@ -271,10 +267,10 @@ class Round:
             if work.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                way = _Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
+                way = Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
                 memory.forth += await self._carry(work, pair, way, diff.forth, memory)
             else:
-                way = _Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
+                way = Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
                 memory.back += await self._carry(work, pair, way, diff.back, memory)
         await _drop(work, pair.serving, diff.drop_serving, here, there)
         await _drop(work, pair.retained, diff.drop_retained, here, there)
@@ -285,10 +281,12 @@ class Round:
         return True
 
     @staticmethod
-    async def _carry(work: Work, pair: Pair, way: _Way, pending: dict[RawId, int], memory: InStep) -> int:
+    async def _carry(work: Work, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
         batch = _take(pending)
         await memory.carried.tell(work, pair.serving.name, way.target.name, batch)
-        return await way.carry(work, batch, memory)
+        count, why_not = await way.carry(work, batch)
+        memory.reason = why_not or memory.reason
+        return count
 
     async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
@@ -313,70 +311,12 @@ class Round:
         work.server.invalidate(pair.serving.name)
 
 
-@dataclass
-class _Way:
-    """From one side to the other: the versions known of both, what could not be carried, and how it is made."""
-
-    source: CollectionState
-    target: CollectionState
-    known_source: dict[RawId, int]
-    known_target: dict[RawId, int]
-    left: dict[RawId, int]
-    make: Transform | None
-
-    async def carry(self, work: Work, batch: dict[RawId, int], memory: InStep) -> int:
-        """Write points of one side to the other; how many could be.
-
-        What the application touches meanwhile is found by the next round. What cannot be made is not known to be
-        in step, or it would be taken for deleted where it is missing; it is tried again when it changes. What was
-        deleted since the scan is known, so that whoever looks next sees it go, be it a pass that has only this.
-        """
-        told = Writes()
-        points: Sequence[RawPoint] = ()
-        there = set(batch)
-        if self.make is None:
-            told.left_because = f"the encoder of {self.target.name} cannot be asked"
-        else:
-            found = await work.server.points.fetch(self.source.name, list(batch))
-            there = {point.id for point in found}
-            points = await AsManyAsPossible(told, self.make)(found)
-            batch = batch | wire.as_read(found, batch)
-        await self._write(work, points, batch)
-        self.known_source.update({point: version for point, version in batch.items() if point not in there})
-        done = {point.id for point in points}
-        left = {point: batch[point] for point in there if point not in done}
-        if left:
-            self.left.update(left)
-            memory.reason = told.left_because or "some points have no text to embed"
-        return len(points)
-
-    async def _write(self, work: Work, points: Sequence[RawPoint], batch: dict[RawId, int]) -> None:
-        if not points:
-            return
-        name = self.target.name
-        await work.server.points.upsert(name, points)
-        ids = [point.id for point in points]
-        now = await work.server.points.versions(name, ids, Probe.of(self.target.schema))
-        there = {p.id: p for p in await work.server.points.fetch(name, ids)}
-        for point in points:
-            self.known_source[point.id] = batch[point.id]
-            if point.id in there and point.id in now and _same(point, there[point.id], self.target):
-                self.known_target[point.id] = now[point.id]
-
-
 def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
     """What could not be carried at this very version is not tried again; what of `left` that still is."""
     still = {point: version for point, version in left.items() if changed.get(point) == version}
     for point in still:
         del changed[point]
     return still
-
-
-def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
-    batch = dict(list(pending.items())[:BATCH])
-    for point in batch:
-        del pending[point]
-    return batch
 
 
 async def _drop(
@@ -387,28 +327,6 @@ async def _drop(
     for point in points:
         here.pop(point, None)
         there.pop(point, None)
-
-
-def _same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:
-    """Equal payloads; with a `target`, its vectors too: dense ones of one direction (Cosine keeps no lengths)."""
-    if wire.canonical_payload(one.payload) != wire.canonical_payload(other.payload):
-        return False
-    if any(
-        wire.read_sparse(one.vectors, name) != wire.read_sparse(other.vectors, name)
-        for name in (target.schema.sparse if target else ())
-    ):
-        return False
-    return all(
-        _same_direction(wire.read_dense(one.vectors, vector.name), wire.read_dense(other.vectors, vector.name))
-        for vector in (target.schema.vectors if target else ())
-    )
-
-
-def _same_direction(one: wire.Floats | None, other: wire.Floats | None) -> bool:
-    if one is None or other is None:
-        return (one is None) == (other is None)
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return lengths == 0 or float(np.dot(one.ravel(), other.ravel())) / lengths > 1 - TOLERANCE
 
 
 def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
@@ -436,3 +354,10 @@ def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> Co
         key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0),
         default=None,
     )
+
+
+def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
+    batch = dict(list(pending.items())[:BATCH])
+    for point in batch:
+        del pending[point]
+    return batch

@@ -33,6 +33,8 @@ async def test_no_answer_to_the_switch(migrating: Migrating, fault: dict[str, An
         await crowd.write()
     crowd.lost_nothing()
     assert engine.serving() == named(engine, "v2")
+    told = [reason for reason in engine.reasons() if reason in ("CutoverCompleted", "RollbackStarted")]
+    assert told == ["CutoverCompleted"]
 
 
 @pytest.mark.fault(7)

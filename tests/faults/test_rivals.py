@@ -46,6 +46,8 @@ async def test_changes_in_place_during_the_copy_are_seen_though_the_count_is_equ
         engine.put(some_points(1, start=50, again=stage))
     expected = content(engine.points())
     assert len(expected) == 60
+    await migrating.to("before alias create alias v2")
+    assert content(engine.points(named(engine, "v2"))) == expected
     await migrating.go_on()
     await engine.until_ready()
     serves_all(engine, expected)

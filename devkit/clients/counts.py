@@ -16,6 +16,9 @@ class Counts:
     reads: int = 0
     """Answered searches, those included that were answered at the second try, with another encoder."""
     failed_reads: int = 0
+    unanswered: list[tuple[float, float]] = field(default_factory=list)
+    """Failed reads that got no answer at all, as when a server is down: when each was sent, and when it was known
+    (seconds since the epoch)."""
     empty_reads: int = 0
     """Answers without points, or with a point without payload. They are failures, too."""
     writes: Counter[str] = field(default_factory=Counter)

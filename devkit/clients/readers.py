@@ -29,10 +29,13 @@ class Reader:
 
     async def step(self) -> None:
         """Search once, and count what came of it."""
+        sent = time.time()
         try:
             await self._search(self._rng.choice(self._texts))
         except (NoAnswerError, ThrottledError, WrongEncoderError, FailedError, EncodingError) as error:
             self._counts.failed_reads += 1
+            if isinstance(error, NoAnswerError):
+                self._counts.unanswered.append((sent, time.time()))
             self._counts.error(f"read: {error}")
 
     async def _search(self, text: str) -> None:

@@ -1,5 +1,9 @@
-"""The main job on real input: three changes, migrated while readers and writers go on and are counted.
+"""Teal on real input: changes, migrated while readers and writers go on and are counted.
 
+plain.py     the main job: three changes
+rollback.py  a switch that the watch undoes
+chaos.py     three changes, with kills
+play.py      what they have in common
 stage.py     the parts: control plane, Qdrant, encoders, operator, namespace
 story.py     the two resources, and the three changes as a Git history would have them
 cluster.py   what a user does with the API server: apply, look, describe

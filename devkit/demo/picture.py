@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from devkit.control_plane.report import Report
-from devkit.demo.__main__ import Demo
+from devkit.demo.plain import Plain
 from devkit.demo.screen import Screen
 from devkit.demo.stage import Stage
 
@@ -34,7 +34,7 @@ def play() -> tuple[int, list[Text]]:
     said = io.StringIO()
     console = Console(record=True, width=WIDTH, highlight=False, soft_wrap=True, file=sys.stderr)
     with Stage(Report()) as stage, redirect_stdout(said):
-        status = Demo(stage, Screen(console)).run()
+        status = Plain(stage, Screen(console)).run()
     lines = console.export_text(styles=True).splitlines() + said.getvalue().splitlines()
     return status, [Text.from_ansi(line) for line in lines]
 

@@ -7,7 +7,7 @@ import uuid
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from kubernetes.client import ApiException
@@ -17,23 +17,25 @@ from devkit.control_plane import ControlPlane
 from devkit.control_plane.report import Report
 from devkit.demo.story import ALIAS, Manifest
 from devkit.embeddings import EmbeddingServer
-from devkit.processes import Process
 from devkit.qdrant import EmbeddedQdrant
-from devkit.teal import operator
+from devkit.teal import Operator
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET, SECRET_KEY = "qdrant", "api-key"
 
 
 class Stage:
-    """A control plane, a Qdrant, the encoders, a namespace; the operator is started when the story wants it."""
+    """A control plane, a Qdrant, the encoders, a namespace; operators are started when the story wants them."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, *, faults: bool = False) -> None:
+        """`faults`: Qdrant is to be tampered with."""
         self._report = report
+        self._faults = faults
         self._stack = ExitStack()
         self.cluster: Cluster
         self.embedder: EmbeddingServer
-        self.operator: Process
+        self.embedded: EmbeddedQdrant
+        self.operators: list[Operator] = []
         self.url = ""
         self.api_key: str | None = None
         self.spec: Manifest = {}
@@ -69,6 +71,10 @@ class Stage:
 
     def _start_qdrant(self) -> None:
         given = os.environ.get("QDRANT_URL")
+        if given and self._faults:
+            raise RuntimeError(
+                "this story kills or sabotages Qdrant: it runs on the embedded one. Unset QDRANT_URL"
+            )
         if given:
             self.url, self.api_key = given.rstrip("/"), os.environ.get("QDRANT_API_KEY")
             port = int(os.environ.get("QDRANT_GRPC_PORT", "6334"))
@@ -76,9 +82,9 @@ class Stage:
             self._refuse_leftovers()
         else:
             self._report("Starting the embedded Qdrant")
-            embedded = EmbeddedQdrant.start()
-            self._stack.callback(embedded.stop)
-            self.url, port = embedded.url, embedded.grpc_port
+            self.embedded = EmbeddedQdrant.start(faults=self._faults)
+            self._stack.callback(self.embedded.stop)
+            self.url, port = self.embedded.url, self.embedded.grpc_port
         self._stack.callback(self._leave_qdrant)
         self.spec = {"url": self.url, "grpcPort": port}
         if self.api_key:
@@ -109,8 +115,14 @@ class Stage:
         headers = {"api-key": self.api_key} if self.api_key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30)
 
-    def start_operator(self) -> None:
-        """`teal run`, as a user would start it."""
+    def tamper(self, **fault: Any) -> None:
+        """Ask the embedded Qdrant for a fault."""
+        self.embedded.faults(**fault)
+
+    def start_operator(self) -> Operator:
+        """`teal run`, as a user would start it; returns when it works, or stands by."""
         self._report("Starting the operator: teal run")
-        running = operator(self.cluster.kubeconfig, "--namespace", self.cluster.namespace)
-        self.operator = self._stack.enter_context(running).process
+        running = Operator.start(self.cluster.kubeconfig, "--namespace", self.cluster.namespace)
+        self._stack.callback(running.stop)
+        self.operators.append(running)
+        return running

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,8 @@ class Commit:
         return list(difflib.unified_diff(old, new, lineterm="", n=1))[2:]
 
 
-def first(namespace: str, qdrant: Manifest, embedder_url: str) -> Commit:
-    """The resources as they are first applied."""
+def first(namespace: str, qdrant: Manifest, embedder_url: str, watch: Mapping[str, str]) -> Commit:
+    """The resources as they are first applied; `watch` is merged into what the spec says of it."""
     embedding_set = {
         "apiVersion": "teal.dev/v1alpha1",
         "kind": "EmbeddingSet",
@@ -67,7 +67,7 @@ def first(namespace: str, qdrant: Manifest, embedder_url: str) -> Commit:
                 "throttle": {"maxReadLatencyMillis": 1000},
                 "promotion": {"quietWait": "3s", "maxFence": "5s"},
             },
-            "watch": {"duration": "5s", "interval": "1s"},
+            "watch": {"duration": "5s", "interval": "1s", **watch},
             "retention": {"keepFor": "1h"},
         },
     }
@@ -76,13 +76,23 @@ def first(namespace: str, qdrant: Manifest, embedder_url: str) -> Commit:
 
 def changes(commit: Commit) -> Iterator[Commit]:
     """The three commits that follow `commit`, each on top of the one before."""
-    for message, expect, edit in (
-        ("Denser graph; filter by source", "changed in place", _tune),
-        ("Compare by angle, not by distance", "a new collection, vectors copied; clients know nothing", _distance),
-        ("A better encoder", "a new collection, texts embedded again; clients follow the alias", _encoder),
-    ):
-        commit = _edited(commit, message, expect, edit)
+    for change in (denser, by_angle, better_encoder):
+        commit = change(commit)
         yield commit
+
+
+def denser(commit: Commit) -> Commit:
+    return _edited(commit, "Denser graph; filter by source", "changed in place", _tune)
+
+
+def by_angle(commit: Commit) -> Commit:
+    expect = "a new collection, vectors copied; clients know nothing"
+    return _edited(commit, "Compare by angle, not by distance", expect, _distance)
+
+
+def better_encoder(commit: Commit) -> Commit:
+    expect = "a new collection, texts embedded again; clients follow the alias"
+    return _edited(commit, "A better encoder", expect, _encoder)
 
 
 def _edited(commit: Commit, message: str, expect: str, edit: Callable[[Manifest, Manifest], None]) -> Commit:

@@ -44,6 +44,7 @@ class FakeKube:
         self.objects: dict[Ref, dict[str, Any]] = {}
         self.events: dict[str, Mapping[str, Any]] = {}
         self.secrets: dict[str, dict[str, bytes]] = {}
+        self.config_maps: dict[str, dict[str, str]] = {}
         self.writes: list[str] = []
         self.fail: dict[str, list[ApiServerError]] = {}
         self.prune: frozenset[str] = frozenset()
@@ -119,6 +120,12 @@ class FakeKube:
         if name not in self.secrets or namespace != NAMESPACE:
             raise GoneError("no such Secret", 404)
         return self.secrets[name]
+
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        self._maybe_fail("config map")
+        if name not in self.config_maps or namespace != NAMESPACE:
+            raise GoneError("no such ConfigMap", 404)
+        return self.config_maps[name]
 
     async def cluster_id(self) -> str:
         return "cluster"

@@ -1,4 +1,4 @@
-"""Secrets: what is missing is said with its name, what they hold is never said."""
+"""Secrets and ConfigMaps: what is missing is said with its name, what Secrets hold is never said."""
 
 from __future__ import annotations
 
@@ -40,3 +40,24 @@ async def test_what_is_wrong_has_a_name(
     assert caught.value.reason == reason
     assert isinstance(caught.value, TransientError if error else TerminalError)
     assert "s3cret" not in str(caught.value)
+
+
+async def test_a_config_map_is_read(kube: FakeKube) -> None:
+    kube.config_maps["golden"] = {"a.yaml": "[]"}
+    assert await KubeSecrets(kube).config_map("search", "golden") == {"a.yaml": "[]"}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, "ConfigMapNotFound"),
+        (ApiServerError("forbidden", 403), "ConfigMapForbidden"),
+        (ApiServerError("no answer"), "ApiServerUnavailable"),
+    ],
+)
+async def test_a_config_map_that_cannot_be_read(kube: FakeKube, error: ApiServerError | None, reason: str) -> None:
+    kube.fail["config map"] = [error] if error else []
+    with pytest.raises(TealError) as caught:
+        await KubeSecrets(kube).config_map("search", "golden")
+    assert caught.value.reason == reason
+    assert isinstance(caught.value, TransientError if error else TerminalError)

@@ -45,7 +45,7 @@ EFFECTS = {
     "GRPC /qdrant.Points/Delete": "delete",
 }
 READS = (
-    "GET .*|POST /collections/[^/]+/points/(count|query|scroll)"
+    "GET .*|POST /collections/[^/]+/(facet|points/(count|query|scroll))"
     "|GRPC /qdrant.(Points/(Scroll|Query|QueryBatch|Get|Count|Facet)|Qdrant/HealthCheck)"
 )
 
@@ -65,6 +65,11 @@ class Effect:
 
     def __str__(self) -> str:
         return f"{self.when} {self.name}"
+
+
+def named(*names: str) -> Callable[[Effect], bool]:
+    """Where to shut: at the effects of these names, "before create v2" or "after create v2"."""
+    return lambda effect: str(effect) in names
 
 
 class Gate:

@@ -32,6 +32,8 @@ IN_FLIGHT = 2 * 32
 """Texts that may be sent and not answered at one time: parallelism times batch size."""
 PROBES = 2
 """Texts that Teal may embed to see what an embedder answers."""
+COMPARED = 32
+"""Texts that Teal embeds anew to see whether blue's encoder is still what it was."""
 NAME = "docs"
 SECRET = "qdrant"
 PATIENCE = 120.0
@@ -191,7 +193,7 @@ class Docs:
     def wipe_status(self) -> None:
         """Remove all of the status, as a restore from Git does."""
         status = dict.fromkeys(self.status())
-        self.cluster.patch("VectorCollection", NAME, {"status": status}, status=True)
+        self.cluster.patch("VectorCollection", self.name, {"status": status}, status=True)
 
     def story(self) -> str:
         """Everything that may say why something did not happen."""
@@ -277,6 +279,18 @@ class Docs:
         return Clients.start(
             Workload(url=self.qdrant.url, alias=self.alias, api_key=self.qdrant.api_key, **chosen), ledger
         )
+
+
+def ended_once(docs: Docs, applied: list[str], ledger: Ledger) -> None:
+    """The migration to v2 ended right, and was one: made once, nothing lost, and nothing lying about."""
+    status = docs.wait_ready()
+    assert docs.audit(ledger).ok
+    assert applied.count("create v2") == 1
+    active, retained = status["active"]["collection"], [row["collection"] for row in status["retained"]]
+    assert docs.aliases()[docs.alias] == active
+    assert docs.collections() == {active, *retained}
+    assert len(retained) == 1
+    docs.no_fence()
 
 
 @contextmanager

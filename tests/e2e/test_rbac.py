@@ -74,13 +74,13 @@ def declared(installed: ControlPlane, qdrant: Qdrant, encoders: EmbeddingServer,
 
 @contextmanager
 def deployed(kubeconfig: Path) -> Iterator[Operator]:
-    """The operator with the Deployment's own arguments; only where it listens is the test's."""
+    """The operator with the Deployment's own arguments; where it listens and its namespace are the test's."""
     (container,) = one("Deployment")["spec"]["template"]["spec"]["containers"]
     command, *arguments = container["args"]
     assert command == "run"
     at = arguments.index("--http-address")
     del arguments[at : at + 2]
-    running = Operator.start(kubeconfig, *arguments)
+    running = Operator.start(kubeconfig, *arguments, "--lease-namespace", NAMESPACE)
     try:
         yield running
     finally:
@@ -147,6 +147,8 @@ def test_the_service_account_can_do_a_whole_migration(account: Path, declared: D
         ("update", "teal.dev", "vectorcollections"),
         ("delete", "teal.dev", "vectorcollections"),
         ("create", "apps", "deployments"),
+        ("patch", "coordination.k8s.io", "leases"),
+        ("delete", "coordination.k8s.io", "leases"),
     ],
 )
 def test_the_service_account_may_not(account: Path, verb: str, group: str, resource: str) -> None:

@@ -25,7 +25,7 @@ from teal.controller.metrics import Metrics
 from teal.controller.objects import FINALIZER, Kind, ref_of, uid_of
 from teal.migration.contract import Note, Outcome, Resource
 from teal.runtime.main import run
-from teal.runtime.settings import Address, Settings
+from teal.runtime.settings import Address, LeaseSettings, Settings
 from tests.controller import fakes
 from tests.controller.fakes import FakeEngine, ready, until
 
@@ -176,9 +176,12 @@ def kubeconfig_over_wire(kubeconfig: Path, wire: Wire, tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def operating(kubeconfig: Path, engine: FakeEngine, options: Options) -> AsyncIterator[Running]:
-    """An operator with `engine`, from when it has listed everything until it has stopped."""
+    """An operator with `engine`, from when it has listed everything until it has stopped.
+
+    Without a lease: one that is cut off from the API server for long would end.
+    """
     stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
-    settings = Settings(options, Address("127.0.0.1", 0), kubeconfig)
+    settings = Settings(options, Address("127.0.0.1", 0), kubeconfig, lease=LeaseSettings(wanted=False))
     task = asyncio.create_task(
         run(settings, engine_factory=lambda *_: engine, stop=stop, started=address.set_result)
     )

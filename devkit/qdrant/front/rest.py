@@ -203,7 +203,8 @@ class Rest:
     def _lag(self, request: web.Request) -> float:
         """By how much this address lags: the peers after the first answer on other loopback addresses."""
         address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
-        peer_lag = 0.0 if address in {"", "127.0.0.1"} else self.service.settings.peer_lag
+        first = address in {"", "127.0.0.1"}
+        peer_lag = 0.0 if first else max(self.service.settings.peer_lag, self.faults.peers_behind)
         return max(self.faults.alias_lag, peer_lag)
 
     async def _collection_aliases(self, request: web.Request) -> web.StreamResponse:
@@ -274,7 +275,12 @@ class Rest:
 
     async def _list_faults(self, request: web.Request) -> web.StreamResponse:
         pending = [fault.model_dump() for fault in self.faults.pending]
-        shown = {"pending": pending, "alias_lag": self.faults.alias_lag, "disk_full": self.service.disk_full}
+        shown = {
+            "pending": pending,
+            "alias_lag": self.faults.alias_lag,
+            "disk_full": self.service.disk_full,
+            "slow": self.service.slow,
+        }
         return _result(request, shown)
 
     async def _add_fault(self, request: web.Request) -> web.StreamResponse:
@@ -289,6 +295,10 @@ class Rest:
                     self.service.disk_full = order.disk_full
                 if order.alias_lag is not None:
                     self.faults.alias_lag = order.alias_lag
+                if order.peers_cut_off is not None:
+                    self.faults.cut_peers_off(off=order.peers_cut_off)
+                if order.slow is not None:
+                    self.service.slow = order.slow
         except ValueError as error:
             raise wrong_input(f"no such fault: {error}") from None
         return _result(request, result=True)
@@ -296,6 +306,7 @@ class Rest:
     async def _clear_faults(self, request: web.Request) -> web.StreamResponse:
         self.faults.clear()
         self.service.disk_full = False
+        self.service.slow = {}
         return _result(request, result=True)
 
     async def _unserved(self, request: web.Request) -> web.StreamResponse:

@@ -26,6 +26,7 @@ from .workers import Reply
 Json = dict[str, Any]
 
 _OPTIMIZED_BY = ("hnsw_config", "optimizer_config", "quantization_config", "params")
+SEARCHES = ("query", "query_batch")
 _SLICES_SINCE = (1, 19)
 
 
@@ -41,6 +42,8 @@ class Service:
         }
         self.aliases = Aliases(self.files)
         self.disk_full = False
+        self.slow: dict[str, float] = {}
+        """Seconds that searches in a collection take longer, by its name."""
         self.changing = asyncio.Lock()
 
     # ---- names ----------------------------------------------------------------------------------------------
@@ -153,6 +156,8 @@ class Service:
         if call in WRITES and self.disk_full:
             raise internal("No space left on device: there is not enough disk space for the write")
         self._check_version(body)
+        if call in SEARCHES and collection.name in self.slow:
+            await asyncio.sleep(self.slow[collection.name])
         reply = await collection.call(call, body, wire=wire, **args)
         if call in WRITES and optimizer.due(collection):
             optimizer.start(collection)

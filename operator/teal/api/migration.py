@@ -57,16 +57,16 @@ class Promotion(Model):
     windows: Items[Window] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
-    """When the switch may happen; empty: at any time."""
+    """When the switch may happen; empty: at any time. First revisions and rollbacks do not wait."""
 
 
 class Hook(Model):
-    """A request that must succeed before the migration goes on."""
+    """A POST around the switch, which must be answered with 2xx. The same migration may ask twice."""
 
     url: HttpUrl
-    """Receives a POST with the migration's status as JSON."""
+    """Receives planHash, migration, source, target, alias, resource and phase as JSON."""
     timeout: Annotated[timedelta, GoDuration("1s", "10m")] = timedelta(seconds=30)
-    """How long to wait for the answer."""
+    """How long to wait for each answer."""
     retries: int = Field(default=3, ge=0, le=100)
     """Further attempts after the first."""
 
@@ -75,9 +75,10 @@ class Hooks(Model):
     """Requests around the switch."""
 
     before_switch: Hook | None = None
-    """After verification, before the alias moves."""
+    """After verification and approval, before the alias moves: a gate. While it is closed nothing is switched, and
+    it is asked again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask."""
     after_switch: Hook | None = None
-    """After the alias has moved."""
+    """After the alias has moved. A failure is reported and undoes nothing."""
 
 
 class Migration(Model):
@@ -90,7 +91,8 @@ class Migration(Model):
     """What happens to writes meanwhile. CatchUp: Teal copies what changes. DualWrite: the application writes to
     both. Frozen: nobody writes."""
     change_field: FieldPath | None = None
-    """Payload field that grows with every change of a point; catching up then reads only what changed."""
+    """Payload field with a number or a date that grows with every write; passes then look only at what is new,
+    gone, or has a high value. The last one before the switch looks at all, where there is a dense vector."""
     runner: Literal["Auto", "InProcess", "Job"] = "Auto"
     """Who copies. InProcess: the operator. Job: pods of an Indexed Job."""
     parallelism: int = Field(default=4, ge=1, le=256)
@@ -117,9 +119,9 @@ class GoldenQueries(Model):
     """Queries whose right answers are known."""
 
     config_map_ref: ConfigMapRef
-    """Holds the queries and the ids that they should find."""
+    """Under any key, YAML or JSON: a list of objects with `query` (text), `relevant` (ids) and, if wanted, `k`."""
     min_recall: Ratio
-    """Share of those ids that the new collection must find."""
+    """Share of those ids that the new collection must find among its first `k` results (10 unless said)."""
 
 
 class Verification(Model):
@@ -130,11 +132,13 @@ class Verification(Model):
     sample: int = Field(default=1000, ge=0, le=1000000)
     """Points whose content is compared."""
     min_overlap: Ratio | None = None
-    """Same encoder: share of the same results that both collections must give."""
+    """Same encoder: share of the first ten results of the source that the new collection must give. Unset: 0.95,
+    where both rank alike. Set, and they do not: the migration pauses."""
     golden_queries: GoldenQueries | None = None
-    """Another encoder: queries whose right answers are known."""
+    """Queries whose right answers are known, for an encoder whose results may be others and better."""
     max_latency_ratio: Factor | None = None
-    """Search latency of the new collection as a multiple of the old one's."""
+    """Search latency of the new collection as a multiple of the source's, at the median and the 95th percentile.
+    Unset: 2. Times below 2 ms count as 2 ms."""
 
 
 class PrometheusQuery(Model):
@@ -160,7 +164,7 @@ class Prometheus(Model):
     url: HttpUrl
     """Base URL of the Prometheus API."""
     queries: Annotated[Items[PrometheusQuery], Field(min_length=1, max_length=16), Distinct("name")]
-    """What is watched."""
+    """What is watched. A value out of range is a breach at once; no value pauses the watch."""
 
 
 class Watch(Model):
@@ -170,10 +174,11 @@ class Watch(Model):
     """How long; 0s: not at all."""
     interval: Annotated[timedelta, GoDuration("1s", "1h")] = timedelta(seconds=30)
     """Time between two probes."""
-    max_error_rate: Ratio | None = None
-    """Share of probes that may fail."""
-    max_latency_ratio: Factor | None = None
-    """Latency through the alias as a multiple of that before the switch."""
+    max_error_rate: Ratio = 0.05
+    """Share of searches through the alias that may fail; more for two minutes is a breach."""
+    max_latency_ratio: Factor = 2.0
+    """95th percentile of the searches' latency, as a multiple of that before the switch; more for five minutes is
+    a breach. Both times are a third of `duration` where that is shorter; below 10 ms nothing is slow."""
     prometheus: Prometheus | None = None
     """The user's own measurements."""
 

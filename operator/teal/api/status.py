@@ -121,6 +121,27 @@ class CutOver(Report):
     """The same right after the switch; equal numbers prove that no write was missed."""
 
 
+class InStep(Report):
+    """The collection that served before, kept in step with the serving one until its retention ends."""
+
+    collection: Word | None = None
+    """Its name in Qdrant."""
+    lag_seconds: Count | None = None
+    """Seconds since both were last found in step."""
+    to_serving: Count | None = None
+    """Points that were written there and went to the serving collection."""
+    to_retained: Count | None = None
+    """Points that were written to the serving collection and went back."""
+    conflicts: Count | None = None
+    """Points that were written on both sides in between; the serving side's content won."""
+    left_behind: Count | None = None
+    """Points of the serving collection that could not go back."""
+    reason: Sentence | None = None
+    """Why not."""
+    samples: Annotated[Items[Word], *at_most(10)] = ()
+    """Ids of conflicts."""
+
+
 class Writes(Report):
     """What became of writes during the migration."""
 
@@ -132,10 +153,29 @@ class Writes(Report):
     """Passes over the source in search of changes."""
     caught_up: Count | None = None
     """Points that changed while green was made, and were copied again."""
+    in_step: InStep | None = None
+    """The retained collection, while it can be gone back to."""
     cut_over: CutOver | None = None
     """The switch, once it has happened."""
     proof: Sentence | None = None
     """What shows that none was missed."""
+
+
+class WatchReport(Report):
+    """What is watched after the switch, and against what."""
+
+    watched_seconds: Count | None = None
+    """Seconds that have been watched; pauses do not count."""
+    median_millis_before: Annotated[float, Field(ge=0)] | None = None
+    """Milliseconds that a search through the alias took before the switch: the median."""
+    p95_millis_before: Annotated[float, Field(ge=0)] | None = None
+    """The same: the 95th percentile."""
+    p95_millis: Annotated[float, Field(ge=0)] | None = None
+    """The 95th percentile of the last look."""
+    error_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the last look's searches that failed."""
+    paused: Sentence | None = None
+    """Why the last look says nothing; the watch goes on when it can be told again."""
 
 
 class MigrationStatus(Report):
@@ -165,6 +205,8 @@ class MigrationStatus(Report):
     """Whether the new collection may serve."""
     writes: Writes | None = None
     """What became of writes meanwhile."""
+    watch: WatchReport | None = None
+    """What is watched since the switch."""
     last_error: Sentence | None = None
     """What went wrong last, and what to do."""
 
@@ -184,9 +226,22 @@ class Retained(Report):
     """Name of the snapshot that was taken of it."""
 
 
+class RefusedAction(Report):
+    """An annotation that is not acted on, because what it names is not there any more."""
+
+    annotation: Word
+    """The annotation."""
+    value: Word
+    """What it names."""
+    message: Sentence | None = None
+    """Why it is refused, and what to do."""
+
+
 class HistoryEntry(Report):
     """A migration that is over."""
 
+    id: Word | None = None
+    """What named it."""
     from_: Word | None = Field(default=None, validation_alias="from", serialization_alias="from")
     """The collection that served before."""
     to: Word | None = None
@@ -235,5 +290,7 @@ class VectorCollectionStatus(Report):
     """The last migrations, newest first."""
     forecast: Forecast | None = None
     """What the change will cost."""
+    refused_actions: Annotated[Items[RefusedAction], *at_most(4)] = ()
+    """Annotations that are not acted on."""
     conditions: Conditions = ()
     """Ready, Available, Reconciling, Stalled, Verified."""

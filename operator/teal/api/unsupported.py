@@ -1,7 +1,7 @@
 """Fields whose step comes in a later version: using one stalls the resource, it is never passed over.
 
 The schema is whole from the first day, so that manifests need not be rewritten. But a field that is accepted
-and does nothing is a lie: whoever sets `promotion.mode: Manual` relies on nothing being switched without them.
+and does nothing is a lie: whoever sets `migration.runner: Job` relies on the operator not copying by itself.
 So each stands in this table, and leaves it together with the change that builds its step.
 
 Fields with a default are always present. *Used* therefore means: set to another value than the default, or to
@@ -48,19 +48,7 @@ class Later:
 
 VECTOR_COLLECTION = (
     Later("migration.strategy", "use Auto: what Qdrant can change in place is changed in place", ("BlueGreen",)),
-    Later("migration.writes", "use CatchUp, which needs nothing from the application", ("DualWrite", "Frozen")),
-    Later("migration.change_field", "remove it: changes are found by the points' versions"),
     Later("migration.runner", "use Auto or InProcess", ("Job",)),
-    Later("migration.promotion.mode", "use Automatic, or suspend the resource meanwhile", ("Manual",)),
-    Later("migration.promotion.fence", "use WhenBusy", ("Never",)),
-    Later("migration.promotion.windows", "remove it, and apply the change when the switch may happen"),
-    Later("migration.hooks", "remove it"),
-    Later("verification.min_overlap", "remove it: results are not compared yet"),
-    Later("verification.golden_queries", "remove it: recall is not measured yet"),
-    Later("verification.max_latency_ratio", "remove it: latencies are not compared yet"),
-    Later("watch.max_error_rate", "remove it"),
-    Later("watch.max_latency_ratio", "remove it"),
-    Later("watch.prometheus", "remove it"),
 )
 
 EMBEDDING_SET = (

@@ -12,6 +12,7 @@ from teal.cli.crds import crds
 from teal.cli.plan import plan
 from teal.cli.run import run
 from teal.cli.status import status
+from teal.cli.verify import verify
 
 app = typer.Typer(
     name="teal",
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-for command in (run, plan, apply, status, crds):
+for command in (run, plan, apply, status, verify, crds):
     app.command()(command)
 
 

@@ -1,7 +1,7 @@
-"""Manifests as the command line reads them: files, folders or standard input, with the Secrets among them.
+"""Manifests as the command line reads them: files, folders or standard input, with Secrets and ConfigMaps.
 
 Without a cluster, identity comes from namespace and name: the same manifest is the same resource on every
-machine. Secrets come from `Secret` manifests given alongside, or from the environment.
+machine. ConfigMaps come from manifests given alongside, Secrets too, or from the environment.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ _NAMESPACE_UUID = uuid.UUID("6f0b9f36-6a0e-5d5e-9f0c-7ea17ea17ea1")
 
 @dataclass
 class FileSecrets:
-    """Secrets from manifests and from `TEAL_SECRET_<NAME>_<KEY>` variables; implements `contract.Secrets`."""
+    """Secrets from manifests and from `TEAL_SECRET_<NAME>_<KEY>` variables, ConfigMaps from manifests alone.
+
+    Implements `contract.Reads`.
+    """
 
     data: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    config_maps: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
     async def read(self, namespace: str, name: str, key: str) -> str:
         variable = "TEAL_SECRET_" + re.sub(r"[^A-Z0-9]", "_", f"{name}_{key}".upper())
@@ -47,6 +51,21 @@ class FileSecrets:
                 f"or set the environment variable {variable}.",
             )
         return found
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        if (namespace, name) not in self.config_maps:
+            raise TerminalError(
+                "ConfigMapNotFound", f"The ConfigMap {name!r} is needed. Give its manifest with -f too."
+            )
+        return self.config_maps[namespace, name]
+
+    def add_config_map(self, manifest: Mapping[str, Any], namespace: str) -> None:
+        metadata = manifest.get("metadata") or {}
+        name = metadata.get("name")
+        if not name:
+            raise ManifestError("ConfigMap without a name", ["metadata.name: is required"])
+        data = {key: str(value) for key, value in (manifest.get("data") or {}).items()}
+        self.config_maps[metadata.get("namespace") or namespace, name] = data
 
     def add(self, manifest: Mapping[str, Any], namespace: str) -> None:
         """Take in a Secret's manifest; `namespace` is where it belongs if it names none.
@@ -92,8 +111,11 @@ def load(paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE) -> Manifests:
     sets: dict[tuple[str, str], EmbeddingSet] = {}
     collections: dict[tuple[str, str], VectorCollection] = {}
     for document in _documents(paths):
-        if document.get("kind") == "Secret":
+        kind = document.get("kind")
+        if kind == "Secret":
             secrets.add(document, namespace)
+        elif kind == "ConfigMap":
+            secrets.add_config_map(document, namespace)
         elif str(document.get("apiVersion", "")).startswith(f"{GROUP}/"):
             model = parse(document)
             where = (model.metadata.namespace or namespace, model.metadata.name)

@@ -17,7 +17,7 @@ from teal.domain.plan import Strategy
 
 if TYPE_CHECKING:
     from teal.cli.manifests import Manifests
-    from teal.migration.report import Found
+    from teal.migration.found import Found
 
 NOTHING, CHANGES, IMPOSSIBLE = 0, 2, 1
 
@@ -107,6 +107,9 @@ def steps(found: Found) -> list[str]:
     if found.decision is None or found.decision.do is Do.REST:
         return []
     decision, plan = found.decision, found.decision.plan
+    if decision.do is Do.STAY and decision.declined:
+        why, name = decision.declined.message, decision.declined.id
+        return [f"stay with {plan.source}: {why} Change the spec, or annotate teal.dev/retry={name}"]
     if plan.strategy is Strategy.IN_PLACE:
         return [f"set {change}" for change in decision.in_place.changes]
     words = {"target": plan.target, "source": plan.source, "population": WORDS[plan.population.value]}

@@ -11,7 +11,7 @@ import typer
 
 from teal.cli.complaints import complaints
 from teal.controller.options import Options
-from teal.runtime.settings import Address, Settings
+from teal.runtime.settings import Address, LeaseSettings, Settings
 
 DEFAULTS = Options()
 
@@ -76,15 +76,42 @@ def run(
             min=1, envvar="TEAL_SWEEP", help="List resources after so many seconds, to find what no watch told."
         ),
     ] = DEFAULTS.sweep,
+    lease: Annotated[
+        bool,
+        typer.Option(
+            "--lease/--no-lease",
+            envvar="TEAL_LEASE",
+            help="Work only while holding a Lease. Without one, nothing keeps two operators apart.",
+        ),
+    ] = True,
+    lease_namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TEAL_LEASE_NAMESPACE",
+            help="Where the Lease is. Default: the served namespace if it is one, else the connection's own.",
+        ),
+    ] = None,
+    lease_name: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TEAL_LEASE_NAME",
+            help="Operators that serve the same resources must have the same. Default: teal-operator, with a "
+            "digest of the namespaces if several are served.",
+        ),
+    ] = None,
     grace: Annotated[
         float, typer.Option(min=0, envvar="TEAL_GRACE", help="Seconds for steps under way at shutdown.")
     ] = 20.0,
 ) -> None:
-    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the connection's own namespace."""
+    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the connection's own namespace.
+
+    It ends with status 75 when it has lost its Lease: start it again.
+    """
     if all_namespaces and namespaces:
         raise typer.BadParameter("--namespace and --all-namespaces exclude each other")
     # Here, because kopf and the API server's client take longer to import than other commands take to run.
     from teal.controller.connection import NoClusterError, connect
+    from teal.controller.lease import LOST_EXIT_CODE, LeaseLostError
     from teal.runtime import logging as logs
     from teal.runtime import main as operator
 
@@ -92,4 +119,10 @@ def run(
     with complaints("run", NoClusterError):
         served = [] if all_namespaces else namespaces or [asyncio.run(connect(kubeconfig, context)).namespace]
         options = Options(tuple(served), concurrency, per_qdrant, resync, sweep)
-        asyncio.run(operator.run(Settings(options, http_address, kubeconfig, context, grace=grace)))
+        chosen = LeaseSettings(lease, lease_namespace, lease_name)
+        settings = Settings(options, http_address, kubeconfig, context, grace=grace, lease=chosen)
+        try:
+            asyncio.run(operator.run(settings))
+        except LeaseLostError as error:
+            typer.echo(f"teal run: {error}", err=True)
+            raise typer.Exit(LOST_EXIT_CODE) from error

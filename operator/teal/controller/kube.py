@@ -32,6 +32,10 @@ class ConflictError(ApiServerError):
     """The object is another one, or another version, than the write was meant for."""
 
 
+class NotLeaderError(ApiServerError):
+    """Not even asked: this process has lost its lease."""
+
+
 class ObjectMeta(NamedTuple):
     """What a list of metadata says about one object."""
 
@@ -73,6 +77,10 @@ class Kube(Protocol):
 
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
         """The decoded data of a Secret."""
+        ...
+
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The texts of a ConfigMap, by key."""
         ...
 
     async def cluster_id(self) -> str:

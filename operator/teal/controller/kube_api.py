@@ -22,7 +22,7 @@ from kubernetes.aio.client import ApiClient
 import teal
 from teal.api.common import GROUP, VERSION
 from teal.controller.connection import Connection, NoClusterError
-from teal.controller.kube import ApiServerError, ConflictError, GoneError, ObjectMeta
+from teal.controller.kube import ApiServerError, ConflictError, GoneError, NotLeaderError, ObjectMeta
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizer
 
@@ -32,7 +32,9 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 PAGE = 500
 
 JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+LEASES = "coordination.k8s.io/v1"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 UNPROCESSABLE = 422
@@ -41,8 +43,15 @@ UNPROCESSABLE = 422
 class KubeApi:
     """See `Kube`. Connects at the first call, and again with fresh credentials when they are refused."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        metrics: Metrics,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_write` is asked before each write; where it says no, that is the error (`NotLeaderError`)."""
         self._connect = connect
+        self._may_write = may_write
         self._metrics = metrics
         self._client: ApiClient | None = None
         self.last_answer = time.monotonic()
@@ -105,6 +114,27 @@ class KubeApi:
         secret = await self._call("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}", "secrets")
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
+    async def read_lease(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `LeaseApi`."""
+        try:
+            return await self._call("GET", f"{_leases(namespace)}/{name}", "leases")
+        except GoneError:
+            return None
+
+    async def write_lease(
+        self, namespace: str, name: str, spec: Mapping[str, Any], version: str | None
+    ) -> dict[str, Any]:
+        """See `LeaseApi`."""
+        if version is None:
+            lease = {"apiVersion": LEASES, "kind": "Lease", "metadata": {"name": name}, "spec": spec}
+            return await self._call("POST", _leases(namespace), "leases", lease)
+        body = {"metadata": {"resourceVersion": version}, "spec": spec}
+        return await self._call("PATCH", f"{_leases(namespace)}/{name}", "leases", body, MERGE_PATCH)
+
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        found = await self._call("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}", "configmaps")
+        return dict(found.get("data") or {})
+
     async def cluster_id(self) -> str:
         return uid_of(await self._call("GET", "/api/v1/namespaces/kube-system", "namespaces"))
 
@@ -119,6 +149,8 @@ class KubeApi:
         self, method: str, path: str, resource: str, body: Any = None, sends: str = JSON, accept: str = JSON
     ) -> dict[str, Any]:
         """One request, and a second one with fresh credentials if the first is answered 401."""
+        if method != "GET" and not self._may_write():
+            raise NotLeaderError(f"{method} {resource}: not sent, for another operator may lead by now")
         try:
             return await self._request(method, path, resource, body, sends, accept)
         except ApiServerError as error:
@@ -153,6 +185,10 @@ class KubeApi:
         if self._client is None:
             self._client = ApiClient((await self._connect()).configuration)
         return self._client
+
+
+def _leases(namespace: str) -> str:
+    return f"/apis/{LEASES}/namespaces/{namespace}/leases"
 
 
 def _decoded(what: str, code: int, content: bytes) -> dict[str, Any]:

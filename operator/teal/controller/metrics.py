@@ -93,6 +93,9 @@ class Metrics:
             "Times that watching ended by an error and began anew.",
             registry=registry,
         )
+        self.leader = Gauge(
+            "teal_leader", "1 in the operator that works, 0 in one that stands by.", registry=registry
+        )
         self.loop_lag = Gauge(
             "teal_event_loop_lag_seconds",
             "Seconds that a timer of the event loop was late, lately.",

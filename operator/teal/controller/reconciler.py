@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from teal.api.embedding_set import EmbeddingSet
+from teal.api.fit import fitted
 from teal.api.manifest import ManifestError, parse
 from teal.api.vector_collection import VectorCollection
 from teal.controller.cache import Cache
@@ -198,10 +199,10 @@ class Reconciler:
         return written
 
     async def _write(self, ref: Ref, obj: RawObject, status: Mapping[str, Any]) -> None:
-        """Make `status` the object's status; nothing is sent if it is."""
+        """Make `status` the object's status, as much of it as fits; nothing is sent if it is."""
         old = status_of(obj)
         as_json = json.loads(json.dumps(status))
-        new = completed(old, as_json, self._now(), generation_of(obj))
+        new = fitted(ref.kind, completed(old, as_json, self._now(), generation_of(obj)))
         if new == old:
             self._count(ref, "unchanged")
             return

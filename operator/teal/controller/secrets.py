@@ -1,6 +1,10 @@
-"""Secrets, read at the moment of use: nothing is cached, logged or listed, so `get` is all the right it takes."""
+"""Secrets and ConfigMaps, read at the moment of use: nothing is cached, logged or listed, so that `get` is all the
+right it takes.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from teal.controller.kube import ApiServerError, GoneError, Kube
 from teal.domain.errors import TerminalError, TransientError
@@ -9,7 +13,7 @@ FORBIDDEN = 403
 
 
 class KubeSecrets:
-    """`teal.migration.contract.Secrets` from the API server."""
+    """`teal.migration.contract.Reads` from the API server."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -34,3 +38,18 @@ class KubeSecrets:
             return data[key].decode().strip()
         except UnicodeDecodeError:
             raise TerminalError("SecretKeyNotFound", f"the key {key} of the Secret {name} is not text") from None
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """See `Reads.config_map`."""
+        try:
+            return await self._kube.read_config_map(namespace, name)
+        except GoneError:
+            raise TerminalError(
+                "ConfigMapNotFound", f"there is no ConfigMap {name} in the namespace {namespace}: create it"
+            ) from None
+        except ApiServerError as error:
+            if error.code == FORBIDDEN:
+                raise TransientError(
+                    "ConfigMapForbidden", f"Teal may not read the ConfigMap {name} in {namespace}: grant it `get`"
+                ) from error
+            raise

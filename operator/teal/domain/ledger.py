@@ -18,9 +18,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 RawId = bytes
+CONTENT = 1 << 62
+"""A version of at least this much is a digest of a point's content, of a server that tells no sequence number."""
 DIGEST_BYTES = 8
 UNKNOWN = -1
 MIN_BUCKETS, MAX_BUCKETS, POINTS_PER_BUCKET = 16, 1024, 500
+
+
+def is_content(version: int) -> bool:
+    """Whether it stands for what the point holds, not for when it changed: equal content, equal version."""
+    return version >= CONTENT
 
 
 def buckets_for(points: int) -> int:
@@ -67,6 +74,14 @@ class Digests:
         return found
 
 
+def fingerprint(versions: Mapping[RawId, int]) -> str:
+    """One digest over a whole scan: equal exactly when no point was added, changed or deleted."""
+    whole = Digests(1)
+    for point, version in versions.items():
+        whole.toggle(point, version)
+    return f"{len(versions)}:{whole.values[0]:016x}"
+
+
 class Ledger:
     """The versions that were copied, by point."""
 
@@ -103,10 +118,19 @@ class Ledger:
         return {p: v for p, v in page.items() if v < 0 or known.get(p) != v}
 
 
+def ledger_of(versions: Mapping[RawId, int]) -> Ledger:
+    """A ledger that knows `versions` already."""
+    ledger = Ledger(buckets_for(len(versions)))
+    ledger.record(versions)
+    return ledger
+
+
 def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, points: int) -> Ledger:
     """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue.
 
-    A checkpoint that cannot be read proves nothing, and everything is copied again.
+    One that was written when the source was at rest, or before it was scanned, may name the `highest` version
+    of then: whatever has that or a lower one has not changed since. A checkpoint that cannot be read proves
+    nothing, and everything is copied again.
     """
     try:
         saved = Digests.from_json(checkpoint or {})
@@ -116,6 +140,22 @@ def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, poi
     for point, version in seen.items():
         now.toggle(point, version)
     proven = [a == b for a, b in zip(saved.values, now.values, strict=True)]
+    sure = _sure_up_to(checkpoint)
     ledger = Ledger(len(saved.values))
-    ledger.record({p: v for p, v in seen.items() if v >= 0 and proven[now.bucket(p)]})
+    ledger.record({p: v for p, v in seen.items() if v >= 0 and (v <= sure or proven[now.bucket(p)])})
     return ledger
+
+
+def highest(versions: Mapping[RawId, int]) -> int:
+    """The last change among them; 0 where there is none that is numbered."""
+    return max((version for version in versions.values() if not is_content(version)), default=0)
+
+
+def checkpoint_of(versions: Mapping[RawId, int], sure: int | None = None) -> dict[str, Any]:
+    """What `restore` reads; `sure` is the highest version, only where it is true of all points, as said there."""
+    return {**ledger_of(versions).digests.as_json(), **({} if sure is None else {"highest": sure})}
+
+
+def _sure_up_to(checkpoint: Mapping[str, Any] | None) -> int:
+    found = (checkpoint or {}).get("highest")
+    return found if isinstance(found, int) else UNKNOWN

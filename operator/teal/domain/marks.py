@@ -31,6 +31,13 @@ REPLACED = "teal.dev/replaced"
 DECLARED = "teal.dev/declared"
 FENCE = "teal.dev/fence"
 AT_SWITCH = "teal.dev/at-switch"
+DECLINED = "teal.dev/declined"
+HOOKS = "teal.dev/hooks"
+BASELINE = "teal.dev/baseline"
+WATCHED = "teal.dev/watched"
+FROZEN = "teal.dev/frozen"
+IN_STEP = "teal.dev/in-step"
+CARRIED = "teal.dev/carried"
 SWITCH = "teal.dev/switch"
 
 Json = Mapping[str, Any]
@@ -85,6 +92,11 @@ class Owner(Mark):
     adopted: bool = False
 
 
+def migration_id(plan_hash: str, attempt: int) -> str:
+    """How status and annotations name one attempt to carry out one plan."""
+    return f"{plan_hash}-{attempt}"
+
+
 @dataclass(frozen=True)
 class Migration(Mark):
     """How far the migration into this collection got; `stage` moves only by the transition table."""
@@ -102,7 +114,7 @@ class Migration(Mark):
     @property
     def id(self) -> str:
         """What annotations name; a retry makes a new one, so an old annotation cannot act twice."""
-        return f"{self.plan_hash}-{self.attempt}"
+        return migration_id(self.plan_hash, self.attempt)
 
     def at(self, stage: Stage, now: float, reason: str | None = None, message: str | None = None) -> Self:
         """The same migration in its next stage; `reason` says why it is held."""
@@ -124,6 +136,69 @@ class Fence(Mark):
     at: float
     enabled: bool
     write_rate_limit: Annotated[int | None, Nullable]
+
+
+@dataclass(frozen=True)
+class Declined(Mark):
+    """On the collection that keeps serving, or is to serve again: that migration away from it is not wanted.
+
+    It holds as long as the spec asks for the same `wish`, until it is lifted; then it still says which attempts
+    there have been, so that an annotation which has acted never acts twice.
+    """
+
+    wish: str
+    plan_hash: str
+    attempt: int
+    reason: str
+    message: str
+    at: float
+    lifted: bool = False
+
+    @property
+    def id(self) -> str:
+        return migration_id(self.plan_hash, self.attempt)
+
+
+@dataclass(frozen=True)
+class Hooks(Mark):
+    """On green: what the gate before the switch has answered, and whether the hook after it has been told.
+
+    `not_before` is when the gate may be asked again, in seconds since the epoch.
+    """
+
+    migration: str
+    refusals: int = 0
+    not_before: float = 0.0
+    message: str = ""
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class Baseline(Mark):
+    """On green, from before the switch: how blue answered the probes. Times are in seconds."""
+
+    migration: str
+    points: tuple[str, ...]
+    median: float
+    p95: float
+    error_rate: float
+    answered: bool
+
+
+@dataclass(frozen=True)
+class Watched(Mark):
+    """On green while it is watched. `seconds` have been watched; a pause adds none.
+
+    `slow_for` and `failing_for` are seconds in which it has been so without a break, `None` where it is not.
+    """
+
+    migration: str
+    seconds: float = 0.0
+    slow_for: Annotated[float | None, Nullable] = None
+    failing_for: Annotated[float | None, Nullable] = None
+    p95: float | None = None
+    error_rate: float | None = None
+    paused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,9 +247,16 @@ class Marks:
     verdict: Json | None = None
     checkpoint: Json | None = None
     at_switch: Json | None = None
+    frozen: Json | None = None
+    in_step: Json | None = None
+    carried: Json | None = None
     switch: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
+    declined: Declined | None = None
+    hooks: Hooks | None = None
+    baseline: Baseline | None = None
+    watched: Watched | None = None
     damaged: str | None = None
 
     @classmethod
@@ -196,9 +278,16 @@ class Marks:
             verdict=reader.checked(VERDICT, _Verdict),
             checkpoint=_object(found.get(CHECKPOINT)),
             at_switch=_object(found.get(AT_SWITCH)),
+            frozen=_object(found.get(FROZEN)),
+            in_step=_object(found.get(IN_STEP)),
+            carried=_object(found.get(CARRIED)),
             switch=_object(found.get(SWITCH)),
             encoder=reader.checked(ENCODER, _Encoder),
             declared=reader.checked(DECLARED, _Declared) or {},
+            declined=reader.read(DECLINED, Declined),
+            hooks=reader.read(HOOKS, Hooks),
+            baseline=reader.read(BASELINE, Baseline),
+            watched=reader.read(WATCHED, Watched),
             damaged="; ".join(reader.problems) or None,
         )
 

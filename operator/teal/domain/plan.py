@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from teal.domain.actions import Asked
 from teal.domain.carry import effective
 from teal.domain.errors import TerminalError
 from teal.domain.observed import CollectionState
@@ -63,8 +64,22 @@ class Desired:
     adopt: str | None = None
     strategy: str = "Auto"
     accept_normalised: bool = False
+    dual_write: bool = False
     keep_for: float = 48 * 3600.0
-    retry: str | None = None
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def wish(self) -> str:
+        """What the spec asks for, as a digest: what was declined stays so until this changes."""
+        return _digest(
+            {
+                "target": self.target,
+                "tuning": [self.tuning.sections, self.tuning.indexes],
+                "textField": self.text_field,
+                "encoder": self.encoder.as_metadata() if self.encoder else None,
+                "acceptNormalised": self.accept_normalised,
+            }
+        )
 
     @property
     def target(self) -> str:
@@ -162,6 +177,21 @@ def make_plan(
         reasons=_reasons(desired, serving),
         warnings=warnings,
     )
+
+
+def as_it_was(desired: Desired, past: CollectionState) -> Desired:
+    """The spec as it must have been when `past` was made, as far as its marks tell: for going back to it.
+
+    Its encoder can be asked only at the URL that the spec names now: marks name no Secret, and no key goes to a
+    URL that does not stand beside it.
+    """
+    told, main = past.marks.encoder or {}, past.schema.main
+    encoder = None
+    if past.schema.model and main:
+        encoder = Encoder(past.schema.model, past.schema.schema_version, main.size, told.get("url"))
+    here = desired.encoder.url if desired.encoder else None
+    reachable = bool(encoder and encoder.url and encoder.url == here)
+    return replace(desired, schema=past.schema, encoder=encoder, has_embedder=reachable)
 
 
 def _reasons(desired: Desired, serving: CollectionState) -> tuple[Reason, ...]:

@@ -4,6 +4,10 @@ Two rules. A migration's stage is kept on its green collection in Qdrant and cha
 event that some step reports after its effect is durable. And an event that the table does not know in a stage
 is a bug, so it raises instead of doing something plausible.
 
+The stage that is kept on a collection is that of the latest way to it: a rollback moves the stage of the
+collection that the alias returns to. If that is a return to a revision that had been rolled back, by `retry`, it
+is watched again.
+
 `Stage` is the machine's state. `Phase` (what people see in status) adds what is not about one migration:
 waiting, suspended, deleting. The diagram in docs/ is drawn from `TABLE` by `diagram()`.
 """
@@ -34,6 +38,7 @@ class Event(StrEnum):
     FELL_BEHIND = "fell behind"
     INDEXED = "indexed"
     VERIFIED = "verified"
+    AGED = "verdict aged"
     FAILED = "failed"
     APPROVED = "approved"
     WITHDRAWN = "approval withdrawn"
@@ -58,13 +63,17 @@ TABLE: dict[tuple[Stage, Event], Stage] = {
     (Stage.INDEXING, Event.INDEXED): Stage.VERIFYING,
     (Stage.VERIFYING, Event.VERIFIED): Stage.AWAITING_PROMOTION,
     (Stage.AWAITING_PROMOTION, Event.APPROVED): Stage.PROMOTING,
+    (Stage.AWAITING_PROMOTION, Event.AGED): Stage.VERIFYING,
     (Stage.PROMOTING, Event.WITHDRAWN): Stage.AWAITING_PROMOTION,
     (Stage.PROMOTING, Event.SWITCHED): Stage.WATCHING,
     (Stage.WATCHING, Event.WATCHED): Stage.READY,
-    (Stage.WATCHING, Event.BREACHED): Stage.ROLLING_BACK,
-    (Stage.READY, Event.REVERTED): Stage.ROLLING_BACK,
-    (Stage.WATCHING, Event.REVERTED): Stage.ROLLING_BACK,
+    **{
+        (stage, event): Stage.ROLLING_BACK
+        for stage in (Stage.READY, Stage.WATCHING)
+        for event in (Event.REVERTED, Event.BREACHED)
+    },
     (Stage.ROLLING_BACK, Event.RETURNED): Stage.READY,
+    (Stage.ROLLING_BACK, Event.SWITCHED): Stage.WATCHING,
     (Stage.HELD, Event.RETRIED): Stage.POPULATING,
     (Stage.HELD, Event.EDITED): Stage.POPULATING,
     (Stage.POPULATING, Event.EDITED): Stage.POPULATING,

@@ -2,7 +2,8 @@
 
 Failed, Error and Inconclusive are different. *Failed*: the question was asked and the answer is bad; the
 migration holds. *Error*: the question could not be asked; it is asked again. *Inconclusive*: it was asked and
-the answer says nothing (too few points, say); it is shown, and does not block.
+the answer says nothing (too few points, say). Then it depends on who wants to know: a gate that the user set
+pauses the migration and is asked again, anything else is shown and does not block.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One question's answer; `observed` and `threshold` are in the unit that `message` names."""
+    """One question's answer; `observed` and `threshold` are in the unit that `message` names.
+
+    `gate`: the user asked for it, so that no answer is not good enough.
+    """
 
     name: str
     verdict: Verdict
@@ -30,6 +34,7 @@ class Check:
     observed: float | None = None
     threshold: float | None = None
     samples: tuple[str, ...] = ()
+    gate: bool = False
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"name": self.name, "verdict": self.verdict.value, "message": self.message}
@@ -43,9 +48,10 @@ class Check:
 
 
 def overall(checks: Iterable[Check]) -> Verdict:
-    """The worst of all: one failure fails, one error keeps the question open."""
-    found = {check.verdict for check in checks}
-    for worst in (Verdict.FAILED, Verdict.ERROR):
+    """The worst of all: one failure fails, one error or inconclusive gate keeps the question open."""
+    shown_only = Verdict.INCONCLUSIVE
+    found = {check.verdict for check in checks if check.gate or check.verdict is not shown_only}
+    for worst in (Verdict.FAILED, Verdict.ERROR, Verdict.INCONCLUSIVE):
         if worst in found:
             return worst
     return Verdict.PASSED

@@ -26,6 +26,19 @@ class Secrets(Protocol):
     async def read(self, namespace: str, name: str, key: str) -> str: ...
 
 
+class Reads(Secrets, Protocol):
+    """Everything that is read of a resource's own namespace when it is needed."""
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The texts of one ConfigMap, by key.
+
+        Raises:
+            TerminalError: reason `ConfigMapNotFound`; the message names it.
+            TransientError: the API server could not be asked.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Resource:
     """One VectorCollection as declared, with the EmbeddingSet it refers to (`None`: not found)."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -22,9 +23,12 @@ from uuid import uuid4
 from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import Digests, RawId, buckets_for
+from teal.domain.ledger import RawId, checkpoint_of, highest
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
+from teal.domain.plan import Strategy
+from teal.domain.schema import next_alias
+from teal.domain.writes import WriteMode
 from teal.migration import passes
 from teal.migration.transform import transform_for
 from teal.migration.work import SLICE_SECONDS, Work
@@ -37,6 +41,7 @@ QUIET_POLL = 1.0
 FENCE_MARGIN = 0.5
 PEER_WAIT = 15.0
 TOKENS_PER_SHARD = 4
+DRAINS = 20
 
 
 @dataclass
@@ -47,7 +52,10 @@ class CutOver:
     before: Quiescence | None = None
     still_passes: int = 0
     new_side: dict[RawId, int] | None = None
+    drained: bool = False
     dirty: set[RawId] = field(default_factory=set)
+    all_known: bool = True
+    highest: dict[str, int] = field(default_factory=dict)
 
 
 async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
@@ -60,17 +68,27 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
     await _know_new_side(work, state, new)
     if state.before is None and work.session.running_pass is None:
         state.before = await work.server.admin.quiescence(old.name)
-    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+    by_field = work.unnumbered_by is not None
+    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS, by_field=by_field):
         return None
     after = await work.server.admin.quiescence(old.name)
     quiet = await _at_rest(work, state, state.before, after)
     state.before = None
-    if quiet:
+    if quiet or (work.writes is WriteMode.DUAL_WRITE and not work.session.last_pass_changes):
+        # Whoever writes to both is on the new side already: that the pass had nothing to do is all that it takes.
         return await _switch(work, state, old, new, after, fenced=None)
     waited = work.clock.monotonic() - state.since
-    if not work.options.fence or waited < work.options.quiet_wait:
+    if waited < work.options.quiet_wait:
         return None
-    return await _fenced(work, state, old, new)
+    if work.writes is WriteMode.DUAL_WRITE:
+        raise TransientError(
+            "NotDualWritten",
+            f"spec.migration.writes is DualWrite, but writes go on that reach {old.name} alone. Have the "
+            f"application write to {next_alias(work.desired.alias)!r}, too, or use CatchUp.",
+        )
+    if work.options.fence:
+        return await _fenced(work, state, old, new)
+    return await _switch(work, state, old, new, None, fenced=None)
 
 
 def _state(work: Work) -> CutOver:
@@ -87,8 +105,19 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
     work.session.touched = state.dirty
     known: dict[RawId, int] = {}
     async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
-        known.update(page)
+        both = _on_both(work, page)
+        known.update(both)
+        state.all_known &= len(both) == len(page)
     state.new_side = known
+
+
+def _on_both(work: Work, page: Mapping[RawId, int]) -> Mapping[RawId, int]:
+    """On the way back the application may have written to the new side alone: such a point is not taken for one
+    that both sides have, or the old side would never get it."""
+    memory = work.session.in_step
+    if work.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
+        return page
+    return {point: version for point, version in page.items() if memory.known_retained.get(point) == version}
 
 
 async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:
@@ -146,7 +175,7 @@ async def _fenced(work: Work, state: CutOver, old: CollectionState, new: Collect
 async def _pass_at_rest(work: Work, state: CutOver, old: CollectionState) -> Quiescence | None:
     while True:
         before = await work.server.admin.quiescence(old.name)
-        await passes.advance(work)
+        await passes.advance(work, by_field=work.unnumbered_by is not None)
         after = await work.server.admin.quiescence(old.name)
         if await _at_rest(work, state, before, after):
             return after
@@ -192,20 +221,20 @@ async def _switch(
     """One `create_alias`, and the evidence that it was in time."""
     alias, clock = work.desired.alias, work.clock
     await _refresh_new_side(work, state, new)
-    await _remember_switch(work, state, old, new)
+    await _remember_switch(work, state, old, new, at_rest=rest is not None)
     if (await work.server.admin.aliases()).get(alias) != old.name:
         raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
     began = clock.monotonic()
     await point_alias(work, alias, new.name)
     alias_seconds = clock.monotonic() - began
     after = await work.server.admin.quiescence(old.name)
-    late = 0
-    if rest is None or after is None or not rest.same_as(after):
-        late = await _drain(work, state, old, new)
+    late = await _drained(work, state, old, new, rest, after)
+    if state.drained:
+        await work.server.admin.mark(new.name, _in_step(work, state, old, new))
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     work.session.cutover.clear()
     return {
-        "switch": "Fenced" if fenced is not None else "Quiet",
+        "switch": "Fenced" if fenced is not None else "Quiet" if rest is not None else "Unfenced",
         "opNumBefore": _numbers(rest),
         "opNumAfter": _numbers(after),
         "lateWrites": late,
@@ -214,15 +243,26 @@ async def _switch(
     }
 
 
-async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
-    """Both sides' versions, durably: for a later rollback, and for finishing this switch after a crash."""
-    versions = state.new_side or {}
-    digests = Digests(buckets_for(len(versions)))
-    for point, version in versions.items():
-        digests.toggle(point, version)
-    rest = work.session.ledger.digests.as_json() if work.session.ledger else {}
-    switch = {"from": old.name, "highest": max(versions.values(), default=0), **rest}
-    await work.server.admin.mark(new.name, {marks.AT_SWITCH: digests.as_json(), marks.SWITCH: switch})
+async def _remember_switch(
+    work: Work, state: CutOver, old: CollectionState, new: CollectionState, *, at_rest: bool
+) -> None:
+    """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
+    if work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and state.all_known:
+        state.highest[new.name] = highest(state.new_side or {})
+    if at_rest and old.one_sequence and work.session.ledger:
+        state.highest[old.name] = highest(work.session.ledger.versions)
+    written = {**_in_step(work, state, old, new), marks.SWITCH: {"from": old.name}}
+    await work.server.admin.mark(new.name, written)
+
+
+def _in_step(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> dict[str, Any]:
+    """The marks that say at which versions both sides hold the same."""
+    there = work.session.ledger.versions if work.session.ledger else {}
+    return {
+        marks.AT_SWITCH: checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
+        marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, state.highest.get(old.name))},
+        marks.CARRIED: None,
+    }
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -243,6 +283,43 @@ async def point_alias(work: Work, alias: str, target: str) -> None:
         await work.clock.sleep(0.05)
 
 
+async def _drained(
+    work: Work,
+    state: CutOver,
+    old: CollectionState,
+    new: CollectionState,
+    rest: Quiescence | None,
+    after: Quiescence | None,
+) -> int:
+    """Drain until the old side is at rest; how many writes came late. Nothing to do where none can have come."""
+    if rest and after and rest.same_as(after):
+        return 0
+    if work.writes is WriteMode.DUAL_WRITE:
+        await _note_both_sides(work, state, old)
+        return 0
+    late = 0
+    for _ in range(DRAINS):
+        late += await _drain(work, state, old, new)
+        now = await work.server.admin.quiescence(old.name)
+        if now is None or (after is not None and now.same_as(after)):
+            break
+        after = now
+    return late
+
+
+async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> None:
+    """What the application wrote to both since the last pass is in step, however a rollback may look at it."""
+    ledger = work.session.ledger
+    if ledger is None:
+        raise LookupError("a switch follows a pass, and a pass leaves a ledger")
+    seen: dict[RawId, int] = {}
+    async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
+        seen.update(page)
+    ledger.record(ledger.changed(seen))
+    ledger.forget([point for point in ledger.versions if point not in seen])
+    state.drained = True
+
+
 async def _drain(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> int:
     """Carry over what reached the old side too late, unless the application has touched the point since."""
     moved: dict[RawId, int] = {}
@@ -254,15 +331,27 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
         moved.update(ledger.changed(page))
         seen.update(page)
     gone = [p for p in ledger.versions if p not in seen]
+    if not moved and not gone:
+        return 0
+    state.drained = True
     now = await work.server.points.versions(new.name, [*moved, *gone], Probe.of(new.schema))
-    known = state.new_side or {}
+    known = state.new_side if state.new_side is not None else {}
     untouched = {p: v for p, v in moved.items() if now.get(p) == known.get(p)}
+    # Where the new side was touched it has won: that is as settled as what is carried over.
+    ledger.record({p: v for p, v in moved.items() if p not in untouched})
     if untouched:
-        points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
+        found = await work.server.points.fetch(old.name, list(untouched))
+        points = await transform_for(work)(found)
         await work.server.points.upsert(new.name, points)
+        read = wire.as_read(found, moved)
+        ledger.record({p.id: read[p.id] for p in points})
+        known.update(await work.server.points.versions(new.name, [p.id for p in points], Probe.of(new.schema)))
     vanished = [p for p in gone if now.get(p) == known.get(p)]
     if vanished:
         await work.server.points.delete(new.name, vanished)
+        for point in vanished:
+            known.pop(point, None)
+    ledger.forget(gone)
     return len(untouched) + len(vanished)
 
 

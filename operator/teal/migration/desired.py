@@ -9,19 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSetSpec
+from teal.api.migration import Hook as ApiHook
+from teal.api.migration import Watch
 from teal.api.model import Model
 from teal.api.parameters import DenseVector as ApiDenseVector
 from teal.api.parameters import Quantization, SparseVector
 from teal.api.payload_index import PayloadIndex
 from teal.api.vector_collection import VectorCollectionSpec
+from teal.domain.actions import Asked
 from teal.domain.errors import TerminalError
 from teal.domain.plan import Desired, Identity
 from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema
 from teal.domain.tuning import Tuning
+from teal.domain.watching import Rules
+from teal.domain.windows import Window, first_problem
+from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
-from teal.migration.work import Options
+from teal.migration.work import Hook, Options, Query
 
-RETRY = "teal.dev/retry"
 QUANTIZATION_KINDS = ("scalar", "product", "binary")
 
 
@@ -51,9 +56,10 @@ def desired(resource: Resource, cluster: str) -> Desired:
         text_field=embedding_set.text_field if embedding_set else None,
         adopt=spec.adopt.collection if spec.adopt else None,
         strategy=spec.migration.strategy,
+        dual_write=spec.migration.writes == "DualWrite",
         accept_normalised=spec.migration.allow_normalized,
         keep_for=spec.retention.keep_for.total_seconds(),
-        retry=resource.annotations.get(RETRY),
+        asked=Asked.read(resource.annotations),
     )
 
 
@@ -66,18 +72,60 @@ def options(resource: Resource) -> Options:
     return Options(
         parallelism=migration.parallelism,
         embedding_batch=embedder.open_ai.batch_size if embedder else Options.embedding_batch,
+        change_field=migration.change_field,
+        writes=WriteMode(migration.writes),
         max_read_latency=migration.throttle.max_read_latency_millis / 1000,
         fence=migration.promotion.fence == "WhenBusy",
         quiet_wait=migration.promotion.quiet_wait.total_seconds(),
         max_fence=migration.promotion.max_fence.total_seconds(),
         min_coverage=spec.verification.min_coverage,
         sample=spec.verification.sample,
-        watch_for=spec.watch.duration.total_seconds(),
-        watch_every=spec.watch.interval.total_seconds(),
+        min_overlap=spec.verification.min_overlap,
+        min_recall=spec.verification.golden_queries.min_recall if spec.verification.golden_queries else None,
+        max_latency_ratio=spec.verification.max_latency_ratio,
+        manual=migration.promotion.mode == "Manual",
+        windows=windows(spec),
+        before_switch=_hook(migration.hooks.before_switch if migration.hooks else None),
+        after_switch=_hook(migration.hooks.after_switch if migration.hooks else None),
+        watch=_rules(spec.watch),
+        prometheus=spec.watch.prometheus.url if spec.watch.prometheus else None,
+        queries=_queries(spec.watch),
         keep_for=spec.retention.keep_for.total_seconds(),
         snapshot=spec.retention.snapshot,
         max_tokens=budget.max_tokens if budget else None,
     )
+
+
+def windows(spec: VectorCollectionSpec) -> tuple[Window, ...]:
+    """When the switch may happen.
+
+    Raises:
+        TerminalError: reason `InvalidWindow`: a schedule or time zone that there is not; the message has its path.
+    """
+    given = spec.migration.promotion.windows
+    found = tuple(Window(each.schedule, each.duration.total_seconds(), each.time_zone) for each in given)
+    problem = first_problem(found)
+    if problem:
+        raise TerminalError("InvalidWindow", f"spec.migration.promotion.windows{problem}.")
+    return found
+
+
+def _hook(hook: ApiHook | None) -> Hook | None:
+    return Hook(hook.url, hook.timeout.total_seconds(), hook.retries) if hook else None
+
+
+def _rules(watch: Watch) -> Rules:
+    return Rules(
+        watch.duration.total_seconds(),
+        watch.interval.total_seconds(),
+        watch.max_latency_ratio,
+        watch.max_error_rate,
+    )
+
+
+def _queries(watch: Watch) -> tuple[Query, ...]:
+    given = watch.prometheus.queries if watch.prometheus else ()
+    return tuple(Query(each.name, each.query, each.min, each.max) for each in given)
 
 
 def _embedding_set(resource: Resource) -> EmbeddingSetSpec | None:

@@ -8,27 +8,42 @@ cached view; a decision to rest may be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
-from teal.domain.decide import Decision, Do, decide, ours
+from teal.domain.decide import Decision, Do, decide, ours, stage_of
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.forecast import refuse_over_budget
-from teal.domain.observed import Observed
+from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Population
-from teal.migration import adopt, connect, finish, in_place, provision, remove, report, retire, roll_back
+from teal.domain.transitions import Stage
+from teal.migration import (
+    adopt,
+    connect,
+    decline,
+    finish,
+    in_place,
+    in_step,
+    provision,
+    remove,
+    report,
+    retire,
+    roll_back,
+)
 from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
-from teal.migration.contract import Note, Outcome, Resource, Secrets
+from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
-from teal.migration.report import Found
+from teal.migration.desired import windows
+from teal.migration.found import Found, remember
 from teal.migration.stages import continue_migration
+from teal.migration.transform import same_encoder
 from teal.migration.work import SLICE_SECONDS, Result, Session, Work
 from teal.qdrant.pool import QdrantPool, Server
 from teal.sources.embedder import OpenAIEmbedder
@@ -38,6 +53,8 @@ log = logging.getLogger(__name__)
 RESYNC_SECONDS = 600.0
 STALLED_SECONDS = 120.0
 NOTE_AGAIN_SECONDS = 600.0
+
+RESTING = (Do.REST, Do.STAY)
 
 ACTIONS = {
     Do.ADOPT: adopt.adopt,
@@ -52,6 +69,8 @@ ACTIONS = {
     Do.DROP_ABANDONED: finish.drop_abandoned,
     Do.STAMP_REPLACED: finish.stamp_replaced,
     Do.RETIRE: retire.run,
+    Do.DECLINE: decline.run,
+    Do.LIFT_DECLINE: decline.lift,
 }
 
 
@@ -59,28 +78,38 @@ class Engine:
     """Reconciles resources against their Qdrants.
 
     Args:
-        secrets: reads Secrets when they are used.
+        secrets: reads Secrets, and ConfigMaps, when they are used.
         cluster: names this cluster in ownership marks, so that two clusters cannot own one collection.
+        may_write: asked before everything that changes Qdrant; no step begins where it says no, as in an operator
+            that has lost its lease.
         clock: the time; tests pass their own.
         pool: the connections; shared by all resources.
     """
 
     def __init__(
-        self, secrets: Secrets, cluster: str, *, clock: Clock | None = None, pool: QdrantPool | None = None
+        self,
+        secrets: Reads,
+        cluster: str,
+        may_write: Callable[[], bool] = lambda: True,
+        *,
+        clock: Clock | None = None,
+        pool: QdrantPool | None = None,
     ) -> None:
         self._secrets = secrets
+        self._may_write = may_write
         self._cluster = cluster
         self._clock = clock or Clock()
-        self._pool = pool or QdrantPool()
+        self._pool = pool or QdrantPool(clock=self._clock.monotonic)
         self._sessions: dict[str, Session] = {}
         self._embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
+        self._back_embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
         """End what goes on between two steps, and all connections."""
         for session in self._sessions.values():
             session.stop()
-        for _, embedder in self._embedders.values():
+        for _, embedder in (*self._embedders.values(), *self._back_embedders.values()):
             await embedder.aclose()
         await self._pool.close()
 
@@ -89,9 +118,10 @@ class Engine:
         session = self._sessions.pop(uid, None)
         if session:
             session.stop()
-        _, embedder = self._embedders.pop(uid, ("", None))
-        if embedder:
-            await embedder.aclose()
+        for embedders in (self._embedders, self._back_embedders):
+            _, embedder = embedders.pop(uid, ("", None))
+            if embedder:
+                await embedder.aclose()
 
     async def inspect_embedding_set(
         self, found: EmbeddingSet, namespace: str, used_by: Sequence[str]
@@ -141,6 +171,7 @@ class Engine:
             return
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
+            found.session.use(server)
             try:
                 await self._serve(found, server)
             except TealError:
@@ -149,12 +180,14 @@ class Engine:
 
     async def _serve(self, found: Found, server: Server) -> None:
         spec = found.resource.manifest.spec
-        wanted = self._resolve(found)
         if found.resource.deleting:
+            self._require_leadership()
             found.session.stop()
-            found.notes += await remove.run(server, wanted, spec.retention.snapshot)
+            found.notes += await remove.run(server, found.resource, self._identity(found.resource))
             found.finished = True
-        elif spec.suspend:
+            return
+        wanted = self._resolve(found)
+        if spec.suspend:
             found.session.stop()
             await self._free_writers(found, server)
             found.observed = await server.observe(wanted.alias, wanted.adopt)
@@ -166,6 +199,7 @@ class Engine:
         """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
         identity = self._identity(found.resource)
         with suppress(TealError):
+            self._require_leadership()
             found.observed = await server.observe(found.resource.manifest.alias)
             for name, state in found.observed.states.items():
                 if state.marks.fence and ours(state, identity):
@@ -178,9 +212,10 @@ class Engine:
         resource = found.resource
         embedding_set = resource.embedding_set.spec if resource.embedding_set else None
         problems = unsupported(resource.manifest.spec, embedding_set)
-        if problems and not resource.deleting:
+        if problems:
             raise TerminalError("NotSupportedYet", "; ".join(problems))
         found.desired = resolve(resource, self._cluster)
+        windows(resource.manifest.spec)
         return found.desired
 
     async def _work_a_while(self, found: Found, wanted: Desired, server: Server) -> None:
@@ -188,9 +223,13 @@ class Engine:
         until = self._clock.monotonic() + SLICE_SECONDS
         while True:
             decision = await self._look(found, wanted, server)
-            if decision.do is Do.REST:
+            if decision.do in RESTING:
+                await self._keep_in_step(found, wanted, server, decision, until)
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
+                return
+            if decision.do is Do.RETIRE and not await self._last_round(found, wanted, server, decision, until):
+                found.requeue_after = 0.0
                 return
             result = await self._act(found, wanted, server, decision)
             found.notes += result.notes
@@ -198,8 +237,74 @@ class Engine:
             shown = decision.do in (Do.PROVISION, Do.SWITCH_BACK) and decision.plan.source is not None
             if shown or result.requeue_after or self._clock.monotonic() >= until:
                 found.requeue_after = result.requeue_after
-                await self._look(found, wanted, server)
+                decision = await self._look(found, wanted, server)
+                if decision.do is Do.CONTINUE and decision.plan.source is None:
+                    await self._keep_watched_in_step(found, wanted, server, decision, until)
                 return
+
+    async def _last_round(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> bool:
+        """Whether what was written to a retained collection as long as it was kept has been carried over."""
+        retired = found.observed.state(decision.subject) if found.observed else None
+        replaced = retired.marks.replaced if retired else None
+        ended = replaced.at + wanted.keep_for if replaced else 0.0
+        memory = found.session.in_step
+        if memory and memory.last < ended:
+            memory.due = 0.0
+        await self._keep_in_step(found, wanted, server, decision, until)
+        memory = found.session.in_step
+        return memory is None or memory.retained != decision.subject or memory.last >= ended
+
+    async def _keep_watched_in_step(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> None:
+        """While it is watched: after the look, which must not fail because what serves cannot be read."""
+        try:
+            await self._keep_in_step(found, wanted, server, decision, until)
+        except TransientError as error:
+            found.detail = found.detail or error.message
+
+    async def _keep_in_step(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> None:
+        """What was written to one of two live collections goes to the other."""
+        serving, observed = found.serving, found.observed
+        mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
+        retained = in_step.retained_by(serving, mine) if serving else None
+        if serving is None or retained is None or not serving.marks.in_step:
+            found.session.in_step = None
+            return
+        self._require_leadership()
+        memory = found.session.in_step = found.session.in_step or in_step.InStep()
+        work = await self._work(found, wanted, server, decision, found.session)
+        alike = same_encoder(serving.schema, retained.schema)
+        work = replace(work, embedder=None if alike else await self._encoder_of(found.resource, wanted, serving))
+        back = None if alike else await self._encoder_of(found.resource, wanted, retained)
+        pair = in_step.Pair(serving, retained, back, wanted.text_field)
+        await in_step.keep(work, pair, memory, until)
+
+    async def _encoder_of(
+        self, resource: Resource, wanted: Desired, state: CollectionState
+    ) -> OpenAIEmbedder | None:
+        """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
+        if wanted.encoder and wanted.encoder.as_metadata() == state.marks.encoder:
+            return await self._embedder(resource)
+        return await self._back_embedder(resource, state)
+
+    async def _back_embedder(self, resource: Resource, retained: CollectionState) -> OpenAIEmbedder | None:
+        wanted = repr(retained.marks.encoder)
+        known, current = self._back_embedders.get(resource.uid, ("", None))
+        if known == wanted and current:
+            return current
+        if current:
+            await current.aclose()
+        made = connect.other_embedder(
+            retained.marks.encoder, resource.embedding_set, resource.namespace, self._secrets
+        )
+        if made:
+            self._back_embedders[resource.uid] = (wanted, made)
+        return made
 
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
         """What was seen lately is enough to rest; what is done, or refused, is decided on a fresh look."""
@@ -210,20 +315,23 @@ class Engine:
             if max_age is not None:
                 raise
         else:
-            if found.decision.do is Do.REST or max_age is not None:
+            if found.decision.do in RESTING or max_age is not None:
                 return found.decision
         return await self._look(found, wanted, server, max_age=0.0)
 
     async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
         session = found.session
         work = await self._work(found, wanted, server, decision, session)
+        if decision.do is Do.CONTINUE and work.target and stage_of(work.target) is Stage.VERIFYING:
+            work = await self._with_witnesses(found.resource, work)
+        self._require_leadership()
         if decision.plan.source is not None:
             # A green that has to be made again is empty, whatever is remembered of the one that somebody deleted.
             session.begin(decision.plan.data_hash, afresh=decision.do is Do.PROVISION)
         if decision.do is Do.APPLY_IN_PLACE:
             return await in_place.run(work, decision.in_place)
         result = await ACTIONS[decision.do](work)
-        report.remember(found, result)
+        remember(found, result)
         return result
 
     async def _work(
@@ -239,7 +347,30 @@ class Engine:
             session=session,
             clock=self._clock,
             subject=decision.subject or wanted.target,
-            embedder=await self._embedder(found.resource) if _embeds(decision) else None,
+            embedder=await self._embedder_for(found, wanted, decision),
+            declined=decision.declined,
+        )
+
+    async def _embedder_for(self, found: Found, wanted: Desired, decision: Decision) -> OpenAIEmbedder | None:
+        """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
+        subject = found.observed.state(decision.subject) if found.observed else None
+        if subject is not None and decision.do is Do.FINISH_SWITCH:
+            return await self._encoder_of(found.resource, wanted, subject)
+        if decision.plan.population is not Population.REEMBED:
+            return None
+        if subject is not None and decision.declined and decision.do is Do.SWITCH_BACK:
+            return await self._back_embedder(found.resource, subject)
+        return await self._embedder(found.resource)
+
+    async def _with_witnesses(self, resource: Resource, work: Work) -> Work:
+        """What verification asks beside Qdrant: both sides' encoders, and queries whose answers are known."""
+        if work.source is None:
+            return work
+        return replace(
+            work,
+            embedder=await self._embedder(resource),
+            source_embedder=await self._back_embedder(resource, work.source),
+            judged=connect.judged(resource, self._secrets),
         )
 
     async def _embedder(self, resource: Resource) -> OpenAIEmbedder | None:
@@ -259,6 +390,12 @@ class Engine:
             self._embedders[resource.uid] = (wanted, made)
         return made
 
+    def _require_leadership(self) -> None:
+        if not self._may_write():
+            raise TransientError(
+                "NotLeader", "Another operator may hold the lease by now: nothing is changed here."
+            )
+
     def _rest(self, found: Found, wanted: Desired) -> float:
         """Until the next thing that is due by the clock, or the resync."""
         now = self._clock.now()
@@ -267,6 +404,9 @@ class Engine:
             for state in (found.observed.states.values() if found.observed else ())
             if state.marks.replaced
         ]
+        memory = found.session.in_step
+        if memory:
+            due.append(max(0.5, memory.due - self._clock.monotonic()))
         return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
 
     def _failed(self, found: Found, error: TealError) -> None:
@@ -281,10 +421,6 @@ class Engine:
             found.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
             found.requeue_after = STALLED_SECONDS
-
-
-def _embeds(decision: Decision) -> bool:
-    return decision.plan.population is Population.REEMBED or decision.do is Do.FINISH_SWITCH
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from teal.domain import marks
 from teal.domain.decide import misplaced_aliases, ours
 from teal.domain.errors import TransientError
-from teal.domain.marks import Replaced
+from teal.domain.marks import Migration, Replaced
 from teal.domain.observed import CollectionState
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration import cutover, late
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
-
-ENDINGS = {Stage.PROMOTING: Event.SWITCHED, Stage.ROLLING_BACK: Event.RETURNED}
 
 
 async def finish_switch(work: Work) -> Result:
@@ -22,8 +20,9 @@ async def finish_switch(work: Work) -> Result:
     migration, now = state.marks.migration, work.clock.now()
     notes = await _carry_over(work, state)
     cleared = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
-    if migration and migration.stage in ENDINGS:
-        stage = advance(migration.stage, ENDINGS[migration.stage])
+    ending = _ending(work, migration) if migration else None
+    if migration and ending:
+        stage = advance(migration.stage, ending)
         cleared[marks.MIGRATION] = migration.at(stage, now).as_json()  # type: ignore[assignment]
     await work.server.admin.mark(state.name, cleared)
     work.server.invalidate(state.name)
@@ -36,11 +35,26 @@ async def _carry_over(work: Work, state: CollectionState) -> tuple[Note, ...]:
     old = work.observed.state(str(mark.get("from"))) if mark else None
     if mark is None or old is None:
         return ()
-    count = await late.carry_over(work, old, state, mark)
+    count = await late.carry_over(work, old, state)
     if count is None:
         lost = f"Writes that reached {old.name} during the switch have no vectors for {state.name}."
         return (Note("LateWritesLeft", lost, "Promote", warning=True),)
     return (Note("LateWritesCarried", f"{count} late writes went from {old.name} to {state.name}.", "Promote"),)
+
+
+def _ending(work: Work, migration: Migration) -> Event | None:
+    if migration.stage is Stage.PROMOTING:
+        return Event.SWITCHED
+    if migration.stage is Stage.ROLLING_BACK:
+        return Event.SWITCHED if is_watched_again(work, migration) else Event.RETURNED
+    return None
+
+
+def is_watched_again(work: Work, migration: Migration) -> bool:
+    """Whether this return is a retry of a migration that had been rolled back: it is as new as the first time."""
+    came_from = work.observed.state(migration.source)
+    declined = came_from.marks.declined if came_from else None
+    return declined is not None and declined.lifted and declined.wish == work.desired.wish
 
 
 async def set_aliases(work: Work) -> Result:

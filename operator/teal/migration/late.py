@@ -1,39 +1,33 @@
 """Writes that reached the old side of a switch whose operator died before it could look after them.
 
-The switch left a mark: the digests of the old side's versions when it was last at rest, and the highest version
-on the new side, which only Teal had written to. So each late write is found, and each point that the application
-has touched on the new side since is told apart and left as it is.
+The switch left marks on the new side: what both sides were right before it. So each late write is found, and each
+point that the application has touched on the new side since is told apart and left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from teal.domain.ledger import RawId, restore
 from teal.domain.observed import CollectionState
-from teal.domain.schema import Schema
-from teal.migration.transform import ReEmbed, Transform, unchanged
+from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.points import Probe
 
 BATCH = 250
 
-Mark = Mapping[str, Any]
 
-
-async def carry_over(work: Work, old: CollectionState, new: CollectionState, mark: Mark) -> int | None:
+async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
     before, after = await _scan(work, old), await _scan(work, new)
-    at_rest = restore(before, mark, len(before)).versions
+    at_rest = restore(before, new.marks.in_step, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
-    late = [p for p in await _different(work, old, new, late) if _untouched(p, after, new, mark)]
-    gone = [p for p in gone if _untouched(p, after, new, mark)]
+    left_alone = restore(after, new.marks.at_switch, len(after)).versions
+    late = [p for p in await _different(work, old, new, late) if p in left_alone or p not in after]
+    gone = [p for p in gone if p in left_alone]
     if gone:
         await work.server.points.delete(new.name, gone)
-    transform = _transform(work, old.schema, new.schema)
+    transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
     if late and transform is None:
         return None
     for start in range(0, len(late), BATCH):
@@ -51,7 +45,7 @@ async def _scan(work: Work, state: CollectionState) -> dict[RawId, int]:
 
 async def _different(work: Work, old: CollectionState, new: CollectionState, points: list[RawId]) -> list[RawId]:
     """A digest that moved names a bucket; most of its points are equal on both sides."""
-    same_vectors = _alike(old.schema, new.schema)
+    same_vectors = same_encoder(old.schema, new.schema)
     found = []
     for start in range(0, len(points), BATCH):
         page = points[start : start + BATCH]
@@ -64,22 +58,3 @@ async def _different(work: Work, old: CollectionState, new: CollectionState, poi
             and (point not in here or wire.content_version(there[point]) != wire.content_version(here[point]))
         ]
     return found
-
-
-def _untouched(point: RawId, after: Mapping[RawId, int], new: CollectionState, mark: Mark) -> bool:
-    """Whether the application has left it alone on the new side; shards number apart, so several are unsure."""
-    version = after.get(point)
-    one_shard = (new.schema.shard_number or 1) == 1
-    return version is None or (one_shard and version <= int(mark.get("highest", 0)))
-
-
-def _alike(old: Schema, new: Schema) -> bool:
-    return old.model == new.model and [v.size for v in old.vectors] == [v.size for v in new.vectors]
-
-
-def _transform(work: Work, old: Schema, new: Schema) -> Transform | None:
-    if _alike(old, new):
-        return unchanged
-    if work.embedder is None or work.desired.text_field is None or len(new.vectors) != 1:
-        return None
-    return ReEmbed(work, work.embedder, work.desired.text_field)

@@ -1,9 +1,12 @@
-"""Promoting: the alias moves to green, by the one cut-over that both directions share."""
+"""Promoting: the alias moves to green, by the one cut-over that both directions share.
+
+What allowed it must still hold at every attempt, and what served is measured right before, to be watched against.
+"""
 
 from __future__ import annotations
 
 from teal.domain.transitions import Event
-from teal.migration import cutover
+from teal.migration import approval, cutover, probes
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 
@@ -17,6 +20,11 @@ async def run(work: Work) -> Result:
         await cutover.point_alias(work, work.desired.alias, green.name)
         note = Note("AliasCreated", f"The alias {work.desired.alias!r} serves {green.name}.", "Promote")
         return Result(Event.SWITCHED, (note,))
+    withdrawn = approval.obstacle(work)
+    if withdrawn:
+        work.session.cutover.clear()
+        return Result(Event.WITHDRAWN, (Note("PromotionWithdrawn", withdrawn, "Promote"),))
+    await probes.prepare_watch(work, blue)
     proof = await cutover.attempt(work, blue, green)
     if proof is None:
         return Result(requeue_after=RETRY_SECONDS, detail="waiting for a moment without writes")

@@ -13,7 +13,9 @@ from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, forecast, refuse_over_budget
 from teal.domain.marks import Migration, Owner
 from teal.domain.plan import Population
+from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
+from teal.domain.writes import WriteMode
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 from teal.qdrant import wire
@@ -29,6 +31,8 @@ async def run(work: Work) -> Result:
     plan, now = work.plan, work.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(work, now), defer=plan.source is not None)
     await work.server.admin.create(plan.target, body)
+    if work.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
+        await work.server.admin.point_alias(next_alias(work.desired.alias), plan.target)
     work.server.invalidate()
     return Result(notes=_notes(work, figures), detail=f"created {plan.target}")
 
@@ -70,7 +74,7 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
         created_at=now,
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
-    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, stage_since=now)
+    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(work), stage_since=now)
     found: dict[str, Any] = _applications_own(work) | {
         marks.OWNER: owner.as_json(),
         marks.MIGRATION: migration.as_json(),
@@ -79,6 +83,12 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
     if desired.encoder:
         found[marks.ENCODER] = desired.encoder.as_metadata()
     return found
+
+
+def _attempt(work: Work) -> int:
+    """The first, or the one after what was stopped, so that an old annotation cannot stop it again."""
+    before = work.source.marks.declined if work.source else None
+    return before.attempt + 1 if before and before.plan_hash == work.plan.hash else 1
 
 
 def _applications_own(work: Work) -> dict[str, Any]:

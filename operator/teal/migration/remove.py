@@ -1,31 +1,34 @@
 """Deleting what a deleted resource owns, for `deletionPolicy: Delete` only.
 
 Only collections that this resource's UID created: one that was adopted was somebody else's before, and stays.
-A failed snapshot keeps everything.
+A failed snapshot keeps everything. What the spec asks for does not matter any more, and cannot always be told: an
+EmbeddingSet that is deleted together with the resource that refers to it is gone first.
 """
 
 from __future__ import annotations
 
 from teal.domain import marks
 from teal.domain.decide import ours
-from teal.domain.plan import Desired
-from teal.migration.contract import Note
+from teal.domain.plan import Identity
+from teal.migration.contract import Note, Resource
 from teal.qdrant.pool import Server
 
 
-async def run(server: Server, desired: Desired, snapshot: bool) -> list[Note]:  # noqa: FBT001 - a policy
+async def run(server: Server, resource: Resource, identity: Identity) -> list[Note]:
     """Remove all collections of the resource; returns when none is left."""
-    observed = await server.observe(desired.alias, desired.adopt, max_age=0.0)
+    spec = resource.manifest.spec
+    adopted = spec.adopt.collection if spec.adopt else None
+    observed = await server.observe(resource.manifest.alias, adopted, max_age=0.0)
     notes = []
     for name, state in sorted(observed.states.items()):
         owner = state.marks.owner
-        if owner is None or not ours(state, desired.identity):
+        if owner is None or not ours(state, identity):
             continue
         if owner.adopted:
             await server.admin.mark(name, {marks.OWNER: None, marks.MIGRATION: None})
             notes.append(Note("CollectionReleased", f"{name} was adopted, not created: it stays.", "Delete"))
             continue
-        kept = (await server.admin.snapshot(name)).name if snapshot and state.points else None
+        kept = (await server.admin.snapshot(name)).name if spec.retention.snapshot and state.points else None
         await server.admin.delete(name)
         server.invalidate(name)
         also = f"; its snapshot is {kept}" if kept else ""

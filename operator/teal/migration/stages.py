@@ -16,8 +16,8 @@ from teal.domain.decide import ours
 from teal.domain.errors import HeldError
 from teal.domain.marks import Migration
 from teal.domain.schema import next_alias
-from teal.domain.transitions import Event, Stage, advance
-from teal.migration import catch_up, finish, index, populate, promote, verify, watch
+from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
+from teal.migration import approval, catch_up, decline, finish, index, populate, promote, verify, watch
 from teal.migration.contract import Note
 from teal.migration.work import Result, Work
 
@@ -26,18 +26,12 @@ HELD_SECONDS = 300.0
 Step = Callable[[Work], Awaitable[Result]]
 
 
-async def approve(work: Work) -> Result:
-    """Automatic promotion approves itself; the first revision has nobody to ask."""
-    del work
-    return Result(Event.APPROVED)
-
-
 STEPS: dict[Stage, Step] = {
     Stage.POPULATING: populate.run,
     Stage.CATCHING_UP: catch_up.run,
     Stage.INDEXING: index.run,
     Stage.VERIFYING: verify.run,
-    Stage.AWAITING_PROMOTION: approve,
+    Stage.AWAITING_PROMOTION: approval.run,
     Stage.PROMOTING: promote.run,
     Stage.WATCHING: watch.run,
 }
@@ -55,6 +49,9 @@ async def continue_migration(work: Work) -> Result:
             return await _edited(work, migration)
         if migration.stage is Stage.HELD:
             return await _held(work, migration)
+    if _abandons_first(work, migration):
+        why = f"The first revision was stopped by the annotation teal.dev/abort={migration.id}."
+        return await _hold(work, migration, HeldError(decline.ABORTED, why))
     try:
         result = await STEPS[migration.stage](work)
     except HeldError as error:
@@ -66,6 +63,12 @@ async def continue_migration(work: Work) -> Result:
     if result.event:
         await enter(work, migration.at(advance(migration.stage, result.event), work.clock.now()))
     return result
+
+
+def _abandons_first(work: Work, migration: Migration) -> bool:
+    """Whether somebody aborts the first revision: with no blue to remember it on, green is kept and remembers."""
+    aborted = work.desired.asked.abort == migration.id
+    return aborted and work.plan.source is None and migration.stage not in HAS_SERVED
 
 
 async def enter(work: Work, migration: Migration) -> None:
@@ -101,13 +104,14 @@ async def _hold(work: Work, migration: Migration, error: HeldError) -> Result:
 
 
 async def _held(work: Work, migration: Migration) -> Result:
-    if work.desired.retry != migration.id:
+    if work.desired.asked.retry != migration.id:
         return Result(requeue_after=HELD_SECONDS)
     again = replace(migration, attempt=migration.attempt + 1)
     # From the beginning: what was taken for copied may be what is wrong.
     work.session.stop()
-    work.session.ledger = None
-    await work.server.admin.mark(work.subject, {marks.VERDICT: None, marks.CHECKPOINT: None})
+    work.session.ledger = work.session.frozen = None
+    forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
+    await work.server.admin.mark(work.subject, forgotten)
     await enter(work, again.at(advance(migration.stage, Event.RETRIED), work.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {work.subject}.", "Retry"),))
 

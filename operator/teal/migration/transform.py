@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from teal.domain.errors import HeldError
+from teal.domain.errors import HeldError, TealError
 from teal.domain.ledger import RawId
-from teal.domain.plan import Population
+from teal.domain.observed import CollectionState
+from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
-from teal.migration.work import Work
+from teal.migration.work import Work, Writes
 from teal.qdrant import wire
+from teal.qdrant.points import Points
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder
-from teal.sources.errors import VectorError
+from teal.sources.errors import EmbedderError, VectorError
 
 Transform = Callable[[Sequence[RawPoint]], Awaitable[Sequence[RawPoint]]]
 """Raw points in, raw points out, same ids in the same order.
@@ -36,7 +39,9 @@ def transform_for(work: Work) -> Transform:
         return _copy(work)
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
-    return ReEmbed(work, work.embedder, work.plan.text_field)
+    schema, fresh = work.plan.schema, not (work.target and work.target.points)
+    made = ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
+    return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
 
 
 def _copy(work: Work) -> Transform:
@@ -49,6 +54,28 @@ def _copy(work: Work) -> Transform:
         return [Point(point.id, point.payload, wire.only(point.vectors, after)) for point in points]
 
     return fewer
+
+
+def across(
+    points: Points, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
+) -> Transform | None:
+    """From one live collection to another, by the encoder of `other`; `None` where that cannot be asked."""
+    if same_encoder(one.schema, other.schema):
+        return unchanged
+    if embedder is None or text_field is None or len(other.schema.vectors) != 1:
+        return None
+    return ReEmbed(points, other.name, other.schema, embedder, text_field, fresh=False)
+
+
+def same_encoder(one: Schema, other: Schema) -> bool:
+    """Whether vectors can be copied between the two as they are."""
+    if (one.model, one.schema_version) != (other.model, other.schema_version) and (one.model or other.model):
+        return False
+    return _sizes(one) == _sizes(other)
+
+
+def _sizes(schema: Schema) -> dict[str, int]:
+    return {vector.name: vector.size for vector in schema.vectors}
 
 
 def names_of(schema: Schema) -> frozenset[str]:
@@ -67,6 +94,41 @@ class LeaveBehind:
         return []
 
 
+class AsManyAsPossible:
+    """Makes what can be made: going back must not wait for an embedder. What stays behind is told in `writes`."""
+
+    def __init__(self, writes: Writes, make: Transform) -> None:
+        self._writes = writes
+        self._make = make
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        made: list[RawPoint] = []
+        try:
+            made += [] if self._writes.left_because else await self._make(points)
+        except HeldError:
+            made += await self._each(points)
+        except TealError as error:
+            if not _is_embedders(error):
+                raise
+            self._writes.left_because = error.message
+        done = {point.id for point in made}
+        self._writes.left_behind -= done
+        self._writes.left_behind.update(point.id for point in points if point.id not in done)
+        return made
+
+    async def _each(self, points: Sequence[RawPoint]) -> list[RawPoint]:
+        """One of them cannot be made: the others can."""
+        made: list[RawPoint] = []
+        for point in points:
+            with suppress(HeldError):
+                made += await self._make([point])
+        return made
+
+
+def _is_embedders(error: TealError) -> bool:
+    return isinstance(error, EmbedderError) or error.reason in ("SecretNotFound", "SecretKeyNotFound")
+
+
 class ReEmbed:
     """Makes each point's dense vector anew from one text field of its payload.
 
@@ -74,14 +136,17 @@ class ReEmbed:
     green. Equal texts are embedded once (the embedder caches them).
     """
 
-    def __init__(self, work: Work, embedder: Embedder, text_field: str) -> None:
-        self._points = work.server.points
-        self._target = work.subject
+    def __init__(
+        self, points: Points, target: str, schema: Schema, embedder: Embedder, text_field: str, *, fresh: bool
+    ) -> None:
+        """`fresh`: nothing of `target` can have been paid for."""
+        self._points = points
+        self._target = target
         self._embedder = embedder
         self._field = text_field
-        self._vector = work.plan.schema.vectors[0]
-        self._only_vector = not work.plan.schema.sparse and self._vector.name == UNNAMED
-        self._resumed = bool(work.target and work.target.points)
+        self._vector = schema.vectors[0]
+        self._only_vector = not schema.sparse and self._vector.name == UNNAMED
+        self._resumed = not fresh
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         if not points:

@@ -7,21 +7,49 @@ any moment: everything that decides correctness is in Qdrant.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from teal.domain.change_field import Watermark
 from teal.domain.forecast import Forecast
 from teal.domain.ledger import Ledger, RawId
+from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.plan import Desired, Plan
+from teal.domain.plan import Desired, Plan, Strategy
 from teal.domain.transitions import Event
+from teal.domain.watching import Rules
+from teal.domain.windows import Window
+from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
 from teal.migration.contract import Note
+from teal.migration.verification.background import Running
+from teal.migration.verification.comparison import Judged
+from teal.qdrant.collection import Quiescence
 from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 
 SLICE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A request around the switch; `timeout` in seconds for each of `retries` + 1 attempts."""
+
+    url: str
+    timeout: float = 30.0
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class Query:
+    """A Prometheus query and the range that its value must stay in."""
+
+    name: str
+    query: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,13 +60,23 @@ class Options:
     batch: int = 500
     embedding_batch: int = 32
     max_read_latency: float | None = None
+    change_field: str | None = None
+    writes: WriteMode = WriteMode.CATCH_UP
     fence: bool = True
     quiet_wait: float = 300.0
     max_fence: float = 10.0
     min_coverage: float = 1.0
     sample: int = 1000
-    watch_for: float = 1800.0
-    watch_every: float = 30.0
+    min_overlap: float | None = None
+    min_recall: float | None = None
+    max_latency_ratio: float | None = None
+    manual: bool = False
+    windows: tuple[Window, ...] = ()
+    before_switch: Hook | None = None
+    after_switch: Hook | None = None
+    watch: Rules = field(default_factory=Rules)
+    prometheus: str | None = None
+    queries: tuple[Query, ...] = ()
     keep_for: float = 172800.0
     snapshot: bool = True
     max_tokens: int | None = None
@@ -63,6 +101,8 @@ class Writes:
     caught_up: int = 0
     deleted: int = 0
     left_behind: set[RawId] = field(default_factory=set)
+    left_because: str | None = None
+    kept: int = 0
     proof: dict[str, Any] = field(default_factory=dict)
 
 
@@ -71,8 +111,10 @@ class Session:
     """The memory of one resource's migration, in this process only."""
 
     plan_hash: str = ""
+    server: Server | None = None
     ledger: Ledger | None = None
     running_pass: Any = None
+    watermark: Watermark = field(default_factory=Watermark)
     progress: Progress = field(default_factory=Progress)
     writes: Writes = field(default_factory=Writes)
     forecast: Forecast | None = None
@@ -82,6 +124,14 @@ class Session:
     ready_polls: int = 0
     step_since: float = 0.0
     cutover: dict[str, Any] = field(default_factory=dict)
+    verification: Running | None = None
+    unverified: int = 0
+    judged: Quiescence | None = None
+    frozen: dict[str, str] | None = None
+    in_step: Any = None
+    fresh_until: float = 0.0
+    hook: asyncio.Task[str | None] | None = None
+    watch: Any = None
     touched: set[RawId] = field(default_factory=set)
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -91,24 +141,42 @@ class Session:
         """Start afresh for another plan, or another green; a plan that goes on keeps what is known."""
         if afresh or self.plan_hash != plan_hash:
             self.stop()
-            fresh = Session(plan_hash=plan_hash, history=self.history, noted=self.noted)
+            fresh = Session(plan_hash=plan_hash, server=self.server, history=self.history, noted=self.noted)
             self.__dict__.update(fresh.__dict__)
+
+    def use(self, server: Server) -> None:
+        """What goes on between two steps holds the connections it began on: with another key it begins again."""
+        if self.server not in (None, server):
+            self.stop()
+            if self.in_step is not None:
+                self.in_step.round = None
+        self.server = server
 
     def stop(self) -> None:
         """Cancel what goes on between two steps."""
         if self.running_pass is not None:
             self.running_pass.cancel()
             self.running_pass = None
+        if self.verification is not None:
+            self.verification.cancel()
+            self.verification = None
+        if self.hook is not None:
+            self.hook.cancel()
+            self.hook = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a step did. With an `event` its effect is durable and the stage moves on."""
+    """What a step did. With an `event` its effect is durable and the stage moves on.
+
+    `outcome` is said where a migration has ended by it, for the history.
+    """
 
     event: Event | None = None
     notes: tuple[Note, ...] = ()
     requeue_after: float = 0.0
     detail: str = ""
+    outcome: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +192,20 @@ class Work:
     clock: Clock
     subject: str
     embedder: Embedder | None = None
+    source_embedder: Embedder | None = None
+    judged: Judged | None = None
+    declined: Declined | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> WriteMode:
+        """The mode that holds on this way. Going back is always caught up: nobody promised anything for it."""
+        return WriteMode.CATCH_UP if self.plan.strategy is Strategy.SWITCH_BACK else self.options.writes
+
+    @property
+    def unnumbered_by(self) -> str | None:
+        """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
+        return self.options.change_field if self.source and not self.source.schema.vectors else None
 
     @property
     def source(self) -> CollectionState | None:

@@ -161,6 +161,23 @@ class Admin:
         result = await self._call("count", "POST", path, json=body, seconds=LONG_SECONDS)
         return int(result["count"])
 
+    async def facet(
+        self,
+        name: str,
+        field: str,
+        *,
+        limit: int,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+    ) -> dict[Any, int]:
+        """How many points have each value of `field`, exactly, for the `limit` most frequent values.
+
+        Raises:
+            TerminalError: reason `QdrantRefused`, when the field has no index that can count its values.
+        """
+        body = {"key": field, "limit": limit, "exact": True, **({"filter": filter} if filter else {})}
+        result = await self._call("facet", "POST", _path(name, "facet"), json=body, seconds=LONG_SECONDS)
+        return {hit["value"]: int(hit["count"]) for hit in result["hits"]}
+
     # Aliases
 
     async def point_alias(self, alias: str, name: str) -> None:

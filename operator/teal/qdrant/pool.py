@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from teal.domain.observed import CollectionState, Observed, Version
 from teal.qdrant.admin import Admin
@@ -136,11 +136,11 @@ class QdrantPool:
     def __init__(
         self,
         *,
-        make: Callable[[Endpoint], Server] = Server,
+        make: Callable[[Endpoint], Server] | None = None,
         idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._make = make
+        self._make = make or partial(Server, clock=clock)
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._leases: dict[Endpoint, _Lease] = {}

@@ -2,7 +2,8 @@
 
 The order is the point. Whoever asks for health is answered from the first moment to the last; the controller
 begins before the watches that feed it; and at the end nothing new begins, steps under way finish (each is
-bounded), and only then do connections close.
+bounded), and only then do connections close. Around all that only one process may do goes a lease: whoever waits
+for it watches nothing and writes nothing, and whoever loses it ends.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import TypeVar
 import teal
 from teal.controller.connection import Connection, connect
 from teal.controller.controller import Controller
+from teal.controller.election import Place
 from teal.controller.engine import Engine
 from teal.controller.kube import ApiServerError
 from teal.controller.kube_api import KubeApi
+from teal.controller.lease import Lease
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
 from teal.controller.secrets import KubeSecrets
-from teal.migration.contract import Secrets
+from teal.migration.contract import Reads
 from teal.migration.engine import Engine as TealEngine
 from teal.runtime.handlers import Connect
 from teal.runtime.health import Health
@@ -35,8 +38,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-EngineFactory = Callable[[Secrets, str], Engine]
-"""Makes the engine from the way to read Secrets and the cluster's id."""
+MayWrite = Callable[[], bool]
+EngineFactory = Callable[[Reads, str, MayWrite], Engine]
+"""Makes the engine from the way to read Secrets and ConfigMaps, the cluster's id, and what it asks before it
+changes anything."""
 
 RETRY_SECONDS = 5.0
 
@@ -55,22 +60,52 @@ async def run(
     Raises:
         NoClusterError: nothing says which API server to use.
         OSError: the HTTP address cannot be listened on.
+        LeaseLostError: another process may lead by now. If work could not be ended in time, the process ends here
+            and now, with `lease.LOST_EXIT_CODE`.
     """
     stop = stop or _stopped_by_signals()
 
     async def connected() -> Connection:
         return await connect(settings.kubeconfig, settings.context)
 
-    await connected()  # so that a wrong kubeconfig ends the process at once, with its reason
+    own = (await connected()).namespace  # now, so that a wrong kubeconfig ends the process with its reason
     metrics = Metrics()
-    async with KubeApi(connected, metrics) as kube:
-        operator = Operator(settings, kube, connected, engine_factory, metrics)
-        health = Health(operator.last_contact, operator.is_synced, metrics.loop_lag.set)
-        async with serve(settings.http, health, metrics) as address, _running(health.measure()):
-            logger.info("Teal %s answers on http://%s", teal.__version__, address)
-            started(address)
-            await operator.lead(stop)
+    async with KubeApi(connected, metrics) as electing:
+        lease = _lease(settings, electing, own)
+        may_write = lease.held if lease else lambda: True
+        metrics.leader.set_function(may_write)
+        async with KubeApi(connected, metrics, may_write) as kube:
+            operator = Operator(settings, kube, connected, engine_factory, metrics, may_write)
+
+            def last_contact() -> float:
+                return max(electing.last_answer, operator.last_contact())
+
+            def is_ready() -> bool:
+                return operator.is_synced() or (lease is not None and lease.stands_by)
+
+            health = Health(last_contact, is_ready, metrics.loop_lag.set)
+            async with serve(settings.http, health, metrics) as address, _running(health.measure()):
+                logger.info("Teal %s answers on http://%s", teal.__version__, address)
+                started(address)
+                await _lead(operator, lease, stop)
     logger.info("Stopped")
+
+
+def _lease(settings: Settings, electing: KubeApi, own: str) -> Lease | None:
+    """On a connection of its own, so that no other request is in a renewal's way."""
+    chosen = settings.lease
+    if not chosen.wanted:
+        return None
+    usual = Place.of(settings.controller.namespaces, own)
+    place = Place(chosen.namespace or usual.namespace, chosen.name or usual.name)
+    return Lease(electing, place, timing=chosen.timing)
+
+
+async def _lead(operator: Operator, lease: Lease | None, stop: asyncio.Event) -> None:
+    if lease is None:
+        await operator.lead(stop)
+    elif await _unless(stop, lease.acquire()):
+        await lease.hold(operator.lead, stop)
 
 
 class Operator:
@@ -83,12 +118,14 @@ class Operator:
         connected: Connect,
         engine_factory: EngineFactory,
         metrics: Metrics,
+        may_write: MayWrite,
     ) -> None:
         self._settings = settings
         self._kube = kube
         self._connected = connected
         self._engine_factory = engine_factory
         self._metrics = metrics
+        self._may_write = may_write
         self._controller: Controller | None = None
 
     def is_synced(self) -> bool:
@@ -101,12 +138,15 @@ class Operator:
         return max(self._kube.last_answer, watched)
 
     async def lead(self, stop: asyncio.Event) -> None:
-        """Serve the resources until `stop` is set; returns when nothing runs any more."""
+        """Serve the resources until `stop` is set; returns when nothing runs any more.
+
+        Steps under way get their time to finish, but none when they may not write any more.
+        """
         cluster = await _unless(stop, self._prepare())
         if cluster is None:
             return
         options, metrics = self._settings.controller, self._metrics
-        engine = self._engine_factory(KubeSecrets(self._kube), cluster)
+        engine = self._engine_factory(KubeSecrets(self._kube), cluster, self._may_write)
         controller = self._controller = Controller(self._kube, engine, metrics, options)
         watching = Informer(self._connected, options.namespaces, controller.observe, self._until_served, metrics)
         try:
@@ -116,8 +156,8 @@ class Operator:
             await stop.wait()
             logger.info("Stopping: steps under way have %.0f s to finish", self._settings.grace)
         finally:
+            await controller.stop(self._settings.grace if self._may_write() else 0.0)
             await watching.stop()
-            await controller.stop(self._settings.grace)
             await engine.close()
 
     async def _prepare(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+from teal.controller.election import Timing
 from teal.controller.options import Options
 
 LogFormat = Literal["json", "text"]
@@ -35,6 +36,18 @@ class Address:
 
 
 @dataclass(frozen=True)
+class LeaseSettings:
+    """Which Lease decides who works."""
+
+    wanted: bool = True
+    """False: nothing keeps two operators apart."""
+    namespace: str | None = None
+    name: str | None = None
+    """`None`: as `Place.of` chooses, by the namespaces that are served."""
+    timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True)
 class Settings:
     """How one operator runs; times in seconds."""
 
@@ -49,3 +62,4 @@ class Settings:
     log_format: LogFormat = "text"
     grace: float = 20.0
     """Steps under way have so long to finish at shutdown; less than the pod's grace period."""
+    lease: LeaseSettings = field(default_factory=LeaseSettings)

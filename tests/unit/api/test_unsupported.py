@@ -12,32 +12,9 @@ from teal.api.unsupported import EMBEDDING_SET, VECTOR_COLLECTION, unsupported, 
 from teal.api.vector_collection import VectorCollection, VectorCollectionSpec
 from tests.unit.api.manifests import EMBEDDER, EVERYTHING, FILES, POSTGRES, collection, embeddings, examples
 
-HOOK = {"url": "http://h"}
 LATER: list[tuple[str, dict[str, Any]]] = [
     ("spec.migration.strategy: BlueGreen", {"migration": {"strategy": "BlueGreen"}}),
-    ("spec.migration.writes: DualWrite", {"migration": {"writes": "DualWrite"}}),
-    ("spec.migration.writes: Frozen", {"migration": {"writes": "Frozen"}}),
-    ("spec.migration.changeField", {"migration": {"changeField": "at"}}),
     ("spec.migration.runner: Job", {"migration": {"runner": "Job"}}),
-    ("spec.migration.promotion.mode: Manual", {"migration": {"promotion": {"mode": "Manual"}}}),
-    ("spec.migration.promotion.fence: Never", {"migration": {"promotion": {"fence": "Never"}}}),
-    (
-        "spec.migration.promotion.windows",
-        {"migration": {"promotion": {"windows": [{"schedule": "0 2 * * *", "duration": "1h"}]}}},
-    ),
-    ("spec.migration.hooks", {"migration": {"hooks": {"beforeSwitch": HOOK}}}),
-    ("spec.verification.minOverlap", {"verification": {"minOverlap": 0.0}}),
-    (
-        "spec.verification.goldenQueries",
-        {"verification": {"goldenQueries": {"configMapRef": {"name": "g"}, "minRecall": 0.9}}},
-    ),
-    ("spec.verification.maxLatencyRatio", {"verification": {"maxLatencyRatio": 2}}),
-    ("spec.watch.maxErrorRate", {"watch": {"maxErrorRate": 0.05}}),
-    ("spec.watch.maxLatencyRatio", {"watch": {"maxLatencyRatio": 2}}),
-    (
-        "spec.watch.prometheus",
-        {"watch": {"prometheus": {"url": "http://p", "queries": [{"name": "q", "query": "up", "min": 1}]}}},
-    ),
 ]
 LATER_SOURCES: list[tuple[str, dict[str, Any]]] = [
     ("spec.source.postgres", {"postgres": POSTGRES}),
@@ -109,10 +86,24 @@ def test_what_this_version_does_is_supported() -> None:
             "runner": "InProcess",
             "parallelism": 8,
             "throttle": {"maxReadLatencyMillis": 50},
-            "promotion": {"quietWait": "1s", "maxFence": "5s"},
+            "writes": "DualWrite",
+            "changeField": "at",
+            "promotion": {"quietWait": "1s", "maxFence": "5s", "fence": "Never"},
         },
-        verification={"minCoverage": 0.9, "sample": 10},
-        watch={"duration": "0s", "interval": "1s"},
+        verification={
+            "minCoverage": 0.9,
+            "sample": 10,
+            "minOverlap": 0.5,
+            "maxLatencyRatio": 3,
+            "goldenQueries": {"configMapRef": {"name": "g"}, "minRecall": 0.9},
+        },
+        watch={
+            "duration": "0s",
+            "interval": "1s",
+            "maxErrorRate": 0.01,
+            "maxLatencyRatio": 3,
+            "prometheus": {"url": "http://p", "queries": [{"name": "q", "query": "up", "min": 1}]},
+        },
         retention={"keepFor": "1h", "snapshot": False},
         adopt={"collection": "old"},
         deletionPolicy="Delete",

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from teal.domain import marks
-from teal.domain.marks import Fence, Mark, Marks, Migration, Owner, Replaced
+from teal.domain.marks import (
+    Baseline,
+    Declined,
+    Fence,
+    Hooks,
+    Mark,
+    Marks,
+    Migration,
+    Owner,
+    Replaced,
+    Watched,
+)
 from teal.domain.transitions import Stage
 from tests.unit.domain.builders import metadata, schema
 
@@ -26,6 +37,10 @@ kinds = {
     ),
     Replaced: st.builds(Replaced, texts, times),
     Fence: st.builds(Fence, times, st.booleans(), st.none() | st.integers(1, 10**9)),
+    Declined: st.builds(Declined, texts, texts, st.integers(1, 99), texts, texts, times, lifted=st.booleans()),
+    Hooks: st.builds(Hooks, texts, st.integers(0, 99), times, texts, st.booleans()),
+    Baseline: st.builds(Baseline, texts, st.lists(texts).map(tuple), times, times, times, st.booleans()),
+    Watched: st.builds(Watched, texts, times, *[st.none() | times] * 4, st.none() | texts),
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from teal.domain.actions import Asked
 from teal.domain.errors import TerminalError
 from teal.domain.plan import (
     Desired,
@@ -222,7 +223,7 @@ class TestHash:
         "same",
         [
             {"keep_for": 5.0},
-            {"retry": "p-1"},
+            {"asked": Asked(retry="p-1")},
             {"adopt": "legacy"},
             {"accept_normalised": True},
             {"text_field": "text"},

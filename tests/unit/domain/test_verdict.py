@@ -15,6 +15,14 @@ from tests.unit.domain.builders import metadata, schema
 P, F, E, I = Verdict.PASSED, Verdict.FAILED, Verdict.ERROR, Verdict.INCONCLUSIVE  # noqa: E741 - a table
 
 
+def test_a_gate_without_an_answer_keeps_the_question_open() -> None:
+    shown, gate = Check("shown", I, "said"), Check("gate", I, "said", gate=True)
+    assert overall([gate, *checks(P)]) is I
+    assert overall([gate, shown, *checks(P, E)]) is E
+    assert overall([gate, *checks(F, E)]) is F
+    assert "gate" not in gate.as_json()
+
+
 def checks(*verdicts: Verdict) -> list[Check]:
     return [Check(f"check {number}", verdict, "said") for number, verdict in enumerate(verdicts)]
 

@@ -9,14 +9,18 @@ import pytest
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.manifest import parse
 from teal.api.vector_collection import VectorCollection
+from teal.domain.actions import Asked
 from teal.domain.carry import create_body
 from teal.domain.errors import TerminalError
 from teal.domain.plan import Desired, Identity
 from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema
 from teal.domain.tuning import difference
+from teal.domain.watching import Rules
+from teal.domain.windows import Window
+from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
 from teal.migration.desired import desired, options
-from teal.migration.work import Options
+from teal.migration.work import Hook, Options, Query
 from tests.unit.api.manifests import EMBEDDER, EVERYTHING, Manifest, collection, embeddings
 from tests.unit.domain.builders import metadata
 from tests.unit.domain.qdrant_model import Qdrant
@@ -43,7 +47,7 @@ class TestTheSmallest:
         assert found.schema == Schema((DenseVector("", 384, Distance.COSINE),), schema_version="v1")
         assert found.tuning.sections == {}
         assert found.tuning.indexes == {}
-        assert (found.encoder, found.text_field, found.adopt, found.retry) == (None, None, None, None)
+        assert (found.encoder, found.text_field, found.adopt, found.asked) == (None, None, None, Asked())
         assert not found.has_embedder
 
     def test_whose_it_is(self) -> None:
@@ -179,7 +183,7 @@ def test_a_collection_made_as_declared_is_as_declared(manifest: Manifest) -> Non
 def test_policies() -> None:
     found = resolved(EVERYTHING, annotations={"teal.dev/retry": "plan-1"})
     assert (found.adopt, found.strategy, found.accept_normalised) == ("Old Docs", "BlueGreen", True)
-    assert (found.keep_for, found.retry) == (0.0, "plan-1")
+    assert (found.keep_for, found.asked.retry) == (0.0, "plan-1")
     assert resolved(collection()).keep_for == 48 * 3600
 
 
@@ -192,13 +196,23 @@ class TestOptions:
         assert found == Options(
             parallelism=8,
             max_read_latency=0.1,
+            change_field="updated_at",
+            writes=WriteMode.DUAL_WRITE,
             fence=False,
             quiet_wait=90.0,
             max_fence=0.5,
             min_coverage=0.999,
             sample=100,
-            watch_for=3600.0,
-            watch_every=10.0,
+            min_overlap=0.9,
+            min_recall=0.8,
+            max_latency_ratio=2.5,
+            manual=True,
+            windows=(Window("0 2 * * 6", 7200.0, "Europe/Berlin"),),
+            before_switch=Hook("http://hooks/switch", 60.0, 0),
+            after_switch=Hook("http://hooks/switch", 60.0, 0),
+            watch=Rules(3600.0, 10.0, 2.0, 0.05),
+            prometheus="http://prometheus:9090",
+            queries=(Query("errors", "sum(rate(errors[5m]))", 0.0, 0.5),),
             keep_for=0.0,
             snapshot=False,
         )

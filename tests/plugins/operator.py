@@ -1,6 +1,7 @@
-"""Fixtures of the end-to-end tests: the operator, a namespace of a real API server, an engine, real encoders.
+"""Fixtures of tests with a whole operator: it, a namespace of a real API server, an engine, real encoders.
 
-Servers live for the session; namespace, alias and operators are each test's own.
+Servers live for the session, and so does one operator for all tests that do not harm it: starting one takes
+longer than most of them. Who kills operators has a namespace, an alias and operators of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
 from devkit.teal import Operator
 from devkit.teal import operator as running_operator
+from tests.e2e.gate import Gate
 from tests.e2e.support import FEW, LARGE, SMALL, Docs
 from tests.plugins.qdrant import Qdrant
 
 StartOperator = Callable[..., Operator]
+Gather = Callable[..., list[Docs]]
 
 
 class Resident(NamedTuple):
@@ -43,16 +46,19 @@ def cluster(control_plane: ControlPlane, namespace: str) -> Iterator[Cluster]:
         yield Cluster(control_plane.kubeconfig, client, namespace)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def resident(control_plane: ControlPlane) -> Iterator[Resident]:
-    """An operator and a namespace for all tests of a file: starting one takes longer than most of them.
+    """An operator and a namespace for all tests that do not harm it.
 
-    It looks again every few seconds at what it cannot go on with, as it does every two minutes in production.
+    It looks again every few seconds at what it cannot go on with, as it does every two minutes in production. It
+    has no Lease, so that it outlives tests which pause the API server.
     """
     with control_plane.api_client() as client:
         cluster = Cluster(control_plane.kubeconfig, client, f"test-{secrets.token_hex(4)}")
         cluster.create_namespace()
-        with running_operator(control_plane.kubeconfig, "-n", cluster.namespace, "--resync", "3") as operator:
+        with running_operator(
+            control_plane.kubeconfig, "-n", cluster.namespace, "--resync", "3", "--no-lease"
+        ) as operator:
             yield Resident(cluster, operator)
         if not control_plane.local:
             cluster.delete_namespace()
@@ -60,12 +66,38 @@ def resident(control_plane: ControlPlane) -> Iterator[Resident]:
 
 @pytest.fixture
 def tenant(resident: Resident, qdrant: Qdrant, encoders: EmbeddingServer, prefix: str) -> Iterator[Docs]:
-    """Documents in the file's namespace under a name of their own, still to be declared; gone after the test."""
+    """Documents of the test's own in the resident's namespace, still to be declared; gone after it."""
     docs = Docs(qdrant, encoders, f"{prefix}docs", resident.cluster, name=f"{prefix}docs")
     docs.operators.append(resident.operator)
     yield docs
     encoders.faults()
     docs.withdraw()
+
+
+@pytest.fixture
+def gate(tenant: Docs) -> Iterator[Gate]:
+    """A gate between the operator and Qdrant; `tenant` goes through it."""
+    with Gate(tenant.qdrant, tenant.alias) as gate:
+        tenant.through(gate.url, gate.grpc_port)
+        yield gate
+
+
+@pytest.fixture
+def crowd(resident: Resident, qdrant: Qdrant, encoders: EmbeddingServer, prefix: str) -> Iterator[Gather]:
+    """Makes further tenants, by their names: what each has to wait for, all can wait for together."""
+    made: list[Docs] = []
+
+    def gather(*names: str) -> list[Docs]:
+        own = [prefix + name.lower() for name in names]
+        found = [Docs(qdrant, encoders, name, resident.cluster, name=name) for name in own]
+        for docs in found:
+            docs.operators.append(resident.operator)
+        made.extend(found)
+        return found
+
+    yield gather
+    for docs in made:
+        docs.withdraw()
 
 
 @pytest.fixture

@@ -1,0 +1,363 @@
+"""Both live revisions stay in step, for clients that move with their own deployment.
+
+From the switch until its retention ends, the retained collection can still be written to by
+`<alias>-<schemaVersion>`, and a rollback wants it complete. So at intervals both sides' versions are scanned and
+what changed on one is written to the other, with the other's encoder where it differs. A side whose `op_num`s
+have not moved since the last round is not scanned again, and a round that took long is followed by a long pause:
+staying in step must not cost more than a twentieth of the time.
+
+The versions at which both were last in step are kept as digests on the serving collection, so a crash costs one
+comparison of the buckets that were written to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from teal.domain import marks
+from teal.domain.in_step import Diff, Side, difference, is_loss
+from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
+from teal.domain.observed import CollectionState
+from teal.migration.carried import Carried
+from teal.migration.scan import Scan
+from teal.migration.transform import Transform, across, same_encoder
+from teal.migration.way import Way, same
+from teal.migration.work import Work
+from teal.qdrant import wire
+from teal.qdrant.collection import Quiescence
+from teal.sources.embedder import Embedder
+
+PAUSE_SECONDS = 10.0
+SHARE = 0.05
+BATCH = 250
+SAMPLES = 10
+WORTH_SHOWING = 60
+
+
+@dataclass
+class InStep:
+    """What is remembered between rounds, and what status shows."""
+
+    retained: str = ""
+    due: float = 0.0
+    round: Round | None = None
+    known_serving: dict[RawId, int] | None = None
+    known_retained: dict[RawId, int] | None = None
+    at_rest: tuple[Quiescence | None, Quiescence | None] = (None, None)
+    forth: int = 0
+    back: int = 0
+    conflicts: int = 0
+    samples: list[str] = field(default_factory=list)
+    left_back: dict[RawId, int] = field(default_factory=dict)
+    left_forth: dict[RawId, int] = field(default_factory=dict)
+    carried: Carried = field(default_factory=Carried)
+    kept: int = 0
+    reason: str | None = None
+    last: float = 0.0
+
+    @property
+    def left_behind(self) -> int:
+        """Points that one side has and the other cannot be given."""
+        return len(self.left_back) + len(self.left_forth)
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        lag = round(now - self.last) if self.last else 0
+        row: dict[str, Any] = {
+            "collection": self.retained,
+            "lagSeconds": lag if lag > WORTH_SHOWING else 0,
+            "toServing": self.forth,
+            "toRetained": self.back,
+            "conflicts": self.conflicts,
+            "leftBehind": self.left_behind,
+        }
+        if self.samples:
+            row["samples"] = self.samples
+        if self.reason:
+            row["reason"] = self.reason
+        return row
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two sides, and the encoder of the retained one if it can be asked."""
+
+    serving: CollectionState
+    retained: CollectionState
+    back_embedder: Embedder | None
+    text_field: str | None
+
+    def forth(self, work: Work) -> Transform | None:
+        return across(work.server.points, self.retained, self.serving, work.embedder, self.text_field)
+
+    def back(self, work: Work) -> Transform | None:
+        return across(work.server.points, self.serving, self.retained, self.back_embedder, self.text_field)
+
+
+async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
+    """Go on with a round, or begin one if it is time; returns when it is over or `until` has come."""
+    clock = work.clock
+    if memory.retained != pair.retained.name:
+        memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
+    current = memory.round
+    if current is None:
+        if clock.monotonic() < memory.due:
+            return
+        rest = await _quiescence(work, pair)
+        if _still(memory.at_rest, rest):
+            memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
+            return
+        current = _begin(pair, memory, Round(work, pair, rest))
+    if await _advance(current, work, pair, memory, until):
+        took = clock.monotonic() - current.since
+        memory.at_rest, memory.round = current.rest, None
+        memory.due, memory.last = clock.monotonic() + max(PAUSE_SECONDS, took / SHARE), clock.now()
+
+
+async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
+
+    What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
+    True when it is over; `memory.known_serving` then are the versions that a pass can go on from.
+    """
+    if memory.retained != pair.retained.name:
+        memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
+    current = memory.round
+    if current is None or not current.only_back:
+        rest = await _quiescence(work, pair)
+        current = _begin(pair, memory, Round(work, pair, rest, only_back=True))
+    if not await _advance(current, work, pair, memory, until):
+        return False
+    memory.round = None
+    return True
+
+
+def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
+    if memory.known_serving is None:
+        memory.carried = Carried.read(pair.serving.marks.carried)
+    memory.round = begun
+    return begun
+
+
+async def _advance(current: Round, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    """A round that broke off is given up: what it had taken in hand is found again by the next one."""
+    try:
+        return await current.advance(work, pair, memory, until)
+    except BaseException:
+        memory.round, memory.at_rest = None, (None, None)
+        raise
+
+
+async def _quiescence(work: Work, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
+    admin = work.server.admin
+    return await admin.quiescence(pair.serving.name), await admin.quiescence(pair.retained.name)
+
+
+def _still(
+    before: tuple[Quiescence | None, Quiescence | None], now: tuple[Quiescence | None, Quiescence | None]
+) -> bool:
+    return all(b is not None and n is not None and b.same_as(n) for b, n in zip(before, now, strict=True))
+
+
+class Round:
+    """One comparison of both sides, and the writes that follow from it."""
+
+    def __init__(
+        self,
+        work: Work,
+        pair: Pair,
+        rest: tuple[Quiescence | None, Quiescence | None],
+        *,
+        only_back: bool = False,
+    ) -> None:
+        self.since = work.clock.monotonic()
+        self.rest = rest
+        self.only_back = only_back
+        self._serving = Scan(work, pair.serving)
+        self._retained = Scan(work, pair.retained)
+        self._diff: Diff | None = None
+        self._ahead = False
+
+    async def advance(self, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+        """Scan and write until the time is over; true when both sides are in step again."""
+        if not await self._serving.advance(until) or not await self._retained.advance(until):
+            return False
+        if self._diff is None:
+            self._diff = await self._compare(work, pair, memory)
+        return await self._apply(work, pair, memory, self._diff, until)
+
+    async def _compare(self, work: Work, pair: Pair, memory: InStep) -> Diff:
+        here, there = self._serving.seen, self._retained.seen
+        restored = memory.known_serving is None or memory.known_retained is None
+        if memory.known_serving is None or memory.known_retained is None:
+            at_switch, in_step = _noted(work, pair)
+            memory.known_serving = restore(here, at_switch, len(here)).versions
+            memory.known_retained = restore(there, in_step, len(there)).versions
+            if "highest" in (at_switch or {}):
+                self._know_deleted(memory, there)
+            self._know_carried(pair, memory)
+        diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
+        if self.only_back:
+            self._ahead = bool(diff.forth)
+            diff.forth.clear()
+            diff.drop_serving.clear()
+        self._keep_what_was_lost(diff, memory)
+        memory.left_back = _pass_over(diff.back, memory.left_back)
+        memory.left_forth = _pass_over(diff.forth, memory.left_forth)
+        await self._settle(work, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
+        memory.conflicts += len(diff.conflicts)
+        memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
+        return diff
+
+    @staticmethod
+    def _know_deleted(memory: InStep, there: Mapping[RawId, int]) -> None:
+        """Where the mark vouches for every point of the serving side, each was on the retained one too."""
+        known = memory.known_retained or {}
+        known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
+
+    def _know_carried(self, pair: Pair, memory: InStep) -> None:
+        """What Teal brought to one side and the other does not have any more was deleted there."""
+        for side, other, known, unknown in (
+            (self._retained, self._serving, memory.known_retained, memory.known_serving),
+            (self._serving, self._retained, memory.known_serving, memory.known_retained),
+        ):
+            for point in memory.carried.to((pair.retained if side is self._retained else pair.serving).name):
+                if point in side.seen and point not in other.seen and known is not None and unknown is not None:
+                    known[point] = side.seen[point]
+                    unknown.setdefault(point, UNKNOWN)
+
+    def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
+        """One side has lost more than half of its points: that must not empty the other one too."""
+        for gone, side in ((diff.drop_retained, self._serving), (diff.drop_serving, self._retained)):
+            if is_loss(len(gone), len(side.seen)):
+                diff.conflicts = [point for point in diff.conflicts if point not in set(gone)]
+                memory.kept = max(memory.kept, len(gone))
+                memory.reason = f"{len(gone):,} points have gone from one side at once: the other one keeps them"
+                gone.clear()
+
+    async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]) -> None:
+        """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
+        doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
+        for start in range(0, len(doubtful), BATCH):
+            page = doubtful[start : start + BATCH]
+            here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
+            there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
+            compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
+            for point in page:
+                if point in here and point in there and same(here[point], there[point], compared):
+                    diff.back.pop(point, None)
+                    diff.forth.pop(point, None)
+                    diff.conflicts = [other for other in diff.conflicts if other != point]
+                    self._known(memory, serving=True)[point] = self._serving.seen[point]
+                    self._known(memory, serving=False)[point] = self._retained.seen[point]
+
+    @staticmethod
+    def _known(memory: InStep, *, serving: bool) -> dict[RawId, int]:
+        known = memory.known_serving if serving else memory.known_retained
+        if known is None:
+            raise LookupError("a comparison leaves what is known")
+        return known
+
+    async def _apply(self, work: Work, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        moved = bool(diff)
+        while diff.forth or diff.back:
+            if work.clock.monotonic() >= until:
+                return False
+            if diff.forth:
+                way = Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
+                memory.forth += await self._carry(work, pair, way, diff.forth, memory)
+            else:
+                way = Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
+                memory.back += await self._carry(work, pair, way, diff.back, memory)
+        await _drop(work, pair.serving, diff.drop_serving, here, there)
+        await _drop(work, pair.retained, diff.drop_retained, here, there)
+        memory.forth += len(diff.drop_serving)
+        memory.back += len(diff.drop_retained)
+        if moved:
+            await self._remember(work, pair, memory)
+        return True
+
+    @staticmethod
+    async def _carry(work: Work, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
+        batch = _take(pending)
+        await memory.carried.tell(work, pair.serving.name, way.target.name, batch)
+        count, why_not = await way.carry(work, batch)
+        memory.reason = why_not or memory.reason
+        return count
+
+    async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
+        """In step, durably. Whatever was written before the scans began has been seen by them."""
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        before_here, before_there = (mark or {} for mark in _noted(work, pair))
+        since_here, since_there = (rest.last if rest else None for rest in self.rest)
+        if memory.left_back or not pair.serving.one_sequence:
+            since_here = None
+        if memory.left_forth or self._ahead or not pair.retained.one_sequence:
+            since_there = None
+        if since_here is not None and since_there is not None:
+            memory.carried.keep_lately()
+        written = {
+            marks.CARRIED: memory.carried.as_json(),
+            marks.AT_SWITCH: checkpoint_of(here, since_here or before_here.get("highest")),
+            marks.IN_STEP: {
+                "collection": pair.retained.name,
+                **checkpoint_of(there, since_there or before_there.get("highest")),
+            },
+        }
+        await work.server.admin.mark(pair.serving.name, written)
+        work.server.invalidate(pair.serving.name)
+
+
+def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
+    """What could not be carried at this very version is not tried again; what of `left` that still is."""
+    still = {point: version for point, version in left.items() if changed.get(point) == version}
+    for point in still:
+        del changed[point]
+    return still
+
+
+async def _drop(
+    work: Work, side: CollectionState, points: list[RawId], here: dict[RawId, int], there: dict[RawId, int]
+) -> None:
+    if points:
+        await work.server.points.delete(side.name, points)
+    for point in points:
+        here.pop(point, None)
+        there.pop(point, None)
+
+
+def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Both sides' digests of when they were last in step.
+
+    A collection that was replaced more than once ago has never been in step with what serves now: then nothing is
+    known of the serving side, and of the retained one what its own successor noted.
+    """
+    if _notes(pair.serving, pair.retained):
+        return pair.serving.marks.at_switch, pair.serving.marks.in_step
+    successors = [state for state in work.observed.states.values() if _notes(state, pair.retained)]
+    return None, next((state.marks.in_step for state in successors), None)
+
+
+def _notes(state: CollectionState, other: CollectionState) -> bool:
+    """Whether `state` carries the mark that says when `other` was in step."""
+    return (state.marks.in_step or {}).get("collection") == other.name
+
+
+def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:
+    """The collection that served right before `serving` and is still retained."""
+    retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
+    return max(
+        retained,
+        key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0),
+        default=None,
+    )
+
+
+def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
+    batch = dict(list(pending.items())[:BATCH])
+    for point in batch:
+        del pending[point]
+    return batch

@@ -1,0 +1,185 @@
+"""Two collections side by side, and what every check needs to know of them.
+
+They may be on different servers. Blue may be written to all the time, so a difference counts only for points
+whose version stands still on blue: `known` has the versions at which green was brought to blue's state, and who
+has moved since is no witness. Samples are the same on every run (the smallest hashes of the ids), so a verdict can
+be reproduced.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from teal.domain.ledger import RawId
+from teal.domain.observed import CollectionState
+from teal.domain.quality import JudgedQuery
+from teal.domain.schema import DenseVector
+from teal.domain.tuning import Tuning
+from teal.migration.clock import Clock
+from teal.qdrant import wire
+from teal.qdrant.admin import Admin
+from teal.qdrant.points import Points, Probe
+from teal.qdrant.pool import Server
+from teal.qdrant.wire import Floats
+from teal.sources.embedder import Embedder
+
+T = TypeVar("T")
+
+PAGE = 250
+EVERY_POINT = 200_000
+"""Up to so many points, every one is looked at; above, so many of them."""
+PROBES = 100
+"""Points by whose vectors both sides are searched."""
+
+Judged = Callable[[], Awaitable[Sequence[JudgedQuery]]]
+"""Reads the judged queries when they are needed; raises `TealError` where there are none to be had."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two collections, as it was last looked at."""
+
+    server: Server
+    state: CollectionState
+
+    @property
+    def name(self) -> str:
+        return self.state.name
+
+    @property
+    def points(self) -> Points:
+        return self.server.points
+
+    @property
+    def admin(self) -> Admin:
+        return self.server.admin
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What must be reached. `None` was not asked for: a default of the check's own holds, where it has one."""
+
+    min_coverage: float = 1.0
+    min_overlap: float | None = None
+    min_recall: float | None = None
+    max_latency_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Who makes vectors from texts, for each side, as far as they can be asked."""
+
+    blue: Embedder | None = None
+    green: Embedder | None = None
+    text_field: str | None = None
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A sampled point, and its vector on each side (`None`: it has none there)."""
+
+    id: RawId
+    blue: Floats | None
+    green: Floats | None
+
+
+@dataclass
+class Comparison:
+    """What is compared and how.
+
+    Attributes:
+        known: blue's points and their versions when green was last brought to its state.
+        same_vectors: green's vectors were copied from blue's; else another encoder made them.
+        tuning: what green's configuration must be.
+        sample: how many points are compared whole.
+        say: is told, now and then, what is going on.
+    """
+
+    blue: Side
+    green: Side
+    known: Mapping[RawId, int]
+    same_vectors: bool
+    tuning: Tuning = field(default_factory=Tuning)
+    gates: Gates = field(default_factory=Gates)
+    sample: int = 1000
+    encoders: Encoders = field(default_factory=Encoders)
+    judged: Judged | None = None
+    clock: Clock = field(default_factory=Clock)
+    say: Callable[[str], None] = lambda _: None
+    _neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
+
+    def sampled(self, count: int) -> list[RawId]:
+        """`count` of blue's points, or all if there are no more; always the same ones."""
+        if count >= len(self.known):
+            return list(self.known)
+        return heapq.nsmallest(count, self.known, key=zlib.crc32)
+
+    def extent(self, looked_at: int) -> str:
+        """For a message: were these all points?"""
+        every = looked_at >= len(self.known)
+        return f"all {looked_at:,} points" if every else f"{looked_at:,} of {len(self.known):,} points, sampled"
+
+    async def moved(self, ids: Sequence[RawId]) -> set[RawId]:
+        """Those of `ids` that were written or deleted on blue since they were `known`."""
+        now = await self.blue.points.versions(self.blue.name, ids, Probe.of(self.blue.state.schema))
+        return {p for p in ids if now.get(p) != self.known.get(p)}
+
+    async def all_moved(self) -> set[RawId]:
+        """All points that were written, added or deleted on blue since they were `known`."""
+        found: set[RawId] = set(self.known)
+        async for page in versions(self.blue):
+            for point, version in page.items():
+                if self.known.get(point) == version:
+                    found.discard(point)
+                else:
+                    found.add(point)
+        return found
+
+    async def neighbours(self, vector: DenseVector) -> list[Neighbour]:
+        """Up to `PROBES` sampled points with their vectors called `vector.name`, without those that have none
+        or a zero one on green: nothing is near to that."""
+        if vector.name not in self._neighbours:
+            ids = self.sampled(min(self.sample, PROBES))
+            read = [await self._vectors(side, ids, vector.name) for side in (self.blue, self.green)]
+            blue, green = read
+            self._neighbours[vector.name] = [
+                Neighbour(p, blue.get(p), green[p]) for p in ids if p in green and np.any(green[p])
+            ]
+        return self._neighbours[vector.name]
+
+    async def _vectors(self, side: Side, ids: Sequence[RawId], name: str) -> dict[RawId, Floats]:
+        if not any(vector.name == name for vector in side.state.schema.vectors):
+            return {}
+        found: dict[RawId, Floats] = {}
+        for page in pages(ids):
+            for point in await side.points.fetch(side.name, page, payload=False):
+                if (row := wire.read_dense(point.vectors, name)) is not None and np.isfinite(row).all():
+                    found[point.id] = row
+        return found
+
+
+async def versions(side: Side) -> AsyncIterator[Mapping[RawId, int]]:
+    """All points with their versions, page by page."""
+    async for page in side.points.scan(side.name, Probe.of(side.state.schema)):
+        yield page
+
+
+def pages(items: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def samples(ids: Iterable[RawId]) -> tuple[str, ...]:
+    """Up to ten ids, in words: the smallest, so that they are the same on every run."""
+    return tuple(wire.id_text(raw) for raw in heapq.nsmallest(10, ids, key=_in_order))
+
+
+def _in_order(raw: RawId) -> tuple[int, int | str]:
+    plain = wire.plain_id(raw)
+    return (0, plain) if isinstance(plain, int) else (1, plain)

@@ -1,0 +1,157 @@
+"""Are the same points the same? Payloads everywhere, vectors on a sample.
+
+Payloads are read slice by slice on both sides, and a slice that is equal costs nothing more. Only in one that
+differs are points looked at one by one: first in canonical form, because a server may send a map in another order
+each time; then their versions on blue, because a point that is being written is no witness; and once more after
+that. Vectors are compared within what their datatype keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import numpy as np
+
+from teal.domain.ledger import RawId
+from teal.domain.schema import Datatype, DenseVector, Distance
+from teal.domain.verdict import Check, Verdict
+from teal.migration.verification.comparison import EVERY_POINT, PAGE, Comparison, pages, samples
+from teal.qdrant import wire
+from teal.qdrant.wire import Floats, RawPoint
+
+SLICE = 500
+TOLERANCE = {Datatype.FLOAT32: 1e-5, Datatype.FLOAT16: 2e-3, Datatype.UINT8: 1.0}
+"""By how much of its largest element (Uint8: by how many steps) an element may differ after a copy."""
+
+Differ = Callable[[Comparison, RawPoint, RawPoint], bool]
+
+
+async def payloads(comparison: Comparison) -> list[Check]:
+    """`Payloads`: every point's, up to `EVERY_POINT` points."""
+    chosen = comparison.sampled(EVERY_POINT)
+
+    def progress(done: int) -> None:
+        comparison.say(f"comparing payloads: {done:,} of {len(chosen):,}")
+
+    witnesses, different = await _compare(comparison, chosen, SLICE, payload_differs, progress, vectors=False)
+    return [_judged("Payloads", comparison, chosen, witnesses, different)]
+
+
+async def content(comparison: Comparison) -> list[Check]:
+    """`Content`: payload and vectors of `sample` points."""
+    if not comparison.sample:
+        return [Check("Content", Verdict.INCONCLUSIVE, "no sample is asked for")]
+    chosen = comparison.sampled(comparison.sample)
+
+    def progress(done: int) -> None:
+        comparison.say(f"comparing whole points: {done:,} of {len(chosen):,}")
+
+    witnesses, different = await _compare(comparison, chosen, PAGE, point_differs, progress, vectors=True)
+    return [_judged("Content", comparison, chosen, witnesses, different)]
+
+
+def _judged(
+    name: str, comparison: Comparison, chosen: Sequence[RawId], witnesses: int, different: Sequence[RawId]
+) -> Check:
+    if chosen and not witnesses:
+        return Check(name, Verdict.ERROR, "every point that was looked at was being written; asking again")
+    what = "payloads" if name == "Payloads" else "points"
+    return Check(
+        name,
+        Verdict.FAILED if different else Verdict.PASSED,
+        f"{len(different):,} of {witnesses:,} {what} differ ({comparison.extent(len(chosen))})",
+        1.0 - len(different) / witnesses if witnesses else 1.0,
+        1.0,
+        samples(different),
+    )
+
+
+async def _compare(
+    comparison: Comparison,
+    chosen: Sequence[RawId],
+    size: int,
+    differ: Differ,
+    progress: Callable[[int], None],
+    *,
+    vectors: bool,
+) -> tuple[int, list[RawId]]:
+    """How many points were witnesses, and which of them differ. Whom green lacks is the question of `ids`."""
+
+    async def differing(ids: Sequence[RawId]) -> list[RawId]:
+        blue, green = await _both(comparison, ids, vectors=vectors)
+        return [p for p in ids if p in blue and p in green and differ(comparison, blue[p], green[p])]
+
+    witnesses, different, done = len(chosen), [], 0
+    for page in pages(chosen, size):
+        suspects = await differing(page)
+        if suspects:
+            confirmed, excluded = await _drill(comparison, suspects, differing)
+            different += confirmed
+            witnesses -= excluded
+        done += len(page)
+        progress(done)
+    return witnesses, different
+
+
+async def _drill(
+    comparison: Comparison,
+    suspects: Sequence[RawId],
+    differing: Callable[[Sequence[RawId]], Awaitable[list[RawId]]],
+) -> tuple[list[RawId], int]:
+    """Which of `suspects` truly differ, and how many of them were written meanwhile and say nothing."""
+    before = await comparison.moved(suspects)
+    again = await differing([p for p in suspects if p not in before])
+    after = await comparison.moved(again)
+    return [p for p in again if p not in after], len(before | after)
+
+
+async def _both(
+    comparison: Comparison, ids: Sequence[RawId], *, vectors: bool
+) -> tuple[Mapping[RawId, RawPoint], Mapping[RawId, RawPoint]]:
+    sides = (comparison.blue, comparison.green)
+    blue, green = await asyncio.gather(*(s.points.fetch(s.name, ids, vectors=vectors) for s in sides))
+    return {p.id: p for p in blue}, {p.id: p for p in green}
+
+
+def payload_differs(_: Comparison, blue: RawPoint, green: RawPoint) -> bool:
+    """Whether two payloads are unequal, whatever the order of their maps."""
+    if sorted(blue.payload) == sorted(green.payload):
+        return False
+    return wire.canonical_payload(blue.payload) != wire.canonical_payload(green.payload)
+
+
+def point_differs(comparison: Comparison, blue: RawPoint, green: RawPoint) -> bool:
+    """Whether two points are unequal in what green should have of blue."""
+    schema = comparison.green.state.schema
+    return (
+        payload_differs(comparison, blue, green)
+        or any(_dense_differs(comparison, vector, blue, green) for vector in schema.vectors)
+        or any(_sparse_differs(name, blue, green) for name in schema.sparse)
+    )
+
+
+def _dense_differs(comparison: Comparison, vector: DenseVector, blue: RawPoint, green: RawPoint) -> bool:
+    theirs, ours = wire.read_dense(blue.vectors, vector.name), wire.read_dense(green.vectors, vector.name)
+    if ours is None or theirs is None:
+        return ours is None and theirs is not None
+    return comparison.same_vectors and not close(theirs, ours, vector.distance, vector.datatype)
+
+
+def close(blue: Floats, green: Floats, distance: Distance, datatype: Datatype) -> bool:
+    """Whether `green` is what a collection of this distance and datatype keeps of `blue`."""
+    if blue.shape != green.shape:
+        return False
+    if distance is Distance.COSINE and datatype is not Datatype.UINT8:
+        # Of a multivector, each row is normalised by itself; bytes are kept as they come.
+        norms = np.linalg.norm(blue, axis=-1, keepdims=True)
+        blue = (blue / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    scale = 1.0 if datatype is Datatype.UINT8 else max(1.0, float(np.abs(blue).max(initial=0.0)))
+    return bool(np.allclose(blue, green, rtol=0, atol=TOLERANCE[datatype] * scale, equal_nan=True))
+
+
+def _sparse_differs(name: str, blue: RawPoint, green: RawPoint) -> bool:
+    theirs, ours = wire.read_sparse(blue.vectors, name), wire.read_sparse(green.vectors, name)
+    if theirs is None or ours is None:
+        return ours is None and theirs is not None
+    return theirs.keys() != ours.keys() or any(abs(theirs[i] - ours[i]) > 1e-5 for i in theirs)

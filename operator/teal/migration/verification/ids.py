@@ -1,0 +1,72 @@
+"""Does green hold exactly blue's points, and as many as it says?
+
+A difference is asked again of both sides before it counts: a point that an application wrote or deleted while the
+ids were listed is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from teal.domain.ledger import RawId
+from teal.domain.verdict import Check, Verdict
+from teal.migration.verification.comparison import Comparison, Side, pages, samples
+
+CONFIRMED = 10_000
+"""So many differences are asked again; where there are more, writers are not the reason."""
+
+
+async def parity(comparison: Comparison) -> list[Check]:
+    """`IdParity` and `Counts`."""
+    expected, green = comparison.known, comparison.green
+    missing, extra, listed = set(expected), [], 0
+    async for page in green.points.ids(green.name):
+        listed += len(page)
+        missing.difference_update(page)
+        extra += [point for point in page if point not in expected]
+        comparison.say(f"listing ids: {listed:,}")
+    counted = await green.admin.count(green.name)
+    lacking = await _only_on(comparison.blue, green, list(missing))
+    surplus = await _only_on(green, comparison.blue, extra)
+    coverage = 1.0 - len(lacking) / len(expected) if expected else 1.0
+    enough = coverage >= comparison.gates.min_coverage and not surplus
+    ids = Check(
+        "IdParity",
+        Verdict.PASSED if enough else Verdict.FAILED,
+        f"{listed:,} ids for {len(expected):,} points, {len(lacking):,} missing, {len(surplus):,} too many",
+        coverage,
+        comparison.gates.min_coverage,
+        samples([*lacking, *surplus]),
+    )
+    return [ids, await _counts(comparison, counted, listed)]
+
+
+async def _counts(comparison: Comparison, counted: int, listed: int) -> Check:
+    """An exact count must give what a listing gives; if not, both are made again: somebody may be writing."""
+    green = comparison.green
+    if counted != listed:
+        listed = 0
+        async for page in green.points.ids(green.name):
+            listed += len(page)
+        counted = await green.admin.count(green.name)
+    return Check(
+        "Counts",
+        Verdict.PASSED if counted == listed else Verdict.FAILED,
+        f"an exact count gives {counted:,} points, a listing {listed:,}",
+        float(counted),
+        float(listed),
+    )
+
+
+async def _only_on(here: Side, there: Side, ids: Sequence[RawId]) -> list[RawId]:
+    """Those of `ids` that are on `here` and not on `there` when both are asked once more."""
+    asked, rest = ids[:CONFIRMED], ids[CONFIRMED:]
+    found: list[RawId] = []
+    for page in pages(asked, 1000):
+        absent = set(page) - await _present(there, page)
+        found += await _present(here, list(absent))
+    return [*found, *rest]
+
+
+async def _present(side: Side, ids: Sequence[RawId]) -> set[RawId]:
+    return {point.id for point in await side.points.fetch(side.name, ids, vectors=False, payload=False)}

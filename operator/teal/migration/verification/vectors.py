@@ -1,0 +1,134 @@
+"""Has every point the vectors that it needs, and are they vectors?
+
+Presence is counted by Qdrant. Whether a vector is finite shows in its exact score for any query: scores of a whole
+collection are read as fast as versions, contents are not. No score, or one that is no number, is suspected of a
+vector that is not finite; a score of exactly zero of a zero vector, which is near to nothing where angles are
+compared. Suspects are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from teal.domain.ledger import RawId
+from teal.domain.schema import Datatype, DenseVector, Distance
+from teal.domain.verdict import Check, Verdict
+from teal.migration.verification.comparison import EVERY_POINT, Comparison, Side, pages, samples
+from teal.qdrant import wire
+from teal.qdrant.wire import Floats
+
+SCORED = 5000
+SUSPECTS = 10_000
+MOVED = 10_000
+
+
+async def presence(comparison: Comparison) -> list[Check]:
+    """`Vectors`: no more points of green lack a vector than of blue."""
+    lacking, allowed = await _lacks(comparison, ())
+    if lacking > allowed:
+        # Blue may have lost points without vectors since green was filled: leave out what has moved.
+        moved = await comparison.all_moved()
+        if 0 < len(moved) <= MOVED:
+            lacking, allowed = await _lacks(comparison, moved)
+    enough = lacking <= allowed
+    return [
+        Check(
+            "Vectors",
+            Verdict.PASSED if enough else Verdict.FAILED,
+            f"{lacking:,} vectors missing ({allowed:,} on {comparison.blue.name})",
+            float(lacking),
+            float(allowed),
+            () if enough else await _lacking(comparison),
+        )
+    ]
+
+
+async def _lacks(comparison: Comparison, without: Collection[RawId]) -> tuple[int, int]:
+    """How many vectors green's points lack, and blue's of those that it should have."""
+    blue, green = comparison.blue, comparison.green
+    lacking, allowed = 0, 0
+    before = _names(blue)
+    others = [{"has_id": [wire.plain_id(p) for p in without]}] if without else []
+    for name in _names(green):
+        condition = {"must_not": [{"has_vector": name}, *others]}
+        lacking += await green.admin.count(green.name, filter=condition)
+        allowed += await blue.admin.count(blue.name, filter=condition) if name in before else 0
+    return lacking, allowed
+
+
+def _names(side: Side) -> list[str]:
+    return [*(vector.name for vector in side.state.schema.vectors), *side.state.schema.sparse]
+
+
+async def _lacking(comparison: Comparison) -> tuple[str, ...]:
+    """Ids of sampled points that lack a vector on green and have it on blue."""
+    blue, green = comparison.blue, comparison.green
+    names = _names(green)
+    found: list[RawId] = []
+    for page in pages(comparison.sampled(SUSPECTS)):
+        theirs = {p.id: p.vectors for p in await blue.points.fetch(blue.name, page, payload=False)}
+        for point in await green.points.fetch(green.name, page, payload=False):
+            held = theirs.get(point.id, b"")
+            if any(wire.has_vector(held, n) and not wire.has_vector(point.vectors, n) for n in names):
+                found.append(point.id)
+        if len(found) >= 10:
+            break
+    return samples(found)
+
+
+async def sanity(comparison: Comparison) -> list[Check]:
+    """`VectorSanity`: green's dense vectors are finite, and none is zero that need not be."""
+    chosen = comparison.sampled(EVERY_POINT)
+    infinite: set[RawId] = set()
+    zero: set[RawId] = set()
+    for vector in comparison.green.state.schema.vectors:
+        for page in pages(await _suspects(comparison, vector, chosen)):
+            bad, nothing = await _looked_at(comparison.green, vector.name, page)
+            if nothing and comparison.same_vectors:
+                nothing -= (await _looked_at(comparison.blue, vector.name, list(nothing)))[1]
+            infinite |= bad
+            zero |= nothing if vector.distance in (Distance.COSINE, Distance.DOT) else set()
+    wrong = infinite | zero
+    return [
+        Check(
+            "VectorSanity",
+            Verdict.FAILED if wrong else Verdict.PASSED,
+            f"{len(infinite):,} points with vectors that are not finite, {len(zero):,} with zero vectors "
+            f"({comparison.extent(len(chosen))})",
+            float(len(wrong)),
+            0.0,
+            samples(wrong),
+        )
+    ]
+
+
+async def _suspects(comparison: Comparison, vector: DenseVector, chosen: Sequence[RawId]) -> list[RawId]:
+    """The points whose score is zero, or no number, or not told."""
+    green, direction = comparison.green, _direction(vector)
+    found: list[RawId] = []
+    if vector.datatype is Datatype.UINT8:
+        return found
+    for number, page in enumerate(pages(chosen, SCORED)):
+        told = await green.points.scores(green.name, page, direction, name=vector.name)
+        found += [p for p in page if not math.isfinite(told.get(p, math.nan)) or told[p] == 0.0]
+        comparison.say(f"looking at vectors: {number * SCORED + len(page):,} of {len(chosen):,}")
+    return found[:SUSPECTS]
+
+
+async def _looked_at(side: Side, name: str, ids: Sequence[RawId]) -> tuple[set[RawId], set[RawId]]:
+    """Those of `ids` whose vector is not finite, and those whose vector is zero."""
+    found = await side.points.fetch(side.name, ids, payload=False)
+    read = {point.id: wire.read_dense(point.vectors, name) for point in found}
+    held = {point: row for point, row in read.items() if row is not None}
+    infinite = {point for point, row in held.items() if not np.isfinite(row).all()}
+    return infinite, {point for point, row in held.items() if not np.any(row)}
+
+
+def _direction(vector: DenseVector) -> Floats:
+    """A fixed unit vector without zeros, so that hardly anything but a zero vector is at right angles to it."""
+    random = np.random.default_rng(7).uniform(0.5, 1.5, vector.size).astype(np.float32)
+    unit: Floats = random / np.linalg.norm(random)
+    return unit[np.newaxis] if vector.multivector else unit

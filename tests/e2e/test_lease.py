@@ -1,0 +1,124 @@
+"""Two operators, as two pods of a Deployment: one migrates, and when it is gone the other goes on from there."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import httpx
+import pytest
+from kubernetes.client import CoordinationV1Api
+
+from devkit.clients import Ledger
+from devkit.control_plane import ControlPlane
+from devkit.teal import Operator
+from teal.controller.election import NAME
+from teal.controller.lease import LOST_EXIT_CODE
+from teal.domain.ledger import DIGEST_BYTES
+from tests.e2e.support import LARGE, TEXTS, Docs
+from tests.plugins.operator import StartOperator
+
+TAKE_OVER_SECONDS = 30.0
+"""A promise, and not a figure of this machine: the Lease runs 15 s, and a candidate looks every 2 s."""
+
+
+@pytest.fixture
+def pair(docs: Docs, operator: StartOperator) -> tuple[Operator, Operator]:
+    """Who leads and who stands by; the documents are served."""
+    docs.declare()
+    first = operator()
+    docs.wait_ready()
+    return first, operator()
+
+
+def metric(operator: Operator, name: str) -> float:
+    text = httpx.get(f"{operator.url}/metrics").raise_for_status().text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
+
+
+def leads(operator: Operator) -> bool:
+    return metric(operator, "teal_leader") == 1
+
+
+def checkpointed(docs: Docs) -> int:
+    """How many buckets of points are, at least in part, durably on green."""
+    digests = docs.marks(docs.version("v2")).get("checkpoint", {}).get("digests", "")
+    width = 2 * DIGEST_BYTES
+    return sum(int(digests[at : at + width], 16) != 0 for at in range(0, len(digests), width))
+
+
+def half_embedded(docs: Docs) -> Ledger:
+    """A re-embedding in its midst that is slow, and of which a part was noted as done."""
+    ledger = docs.load()
+    docs.encoders.faults({"kind": "hang", "agent": "teal", "times": None, "seconds": 2.0})
+    docs.apply(embedding_set={"schemaVersion": "v2", **LARGE})
+    docs.wait_phase("Populating")
+    docs.until(lambda: checkpointed(docs) > 2, "noted as partly done")
+    return ledger
+
+
+def goes_on(docs: Docs, operator: Operator) -> None:
+    docs.until(lambda: leads(operator), "taken over", TAKE_OVER_SECONDS)
+
+
+def ended_right(docs: Docs, ledger: Ledger, embedded: int) -> None:
+    """All is served, and what was noted as done was not embedded again after the first `embedded` texts."""
+    docs.encoders.faults()
+    docs.wait_ready()
+    assert docs.audit(ledger).ok
+    assert docs.encoders.calls("teal").texts - embedded < len(TEXTS)
+
+
+@pytest.mark.fault(9)
+def test_a_killed_holder_is_followed(docs: Docs, pair: tuple[Operator, Operator]) -> None:
+    first, second = pair
+    assert (leads(first), leads(second)) == (True, False)
+    ledger = half_embedded(docs)
+    first.kill()
+    embedded = docs.encoders.calls("teal").texts
+    docs.operators.remove(first)
+    goes_on(docs, second)
+    ended_right(docs, ledger, embedded)
+
+
+@pytest.mark.fault(8)
+@pytest.mark.fault(9)
+def test_a_holder_that_was_stopped_wakes_up_and_writes_nothing(
+    docs: Docs, pair: tuple[Operator, Operator]
+) -> None:
+    """As a machine that hangs: stopped in the midst of a batch, whose vectors wait for it when it wakes up."""
+    first, second = pair
+    ledger = half_embedded(docs)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    embedded = docs.encoders.calls("teal").texts
+    docs.operators.remove(first)
+    try:
+        goes_on(docs, second)
+        ended_right(docs, ledger, embedded)
+        then, written = docs.truth(), docs.resource()
+        requests = docs.encoders.calls("teal").requests
+    finally:
+        os.kill(first.process.pid, signal.SIGCONT)
+    assert first.process.popen.wait() == LOST_EXIT_CODE
+    assert docs.truth() == then
+    assert docs.resource() == written
+    assert docs.encoders.calls("teal").requests == requests
+    assert leads(second)
+
+
+@pytest.mark.fault(9)
+def test_a_holder_that_is_told_to_end_hands_over(
+    control_plane: ControlPlane, docs: Docs, pair: tuple[Operator, Operator]
+) -> None:
+    """In the midst of a migration, and without waiting for the Lease to run out."""
+    first, second = pair
+    ledger = half_embedded(docs)
+    first.process.popen.send_signal(signal.SIGTERM)
+    assert first.process.popen.wait() == 0
+    embedded = docs.encoders.calls("teal").texts
+    docs.operators.remove(first)
+    with control_plane.api_client() as client:
+        lease = CoordinationV1Api(client).read_namespaced_lease(NAME, docs.cluster.namespace)
+        assert str(first.process.pid) not in (lease.spec.holder_identity or "")
+    goes_on(docs, second)
+    ended_right(docs, ledger, embedded)

@@ -1,0 +1,127 @@
+"""Rolling back across encoders: writes go back by blue's own encoder, and what cannot go back is counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from devkit.embeddings import EmbeddingServer
+from tests.integration.migration.support import EngineHarness, Json
+from tests.plugins.qdrant import Qdrant
+
+OLD, NEW = "teal/hashing-svd-16", "teal/hashing-svd-24"
+
+
+@pytest.fixture(scope="module")
+def encoders() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def engine(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
+    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set(encoders)) as harness:
+        yield harness
+    encoders.faults()
+
+
+def embedding_set(encoders: EmbeddingServer) -> Json:
+    """By the old encoder."""
+    return {
+        "apiVersion": "teal.dev/v1alpha1",
+        "kind": "EmbeddingSet",
+        "metadata": {"name": "e", "namespace": "search"},
+        "spec": {
+            "schemaVersion": "v1",
+            "dimensions": 16,
+            "distance": "Cosine",
+            "model": OLD,
+            "embedder": {"openAI": {"url": encoders.url}},
+            "source": {"collection": {"textField": "text"}},
+        },
+    }
+
+
+def embed(encoders: EmbeddingServer, model: str, *texts: str) -> list[list[float]]:
+    answer = httpx.post(f"{encoders.url}/embeddings", json={"model": model, "input": list(texts)})
+    return [row["embedding"] for row in answer.raise_for_status().json()["data"]]
+
+
+def write(engine: EngineHarness, encoders: EmbeddingServer, model: str, **texts: str) -> None:
+    """Points as the application writes them: id in the name (`p7`), vector of the text by `model`."""
+    vectors = embed(encoders, model, *texts.values())
+    engine.put(
+        {"id": int(name[1:]), "vector": vector, "payload": {"text": text}}
+        for (name, text), vector in zip(texts.items(), vectors, strict=True)
+    )
+
+
+async def moved(engine: EngineHarness, encoders: EmbeddingServer, **new: Any) -> tuple[str, str]:
+    """Blue by the old encoder and green by the new one, which serves."""
+    await engine.until_ready()
+    write(engine, encoders, OLD, **{f"p{n}": f"a text about the number {n}" for n in range(1, 21)})
+    blue = engine.serving()
+    engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW, **new)
+    await engine.until_ready()
+    assert len(engine.payloads()) == 20
+    return blue, engine.serving()
+
+
+async def test_writes_go_back_by_blues_own_encoder(engine: EngineHarness, encoders: EmbeddingServer) -> None:
+    blue, green = await moved(engine, encoders)
+    write(engine, encoders, NEW, p3="another text", p99="a new text")
+    engine.delete([5])
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    found = engine.points()
+    assert set(found) == {*range(1, 21), 99} - {5}
+    assert found[3]["payload"]["text"] == "another text"
+    wanted = embed(encoders, OLD, "another text", "a new text")
+    for point, vector in zip((3, 99), wanted, strict=True):
+        assert found[point]["vector"] == pytest.approx(vector, abs=1e-4)
+    assert "could not" not in engine.told("MigrationRolledBack")
+    assert green in engine.collections()
+
+
+async def test_what_has_no_text_stays_behind_and_is_counted(
+    engine: EngineHarness, encoders: EmbeddingServer
+) -> None:
+    blue, _ = await moved(engine, encoders)
+    write(engine, encoders, NEW, p98="a new text")
+    (vector,) = embed(encoders, NEW, "nothing")
+    engine.put([{"id": 99, "vector": vector, "payload": {"text": ""}}])
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    assert set(engine.payloads()) == {*range(1, 21), 98}
+    assert "1 could not be" in engine.told("MigrationRolledBack")
+
+
+async def test_an_embedder_that_is_down_does_not_keep_a_rollback(
+    engine: EngineHarness, encoders: EmbeddingServer
+) -> None:
+    blue, green = await moved(engine, encoders)
+    write(engine, encoders, NEW, p98="a new text", p99="another new text")
+    encoders.faults({"kind": "bad-key", "times": None, "agent": "teal"})
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    assert set(engine.payloads()) == set(range(1, 21))
+    assert "2 could not be" in engine.told("MigrationRolledBack")
+    assert set(engine.payloads(green)) == {*range(1, 21), 98, 99}
+
+
+async def test_another_url_is_not_asked(engine: EngineHarness, encoders: EmbeddingServer) -> None:
+    elsewhere = encoders.url.replace("127.0.0.1", "localhost")
+    blue, green = await moved(engine, encoders, embedder={"openAI": {"url": elsewhere}})
+    write(engine, encoders, NEW, p99="a new text")
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    assert 99 not in engine.payloads()
+    assert 99 in engine.payloads(green)
+    assert "1 could not be" in engine.told("MigrationRolledBack")

@@ -1,0 +1,102 @@
+"""What was replaced is deleted at its deadline: not before, not while somebody uses it, not without a snapshot."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from tests.integration.migration.support import EngineHarness
+
+EUCLID = {"distance": "Euclid"}
+
+
+async def replaced(engine: EngineHarness, **retention: object) -> tuple[str, float]:
+    """The collection that was replaced, and its deadline by the status."""
+    blue = await engine.declare()
+    engine.edit(retention={"keepFor": "1h", **retention}, **EUCLID)
+    await engine.until_ready()
+    return blue, deadline(engine)
+
+
+def deadline(engine: EngineHarness) -> float:
+    (retained,) = engine.status["retained"]
+    return datetime.fromisoformat(retained["retainUntil"]).timestamp()
+
+
+async def wait_until(engine: EngineHarness, moment: float) -> None:
+    engine.clock.advance(moment - engine.clock.now())
+    await engine.rest()
+
+
+async def test_it_goes_at_the_deadline_and_not_before(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine)
+    await wait_until(engine, at - 30.0)
+    outcome = await engine.step()
+    assert blue in engine.collections()
+    assert outcome.requeue_after <= 31.0
+    await wait_until(engine, at + 1.0)
+    assert blue not in engine.collections()
+    assert blue in engine.told("CollectionRetired")
+
+
+async def test_the_deadline_can_be_moved_both_ways(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine)
+    engine.edit(retention={"keepFor": "3h"})
+    await wait_until(engine, at + 1.0)
+    assert blue in engine.collections()
+    assert deadline(engine) == at + 7200.0
+    engine.edit(retention={"keepFor": "1h"})
+    await engine.rest()
+    assert blue not in engine.collections()
+
+
+@pytest.mark.fault(23)
+async def test_a_wall_clock_that_jumps_back_deletes_nothing_early(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine)
+    engine.clock.jump(-86_400.0)
+    engine.clock.advance(3601.0)
+    await engine.rest()
+    assert blue in engine.collections()
+    await wait_until(engine, at + 1.0)
+    assert blue not in engine.collections()
+
+
+async def test_it_stays_while_an_alias_points_at_it(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine)
+    alias = f"{engine.alias}-somebodys"
+    engine.call("POST", "/collections/aliases", alias_to(alias, blue))
+    await wait_until(engine, at + 1.0)
+    assert blue in engine.collections()
+    assert engine.condition("Reconciling")["reason"] == "RetirementBlocked"
+    assert alias in engine.condition("Reconciling")["message"]
+    engine.call("POST", "/collections/aliases", {"actions": [{"delete_alias": {"alias_name": alias}}]})
+    await engine.rest()
+    assert blue not in engine.collections()
+
+
+async def test_a_failed_snapshot_keeps_it(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine, snapshot=True)
+    engine.qdrant.need_faults().faults(match=f"POST /collections/{blue}/snapshots", status=500, times=0)
+    await wait_until(engine, at + 1.0)
+    assert blue in engine.collections()
+    assert engine.condition("Reconciling")["status"] == "True"
+    engine.qdrant.need_faults().faults()
+    await engine.rest()
+    assert blue not in engine.collections()
+    assert "its snapshot is" in engine.told("CollectionRetired")
+
+
+@pytest.mark.fault(24)
+async def test_a_rollback_right_before_the_deadline_wins(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine)
+    engine.annotate("rollback", engine.migration["id"])
+    await wait_until(engine, at - 1.0)
+    engine.clock.advance(5.0)
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    assert blue in engine.collections()
+
+
+def alias_to(alias: str, collection: str) -> dict[str, object]:
+    return {"actions": [{"create_alias": {"alias_name": alias, "collection_name": collection}}]}

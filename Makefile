@@ -12,6 +12,7 @@ COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --no-header --no-e
 DEMO ?= plain
 SEED ?=
 TESTS ?=
+WORKERS ?= 2
 BENCHMARKS ?= copy_rate version_scan migration
 
 .PHONY: help demo test test-fast check fix crds control-plane qdrant bench picture lock clean
@@ -19,7 +20,8 @@ BENCHMARKS ?= copy_rate version_scan migration
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 	@echo
-	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=folder where to install; TESTS=tests/unit what make test runs"
+	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=folder where to install; TESTS=tests/unit what make test runs,"
+	@echo "  WORKERS=4 in how many processes (0: in one, as a debugger needs it)"
 
 $(READY): pyproject.toml requirements/dev.txt requirements/model.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or set PYTHON=..." >&2; exit 1; }
@@ -36,7 +38,8 @@ demo: $(READY) ## Migrate under load: DEMO=plain (three changes), rollback (a sw
 	@$(BIN)/python -m devkit.demo --story $(DEMO) $(if $(SEED),--seed $(SEED))
 
 test: $(READY) ## Install what is needed and run all tests
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(if $(TESTS),,$(BIN)/python -m devkit.control_plane --prepare)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 test-fast: $(READY) ## Only the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/controller

@@ -26,12 +26,18 @@ def main(
     port: Annotated[int | None, typer.Option(help="The API server's port (default: a free one).")] = None,
     controllers: Annotated[bool, typer.Option("--controllers", help="Run kube-controller-manager too.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave logs and data behind.")] = False,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only build what a start would have to build.")
+    ] = False,
 ) -> None:
     """Run a local Kubernetes control plane until Ctrl-C or SIGTERM, and print its kubeconfig."""
     if data is not None:
         os.environ["TEAL_DEVKIT_HOME"] = str(data.resolve())
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if prepare:
+            ControlPlane.prepare()
+            return
         plane = ControlPlane.start(crds, controllers=controllers, port=port, keep=keep)
     except KeyboardInterrupt:
         typer.echo("interrupted before it was ready", err=True)

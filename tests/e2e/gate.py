@@ -45,7 +45,7 @@ EFFECTS = {
     "GRPC /qdrant.Points/Delete": "delete",
 }
 READS = (
-    "GET .*|POST /collections/[^/]+/points/(count|query|scroll)"
+    "GET .*|POST /collections/[^/]+/(facet|points/(count|query|scroll))"
     "|GRPC /qdrant.(Points/(Scroll|Query|QueryBatch|Get|Count|Facet)|Qdrant/HealthCheck)"
 )
 

@@ -237,6 +237,11 @@ HELD = {
 }
 
 
+@pytest.mark.fault(10)
+@pytest.mark.fault(19)
+@pytest.mark.fault(19)
+@pytest.mark.fault(18)
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(("fault", "expected"), HELD.items(), ids=HELD)
 def test_vectors_that_must_not_be_stored(blue: Docs, fault: str, expected: tuple[str, ...]) -> None:
     reason, *words = expected

@@ -207,6 +207,7 @@ def test_back_and_retirement_under_load(lives: Lives) -> None:
 
 
 @pytest.mark.fault(1)
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
     """But the batch that was in hand at a kill: it was paid for and is nowhere."""
@@ -222,6 +223,7 @@ def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
     ended_right(lives, ledger, "v2", "v1")
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("killed", [False, True])
 def test_writes_between_the_last_look_and_the_switch(lives: Lives, killed: bool) -> None:
     """They land on the old collection, acknowledged, when all seemed quiet; then Teal dies, or not."""
@@ -243,6 +245,7 @@ def test_writes_between_the_last_look_and_the_switch(lives: Lives, killed: bool)
     ended_right(lives, late.ledger, "v2", "v1")
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("answered", [0, 1])
 def test_a_scan_that_breaks_off_at_the_switch(lives: Lives, answered: int) -> None:
     """Nobody is killed; but a part of the points must not be taken for all of them."""

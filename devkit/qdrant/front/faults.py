@@ -7,6 +7,7 @@
     {"match": "GRPC qdrant.Points/Scroll", "when": "before", "drop": true}
     {"disk_full": true}
     {"alias_lag": 5.0}
+    {"peers_cut_off": true}
     {"slow": {"docs-v2-1a2b3c4d": 0.3}}
 
 `match` is a regular expression for the whole of "METHOD path" (without the query; gRPC calls are
@@ -16,7 +17,8 @@ gRPC call ends UNAVAILABLE). `when` says whether that happens `before` (default)
 then never is, or `after` it: the effect is there and the client does not know. A delay alone only delays.
 
 `disk_full` makes writes of points answer 500 until it is set to false. `alias_lag` makes `GET /aliases` show
-the aliases of that many seconds ago, while reads and writes follow the true ones. `slow` makes every search in
+the aliases of that many seconds ago, while reads and writes follow the true ones. `peers_cut_off` (with `--peers`)
+makes the peers after the first show those of now until it is set to false. `slow` makes every search in
 a collection (by its own name or by an alias) take so many seconds longer, as a bad index would. `GET /_faults`
 lists what is still to come, `DELETE /_faults` ends all of it.
 """
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
@@ -54,6 +57,7 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid")
     disk_full: bool | None = None
     alias_lag: float | None = Field(default=None, ge=0.0)
+    peers_cut_off: bool | None = None
     slow: dict[str, float] | None = None
 
 
@@ -67,10 +71,21 @@ class Faults:
     def __init__(self) -> None:
         self.pending: list[Fault] = []
         self.alias_lag = 0.0
+        self._cut_off_at: float | None = None
 
     def clear(self) -> None:
         self.pending.clear()
         self.alias_lag = 0.0
+        self._cut_off_at = None
+
+    def cut_peers_off(self, *, off: bool) -> None:
+        """From now on, or no more."""
+        self._cut_off_at = time.monotonic() if off else None
+
+    @property
+    def peers_behind(self) -> float:
+        """Seconds since the peers after the first have heard of anything."""
+        return time.monotonic() - self._cut_off_at if self._cut_off_at is not None else 0.0
 
     async def around(self, request: str, handle: Callable[[], Awaitable[R]]) -> R:
         """Handle a request ("METHOD path") with the first fault that matches, if there is one."""

@@ -203,7 +203,8 @@ class Rest:
     def _lag(self, request: web.Request) -> float:
         """By how much this address lags: the peers after the first answer on other loopback addresses."""
         address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
-        peer_lag = 0.0 if address in {"", "127.0.0.1"} else self.service.settings.peer_lag
+        first = address in {"", "127.0.0.1"}
+        peer_lag = 0.0 if first else max(self.service.settings.peer_lag, self.faults.peers_behind)
         return max(self.faults.alias_lag, peer_lag)
 
     async def _collection_aliases(self, request: web.Request) -> web.StreamResponse:
@@ -294,6 +295,8 @@ class Rest:
                     self.service.disk_full = order.disk_full
                 if order.alias_lag is not None:
                     self.faults.alias_lag = order.alias_lag
+                if order.peers_cut_off is not None:
+                    self.faults.cut_peers_off(off=order.peers_cut_off)
                 if order.slow is not None:
                     self.service.slow = order.slow
         except ValueError as error:

@@ -91,7 +91,8 @@ class Migration(Model):
     """What happens to writes meanwhile. CatchUp: Teal copies what changes. DualWrite: the application writes to
     both. Frozen: nobody writes."""
     change_field: FieldPath | None = None
-    """Payload field that grows with every change of a point; catching up then reads only what changed."""
+    """Payload field with a number or a date that grows with every write; passes then look only at what is new,
+    gone, or has a high value. The last one before the switch looks at all, where there is a dense vector."""
     runner: Literal["Auto", "InProcess", "Job"] = "Auto"
     """Who copies. InProcess: the operator. Job: pods of an Indexed Job."""
     parallelism: int = Field(default=4, ge=1, le=256)

@@ -48,7 +48,6 @@ class Later:
 
 VECTOR_COLLECTION = (
     Later("migration.strategy", "use Auto: what Qdrant can change in place is changed in place", ("BlueGreen",)),
-    Later("migration.change_field", "remove it: changes are found by the points' versions"),
     Later("migration.runner", "use Auto or InProcess", ("Job",)),
 )
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from teal.api.common import Readable, Resource, SecretKeyRef
 from teal.api.embedding_set import EmbeddingSetSpec
 from teal.api.migration import Migration, Retention, Verification, Watch
-from teal.api.model import Model, Rule, exactly_one, only_where, section
+from teal.api.model import Model, Rule, only_where, present, section
 from teal.api.parameters import (
     Datatype,
     DenseVector,
@@ -93,7 +93,7 @@ class Encoding:
 
 
 class VectorCollectionSpec(Model):
-    """What is wanted. Vectors are given in one of three ways: embeddingSetRef, dimensions, or vectors."""
+    """What is wanted. Dense vectors are given in one of three ways: embeddingSetRef, dimensions, or vectors."""
 
     qdrant: Qdrant
     """The Qdrant that serves the collection."""
@@ -115,7 +115,7 @@ class VectorCollectionSpec(Model):
     vectors: DenseVectors = ()
     """Named vectors."""
     sparse_vectors: SparseVectors = ()
-    """Sparse vectors, beside the dense ones."""
+    """Sparse vectors, beside the dense ones or alone."""
 
     shard_number: int | None = Field(default=None, ge=1, le=1024)
     """Shards of the collection; another number means a new collection. Absent: Qdrant's choice."""
@@ -151,7 +151,16 @@ class VectorCollectionSpec(Model):
     suspend: bool = False
     """Touch nothing in Qdrant while true; a migration under way stops where it is."""
 
-    one_way = exactly_one("embedding_set_ref", "dimensions", "vectors")
+    @Rule(
+        "(has(self.embeddingSetRef) ? 1 : 0) + (has(self.dimensions) ? 1 : 0) + (has(self.vectors) ? 1 : 0)"
+        " == 1 || (!has(self.embeddingSetRef) && !has(self.dimensions) && !has(self.vectors)"
+        " && has(self.sparseVectors) && self.sparseVectors.size() > 0)",
+        "set exactly one of embeddingSetRef, dimensions and vectors, or sparseVectors alone",
+    )
+    def one_way(self) -> bool:
+        given = present(self, "embedding_set_ref", "dimensions", "vectors")
+        return given == 1 or (given == 0 and present(self, "sparse_vectors") == 1)
+
     inline_fields = only_where(
         "has(self.dimensions)",
         "distance",
@@ -208,7 +217,8 @@ class VectorCollectionSpec(Model):
             given: Any = embedding_set
         else:
             given = self
-        vectors = self.vectors or (_unnamed(given.dimensions, given.distance, given.datatype),)
+        one = (_unnamed(given.dimensions, given.distance, given.datatype),) if given.dimensions else ()
+        vectors = self.vectors or one
         return Encoding(given.schema_version or DEFAULT_SCHEMA_VERSION, given.model, vectors)
 
 

@@ -219,23 +219,38 @@ def _lift_fence(desired: Desired, mine: Mine) -> Decision | None:
 def _mend_alias(desired: Desired, mine: Mine, serving: CollectionState | None) -> Decision | None:
     """The alias and the marks of what it points at must agree before anything is planned from them.
 
-    Everything is copied from the serving collection. One that the alias points at by somebody's hand, though its
-    population never ended, must not become anybody's source: the alias goes back to what has served.
+    Everything is copied from the serving collection. One that the alias points at by somebody's hand, though it
+    may lack what was written last, must not become anybody's source: the alias goes back to what has served.
     """
-    if serving is None or not (has_served(serving) or stage_of(serving) is Stage.PROMOTING):
+    if serving is None or not (has_served(serving) or _was_switched_to(serving)):
         return _restore(desired, mine)
     if stage_of(serving) not in (Stage.WATCHING, Stage.READY) or serving.marks.replaced:
         return Decision(Do.FINISH_SWITCH, _plan_nothing(desired), serving.name)
     return None
 
 
+def _was_switched_to(serving: CollectionState) -> bool:
+    """Whether Teal itself pointed the alias there: it leaves a mark right before, unless there is no blue."""
+    migration = serving.marks.migration
+    if migration is None or migration.stage is not Stage.PROMOTING:
+        return False
+    return serving.marks.switch is not None or migration.source is None
+
+
 def _restore(desired: Desired, mine: Mine) -> Decision | None:
-    """Point the alias at what has served, whatever the spec wants: rather what was not replaced."""
+    """Point the alias at what has served, whatever the spec wants: rather what was not replaced.
+
+    Right after a switch the old side does not know yet that it was: then it is what has served since last.
+    """
     served = [state for state in mine.values() if has_served(state)]
     if not served:
         return None
-    best = max(served, key=lambda s: (s.marks.replaced is None, s.name == desired.target, s.name))
+    best = max(served, key=lambda s: (s.marks.replaced is None, _since(s), s.name == desired.target, s.name))
     return Decision(Do.RESTORE_ALIAS, _plan_nothing(desired), best.name)
+
+
+def _since(state: CollectionState) -> float:
+    return state.marks.migration.stage_since if state.marks.migration else 0.0
 
 
 def _first(desired: Desired, observed: Observed, mine: Mine) -> Decision:

@@ -18,9 +18,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 RawId = bytes
+CONTENT = 1 << 62
+"""A version of at least this much is a digest of a point's content, of a server that tells no sequence number."""
 DIGEST_BYTES = 8
 UNKNOWN = -1
 MIN_BUCKETS, MAX_BUCKETS, POINTS_PER_BUCKET = 16, 1024, 500
+
+
+def is_content(version: int) -> bool:
+    """Whether it stands for what the point holds, not for when it changed: equal content, equal version."""
+    return version >= CONTENT
 
 
 def buckets_for(points: int) -> int:
@@ -133,17 +140,22 @@ def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, poi
     for point, version in seen.items():
         now.toggle(point, version)
     proven = [a == b for a, b in zip(saved.values, now.values, strict=True)]
-    highest = _highest(checkpoint)
+    sure = _sure_up_to(checkpoint)
     ledger = Ledger(len(saved.values))
-    ledger.record({p: v for p, v in seen.items() if v >= 0 and (v <= highest or proven[now.bucket(p)])})
+    ledger.record({p: v for p, v in seen.items() if v >= 0 and (v <= sure or proven[now.bucket(p)])})
     return ledger
 
 
-def checkpoint_of(versions: Mapping[RawId, int], highest: int | None = None) -> dict[str, Any]:
-    """What `restore` reads; `highest` only where it is true of all points, as said there."""
-    return {**ledger_of(versions).digests.as_json(), **({} if highest is None else {"highest": highest})}
+def highest(versions: Mapping[RawId, int]) -> int:
+    """The last change among them; 0 where there is none that is numbered."""
+    return max((version for version in versions.values() if not is_content(version)), default=0)
 
 
-def _highest(checkpoint: Mapping[str, Any] | None) -> int:
+def checkpoint_of(versions: Mapping[RawId, int], sure: int | None = None) -> dict[str, Any]:
+    """What `restore` reads; `sure` is the highest version, only where it is true of all points, as said there."""
+    return {**ledger_of(versions).digests.as_json(), **({} if sure is None else {"highest": sure})}
+
+
+def _sure_up_to(checkpoint: Mapping[str, Any] | None) -> int:
     found = (checkpoint or {}).get("highest")
     return found if isinstance(found, int) else UNKNOWN

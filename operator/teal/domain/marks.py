@@ -37,6 +37,7 @@ BASELINE = "teal.dev/baseline"
 WATCHED = "teal.dev/watched"
 FROZEN = "teal.dev/frozen"
 IN_STEP = "teal.dev/in-step"
+CARRIED = "teal.dev/carried"
 SWITCH = "teal.dev/switch"
 
 Json = Mapping[str, Any]
@@ -248,6 +249,7 @@ class Marks:
     at_switch: Json | None = None
     frozen: Json | None = None
     in_step: Json | None = None
+    carried: Json | None = None
     switch: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
@@ -278,6 +280,7 @@ class Marks:
             at_switch=_object(found.get(AT_SWITCH)),
             frozen=_object(found.get(FROZEN)),
             in_step=_object(found.get(IN_STEP)),
+            carried=_object(found.get(CARRIED)),
             switch=_object(found.get(SWITCH)),
             encoder=reader.checked(ENCODER, _Encoder),
             declared=reader.checked(DECLARED, _Declared) or {},

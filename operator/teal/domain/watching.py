@@ -14,6 +14,7 @@ from teal.domain.marks import Baseline, Watched
 
 SLOW_SECONDS = 300.0
 FAILING_SECONDS = 120.0
+MOMENT_SECONDS = 10.0
 SHARE = 3.0
 NOISE = 0.010
 """Seconds; answers that are faster than this are never called slow, whatever they were before."""
@@ -23,7 +24,8 @@ NOISE = 0.010
 class Rules:
     """What is tolerated. `duration` and `interval` are in seconds.
 
-    Slowness is tolerated for five minutes and errors for two, or for a third of a watch that is shorter.
+    Slowness is tolerated for five minutes and errors for two, or for a third of a watch that is shorter; but a
+    moment's slowness, of however short a watch, is no reason to go back.
     """
 
     duration: float = 1800.0
@@ -33,7 +35,7 @@ class Rules:
 
     @property
     def slow_for(self) -> float:
-        return min(SLOW_SECONDS, self.duration / SHARE)
+        return min(SLOW_SECONDS, max(MOMENT_SECONDS, self.duration / SHARE))
 
     @property
     def failing_for(self) -> float:

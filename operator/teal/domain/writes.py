@@ -30,8 +30,20 @@ DUAL = (
 FROZEN = "nobody writes during the migration; a write that happens all the same is found and holds the migration"
 
 
-def guarantee(mode: WriteMode, *, fence: bool) -> str:
-    """What holds for an acknowledged write, in a sentence."""
+BY_FIELD = (
+    "; the last pass goes by {0} alone, so a write that does not raise {0} and comes after the verification may "
+    "be missed, unless it is an insert or a delete"
+)
+
+
+def guarantee(mode: WriteMode, *, fence: bool, by_field: str | None = None) -> str:
+    """What holds for an acknowledged write, in a sentence. `by_field`: all that the last pass can go by."""
+    return _holds(mode, fence=fence) + (
+        BY_FIELD.format(by_field) if by_field and mode is WriteMode.CATCH_UP else ""
+    )
+
+
+def _holds(mode: WriteMode, *, fence: bool) -> str:
     match mode:
         case WriteMode.DUAL_WRITE:
             return DUAL

@@ -23,9 +23,11 @@ from uuid import uuid4
 from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import RawId, checkpoint_of
+from teal.domain.ledger import RawId, checkpoint_of, highest
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
+from teal.domain.plan import Strategy
+from teal.domain.schema import next_alias
 from teal.domain.writes import WriteMode
 from teal.migration import passes
 from teal.migration.transform import transform_for
@@ -50,7 +52,10 @@ class CutOver:
     before: Quiescence | None = None
     still_passes: int = 0
     new_side: dict[RawId, int] | None = None
+    drained: bool = False
     dirty: set[RawId] = field(default_factory=set)
+    all_known: bool = True
+    highest: dict[str, int] = field(default_factory=dict)
 
 
 async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
@@ -63,19 +68,24 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
     await _know_new_side(work, state, new)
     if state.before is None and work.session.running_pass is None:
         state.before = await work.server.admin.quiescence(old.name)
-    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+    by_field = work.unnumbered_by is not None
+    if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS, by_field=by_field):
         return None
     after = await work.server.admin.quiescence(old.name)
     quiet = await _at_rest(work, state, state.before, after)
     state.before = None
-    if work.options.writes is WriteMode.DUAL_WRITE:
-        # Whoever writes to both is on the new side already: there is nothing to wait for.
-        return await _switch(work, state, old, new, after, fenced=None)
-    if quiet:
+    if quiet or (work.writes is WriteMode.DUAL_WRITE and not work.session.last_pass_changes):
+        # Whoever writes to both is on the new side already: that the pass had nothing to do is all that it takes.
         return await _switch(work, state, old, new, after, fenced=None)
     waited = work.clock.monotonic() - state.since
     if waited < work.options.quiet_wait:
         return None
+    if work.writes is WriteMode.DUAL_WRITE:
+        raise TransientError(
+            "NotDualWritten",
+            f"spec.migration.writes is DualWrite, but writes go on that reach {old.name} alone. Have the "
+            f"application write to {next_alias(work.desired.alias)!r}, too, or use CatchUp.",
+        )
     if work.options.fence:
         return await _fenced(work, state, old, new)
     return await _switch(work, state, old, new, None, fenced=None)
@@ -95,8 +105,19 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
     work.session.touched = state.dirty
     known: dict[RawId, int] = {}
     async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
-        known.update(page)
+        both = _on_both(work, page)
+        known.update(both)
+        state.all_known &= len(both) == len(page)
     state.new_side = known
+
+
+def _on_both(work: Work, page: Mapping[RawId, int]) -> Mapping[RawId, int]:
+    """On the way back the application may have written to the new side alone: such a point is not taken for one
+    that both sides have, or the old side would never get it."""
+    memory = work.session.in_step
+    if work.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
+        return page
+    return {point: version for point, version in page.items() if memory.known_retained.get(point) == version}
 
 
 async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:
@@ -154,7 +175,7 @@ async def _fenced(work: Work, state: CutOver, old: CollectionState, new: Collect
 async def _pass_at_rest(work: Work, state: CutOver, old: CollectionState) -> Quiescence | None:
     while True:
         before = await work.server.admin.quiescence(old.name)
-        await passes.advance(work)
+        await passes.advance(work, by_field=work.unnumbered_by is not None)
         after = await work.server.admin.quiescence(old.name)
         if await _at_rest(work, state, before, after):
             return after
@@ -208,6 +229,8 @@ async def _switch(
     alias_seconds = clock.monotonic() - began
     after = await work.server.admin.quiescence(old.name)
     late = await _drained(work, state, old, new, rest, after)
+    if state.drained:
+        await work.server.admin.mark(new.name, _in_step(work, state, old, new))
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     work.session.cutover.clear()
     return {
@@ -224,23 +247,22 @@ async def _remember_switch(
     work: Work, state: CutOver, old: CollectionState, new: CollectionState, *, at_rest: bool
 ) -> None:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
-    alone = work.options.writes is not WriteMode.DUAL_WRITE
-    ahead = work.session.in_step.ahead if work.session.in_step else ()
-    here = {point: version for point, version in (state.new_side or {}).items() if point not in ahead}
-    there = work.session.ledger.versions if work.session.ledger else {}
-    written = {
-        marks.AT_SWITCH: checkpoint_of(here, _highest(here) if alone and new.one_sequence and not ahead else None),
-        marks.IN_STEP: {
-            "collection": old.name,
-            **checkpoint_of(there, _highest(there) if at_rest and old.one_sequence else None),
-        },
-        marks.SWITCH: {"from": old.name},
-    }
+    if work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and state.all_known:
+        state.highest[new.name] = highest(state.new_side or {})
+    if at_rest and old.one_sequence and work.session.ledger:
+        state.highest[old.name] = highest(work.session.ledger.versions)
+    written = {**_in_step(work, state, old, new), marks.SWITCH: {"from": old.name}}
     await work.server.admin.mark(new.name, written)
 
 
-def _highest(versions: Mapping[RawId, int]) -> int:
-    return max(versions.values(), default=0)
+def _in_step(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> dict[str, Any]:
+    """The marks that say at which versions both sides hold the same."""
+    there = work.session.ledger.versions if work.session.ledger else {}
+    return {
+        marks.AT_SWITCH: checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
+        marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, state.highest.get(old.name))},
+        marks.CARRIED: None,
+    }
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -270,7 +292,10 @@ async def _drained(
     after: Quiescence | None,
 ) -> int:
     """Drain until the old side is at rest; how many writes came late. Nothing to do where none can have come."""
-    if work.options.writes is WriteMode.DUAL_WRITE or (rest and after and rest.same_as(after)):
+    if rest and after and rest.same_as(after):
+        return 0
+    if work.writes is WriteMode.DUAL_WRITE:
+        await _note_both_sides(work, state, old)
         return 0
     late = 0
     for _ in range(DRAINS):
@@ -280,6 +305,19 @@ async def _drained(
             break
         after = now
     return late
+
+
+async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> None:
+    """What the application wrote to both since the last pass is in step, however a rollback may look at it."""
+    ledger = work.session.ledger
+    if ledger is None:
+        raise LookupError("a switch follows a pass, and a pass leaves a ledger")
+    seen: dict[RawId, int] = {}
+    async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
+        seen.update(page)
+    ledger.record(ledger.changed(seen))
+    ledger.forget([point for point in ledger.versions if point not in seen])
+    state.drained = True
 
 
 async def _drain(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> int:
@@ -295,17 +333,24 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     gone = [p for p in ledger.versions if p not in seen]
     if not moved and not gone:
         return 0
+    state.drained = True
     now = await work.server.points.versions(new.name, [*moved, *gone], Probe.of(new.schema))
     known = state.new_side if state.new_side is not None else {}
     untouched = {p: v for p, v in moved.items() if now.get(p) == known.get(p)}
+    # Where the new side was touched it has won: that is as settled as what is carried over.
+    ledger.record({p: v for p, v in moved.items() if p not in untouched})
     if untouched:
-        points = await transform_for(work)(await work.server.points.fetch(old.name, list(untouched)))
+        found = await work.server.points.fetch(old.name, list(untouched))
+        points = await transform_for(work)(found)
         await work.server.points.upsert(new.name, points)
-        ledger.record({p.id: moved[p.id] for p in points})
+        read = wire.as_read(found, moved)
+        ledger.record({p.id: read[p.id] for p in points})
         known.update(await work.server.points.versions(new.name, [p.id for p in points], Probe.of(new.schema)))
     vanished = [p for p in gone if now.get(p) == known.get(p)]
     if vanished:
         await work.server.points.delete(new.name, vanished)
+        for point in vanished:
+            known.pop(point, None)
     ledger.forget(gone)
     return len(untouched) + len(vanished)
 

@@ -72,6 +72,7 @@ def options(resource: Resource) -> Options:
     return Options(
         parallelism=migration.parallelism,
         embedding_batch=embedder.open_ai.batch_size if embedder else Options.embedding_batch,
+        change_field=migration.change_field,
         writes=WriteMode(migration.writes),
         max_read_latency=migration.throttle.max_read_latency_millis / 1000,
         fence=migration.promotion.fence == "WhenBusy",

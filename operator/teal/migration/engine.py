@@ -41,7 +41,7 @@ from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
 from teal.migration.desired import windows
-from teal.migration.report import Found
+from teal.migration.found import Found, remember
 from teal.migration.stages import continue_migration
 from teal.migration.transform import same_encoder
 from teal.migration.work import SLICE_SECONDS, Result, Session, Work
@@ -171,6 +171,7 @@ class Engine:
             return
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
+            found.session.use(server)
             try:
                 await self._serve(found, server)
             except TealError:
@@ -227,6 +228,9 @@ class Engine:
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
                 return
+            if decision.do is Do.RETIRE and not await self._last_round(found, wanted, server, decision, until):
+                found.requeue_after = 0.0
+                return
             result = await self._act(found, wanted, server, decision)
             found.notes += result.notes
             found.detail = result.detail
@@ -237,6 +241,20 @@ class Engine:
                 if decision.do is Do.CONTINUE and decision.plan.source is None:
                     await self._keep_watched_in_step(found, wanted, server, decision, until)
                 return
+
+    async def _last_round(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    ) -> bool:
+        """Whether what was written to a retained collection as long as it was kept has been carried over."""
+        retired = found.observed.state(decision.subject) if found.observed else None
+        replaced = retired.marks.replaced if retired else None
+        ended = replaced.at + wanted.keep_for if replaced else 0.0
+        memory = found.session.in_step
+        if memory and memory.last < ended:
+            memory.due = 0.0
+        await self._keep_in_step(found, wanted, server, decision, until)
+        memory = found.session.in_step
+        return memory is None or memory.retained != decision.subject or memory.last >= ended
 
     async def _keep_watched_in_step(
         self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
@@ -313,7 +331,7 @@ class Engine:
         if decision.do is Do.APPLY_IN_PLACE:
             return await in_place.run(work, decision.in_place)
         result = await ACTIONS[decision.do](work)
-        report.remember(found, result)
+        remember(found, result)
         return result
 
     async def _work(

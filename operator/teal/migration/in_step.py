@@ -17,27 +17,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
 from teal.domain.observed import CollectionState
+from teal.migration.carried import Carried
 from teal.migration.scan import Scan
-from teal.migration.transform import AsManyAsPossible, Transform, across, same_encoder
-from teal.migration.work import Work, Writes
+from teal.migration.transform import Transform, across, same_encoder
+from teal.migration.way import Way, same
+from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
-from teal.qdrant.points import Probe
-from teal.qdrant.wire import RawPoint
 from teal.sources.embedder import Embedder
 
 PAUSE_SECONDS = 10.0
 SHARE = 0.05
-BATCH = 64
+BATCH = 250
 SAMPLES = 10
 WORTH_SHOWING = 60
-TOLERANCE = 1e-5
 
 
 @dataclass
@@ -56,8 +53,7 @@ class InStep:
     samples: list[str] = field(default_factory=list)
     left_back: dict[RawId, int] = field(default_factory=dict)
     left_forth: dict[RawId, int] = field(default_factory=dict)
-    ahead: set[RawId] = field(default_factory=set)
-    """What a rollback leaves on the retained side alone, for the first round after it."""
+    carried: Carried = field(default_factory=Carried)
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
@@ -105,18 +101,18 @@ async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) 
     clock = work.clock
     if memory.retained != pair.retained.name:
         memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
-    if memory.round is None:
+    current = memory.round
+    if current is None:
         if clock.monotonic() < memory.due:
             return
         rest = await _quiescence(work, pair)
         if _still(memory.at_rest, rest):
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return
-        memory.round = Round(work, pair, rest)
-    if await _advance(memory.round, work, pair, memory, until):
-        took = clock.monotonic() - memory.round.since
-        memory.at_rest = memory.round.rest
-        memory.round = None
+        current = _begin(pair, memory, Round(work, pair, rest))
+    if await _advance(current, work, pair, memory, until):
+        took = clock.monotonic() - current.since
+        memory.at_rest, memory.round = current.rest, None
         memory.due, memory.last = clock.monotonic() + max(PAUSE_SECONDS, took / SHARE), clock.now()
 
 
@@ -128,12 +124,21 @@ async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> boo
     """
     if memory.retained != pair.retained.name:
         memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
-    if memory.round is None or not memory.round.only_back:
-        memory.round = Round(work, pair, (None, None), only_back=True)
-    if not await _advance(memory.round, work, pair, memory, until):
+    current = memory.round
+    if current is None or not current.only_back:
+        rest = await _quiescence(work, pair)
+        current = _begin(pair, memory, Round(work, pair, rest, only_back=True))
+    if not await _advance(current, work, pair, memory, until):
         return False
     memory.round = None
     return True
+
+
+def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
+    if memory.known_serving is None:
+        memory.carried = Carried.read(pair.serving.marks.carried)
+    memory.round = begun
+    return begun
 
 
 async def _advance(current: Round, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
@@ -173,6 +178,7 @@ class Round:
         self._serving = Scan(work, pair.serving)
         self._retained = Scan(work, pair.retained)
         self._diff: Diff | None = None
+        self._ahead = False
 
     async def advance(self, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
         """Scan and write until the time is over; true when both sides are in step again."""
@@ -186,14 +192,15 @@ class Round:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
-            mark = pair.serving.marks.in_step or {}
-            same = mark.get("collection") == pair.retained.name
-            memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
-            memory.known_retained = restore(there, mark if same else None, len(there)).versions
-            self._know_deleted(pair, memory, there)
+            at_switch, in_step = _noted(work, pair)
+            memory.known_serving = restore(here, at_switch, len(here)).versions
+            memory.known_retained = restore(there, in_step, len(there)).versions
+            if "highest" in (at_switch or {}):
+                self._know_deleted(memory, there)
+            self._know_carried(pair, memory)
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
         if self.only_back:
-            memory.ahead = set(diff.forth)
+            self._ahead = bool(diff.forth)
             diff.forth.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
@@ -205,12 +212,21 @@ class Round:
         return diff
 
     @staticmethod
-    def _know_deleted(pair: Pair, memory: InStep, there: Mapping[RawId, int]) -> None:
+    def _know_deleted(memory: InStep, there: Mapping[RawId, int]) -> None:
         """Where the mark vouches for every point of the serving side, each was on the retained one too."""
-        if "highest" not in (pair.serving.marks.at_switch or {}):
-            return
         known = memory.known_retained or {}
         known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
+
+    def _know_carried(self, pair: Pair, memory: InStep) -> None:
+        """What Teal brought to one side and the other does not have any more was deleted there."""
+        for side, other, known, unknown in (
+            (self._retained, self._serving, memory.known_retained, memory.known_serving),
+            (self._serving, self._retained, memory.known_serving, memory.known_retained),
+        ):
+            for point in memory.carried.to((pair.retained if side is self._retained else pair.serving).name):
+                if point in side.seen and point not in other.seen and known is not None and unknown is not None:
+                    known[point] = side.seen[point]
+                    unknown.setdefault(point, UNKNOWN)
 
     def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
         """One side has lost more than half of its points: that must not empty the other one too."""
@@ -230,7 +246,7 @@ class Round:
             there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
             compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
             for point in page:
-                if point in here and point in there and _same(here[point], there[point], compared):
+                if point in here and point in there and same(here[point], there[point], compared):
                     diff.back.pop(point, None)
                     diff.forth.pop(point, None)
                     diff.conflicts = [other for other in diff.conflicts if other != point]
@@ -251,11 +267,11 @@ class Round:
             if work.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                carried = _Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
-                memory.forth += await carried.carry(work, _take(diff.forth), memory)
+                way = Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
+                memory.forth += await self._carry(work, pair, way, diff.forth, memory)
             else:
-                carried = _Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
-                memory.back += await carried.carry(work, _take(diff.back), memory)
+                way = Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
+                memory.back += await self._carry(work, pair, way, diff.back, memory)
         await _drop(work, pair.serving, diff.drop_serving, here, there)
         await _drop(work, pair.retained, diff.drop_retained, here, there)
         memory.forth += len(diff.drop_serving)
@@ -264,70 +280,35 @@ class Round:
             await self._remember(work, pair, memory)
         return True
 
+    @staticmethod
+    async def _carry(work: Work, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
+        batch = _take(pending)
+        await memory.carried.tell(work, pair.serving.name, way.target.name, batch)
+        count, why_not = await way.carry(work, batch)
+        memory.reason = why_not or memory.reason
+        return count
+
     async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        since = [rest.last if rest else None for rest in self.rest]
-        sure_here = pair.serving.one_sequence and not memory.left_back
-        sure_there = pair.retained.one_sequence and not memory.left_forth
+        before_here, before_there = (mark or {} for mark in _noted(work, pair))
+        since_here, since_there = (rest.last if rest else None for rest in self.rest)
+        if memory.left_back or not pair.serving.one_sequence:
+            since_here = None
+        if memory.left_forth or self._ahead or not pair.retained.one_sequence:
+            since_there = None
+        if since_here is not None and since_there is not None:
+            memory.carried.keep_lately()
         written = {
-            marks.AT_SWITCH: checkpoint_of(here, since[0] if sure_here else None),
+            marks.CARRIED: memory.carried.as_json(),
+            marks.AT_SWITCH: checkpoint_of(here, since_here or before_here.get("highest")),
             marks.IN_STEP: {
                 "collection": pair.retained.name,
-                **checkpoint_of(there, since[1] if sure_there else None),
+                **checkpoint_of(there, since_there or before_there.get("highest")),
             },
         }
         await work.server.admin.mark(pair.serving.name, written)
-
-
-@dataclass
-class _Way:
-    """From one side to the other: the versions known of both, what could not be carried, and how it is made."""
-
-    source: CollectionState
-    target: CollectionState
-    known_source: dict[RawId, int]
-    known_target: dict[RawId, int]
-    left: dict[RawId, int]
-    make: Transform | None
-
-    async def carry(self, work: Work, batch: dict[RawId, int], memory: InStep) -> int:
-        """Write points of one side to the other; how many could be.
-
-        What the application touches meanwhile is found by the next round. What cannot be made is not known to be
-        in step, or it would be taken for deleted where it is missing; it is tried again when it changes. What was
-        deleted since the scan is known, so that whoever looks next sees it go, be it a pass that has only this.
-        """
-        told = Writes()
-        points: Sequence[RawPoint] = ()
-        there = set(batch)
-        if self.make is None:
-            told.left_because = f"the encoder of {self.target.name} cannot be asked"
-        else:
-            found = await work.server.points.fetch(self.source.name, list(batch))
-            there = {point.id for point in found}
-            points = await AsManyAsPossible(told, self.make)(found)
-        await self._write(work, points, batch)
-        self.known_source.update({point: version for point, version in batch.items() if point not in there})
-        done = {point.id for point in points}
-        left = {point: batch[point] for point in there if point not in done}
-        if left:
-            self.left.update(left)
-            memory.reason = told.left_because or "some points have no text to embed"
-        return len(points)
-
-    async def _write(self, work: Work, points: Sequence[RawPoint], batch: dict[RawId, int]) -> None:
-        if not points:
-            return
-        name = self.target.name
-        await work.server.points.upsert(name, points)
-        ids = [point.id for point in points]
-        now = await work.server.points.versions(name, ids, Probe.of(self.target.schema))
-        there = {p.id: p for p in await work.server.points.fetch(name, ids)}
-        for point in points:
-            self.known_source[point.id] = batch[point.id]
-            if point.id in there and point.id in now and _same(point, there[point.id], self.target):
-                self.known_target[point.id] = now[point.id]
+        work.server.invalidate(pair.serving.name)
 
 
 def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
@@ -336,13 +317,6 @@ def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId,
     for point in still:
         del changed[point]
     return still
-
-
-def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
-    batch = dict(list(pending.items())[:BATCH])
-    for point in batch:
-        del pending[point]
-    return batch
 
 
 async def _drop(
@@ -355,24 +329,35 @@ async def _drop(
         there.pop(point, None)
 
 
-def _same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:
-    """Equal payloads; with a `target`, vectors of one direction too (Cosine keeps no lengths)."""
-    if wire.canonical_payload(one.payload) != wire.canonical_payload(other.payload):
-        return False
-    return all(
-        _same_direction(wire.read_dense(one.vectors, vector.name), wire.read_dense(other.vectors, vector.name))
-        for vector in (target.schema.vectors if target else ())
-    )
+def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Both sides' digests of when they were last in step.
+
+    A collection that was replaced more than once ago has never been in step with what serves now: then nothing is
+    known of the serving side, and of the retained one what its own successor noted.
+    """
+    if _notes(pair.serving, pair.retained):
+        return pair.serving.marks.at_switch, pair.serving.marks.in_step
+    successors = [state for state in work.observed.states.values() if _notes(state, pair.retained)]
+    return None, next((state.marks.in_step for state in successors), None)
 
 
-def _same_direction(one: wire.Floats | None, other: wire.Floats | None) -> bool:
-    if one is None or other is None:
-        return (one is None) == (other is None)
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return lengths == 0 or float(np.dot(one.ravel(), other.ravel())) / lengths > 1 - TOLERANCE
+def _notes(state: CollectionState, other: CollectionState) -> bool:
+    """Whether `state` carries the mark that says when `other` was in step."""
+    return (state.marks.in_step or {}).get("collection") == other.name
 
 
 def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:
     """The collection that served right before `serving` and is still retained."""
     retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
-    return max(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, default=None)
+    return max(
+        retained,
+        key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0),
+        default=None,
+    )
+
+
+def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
+    batch = dict(list(pending.items())[:BATCH])
+    for point in batch:
+        del pending[point]
+    return batch

@@ -1,15 +1,12 @@
 """Writes that reached the old side of a switch whose operator died before it could look after them.
 
-The switch left marks on the new side: the digests of the old side's versions when it was last at rest, and the
-highest version on the new side, which only Teal had written to. So each late write is found, and each point that
-the application has touched on the new side since is told apart and left as it is.
+The switch left marks on the new side: what both sides were right before it. So each late write is found, and each
+point that the application has touched on the new side since is told apart and left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from teal.domain.ledger import UNKNOWN, RawId, restore
+from teal.domain.ledger import RawId, restore
 from teal.domain.observed import CollectionState
 from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
@@ -25,8 +22,9 @@ async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> 
     at_rest = restore(before, new.marks.in_step, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
-    late = [p for p in await _different(work, old, new, late) if _untouched(p, after, new)]
-    gone = [p for p in gone if _untouched(p, after, new)]
+    left_alone = restore(after, new.marks.at_switch, len(after)).versions
+    late = [p for p in await _different(work, old, new, late) if p in left_alone or p not in after]
+    gone = [p for p in gone if p in left_alone]
     if gone:
         await work.server.points.delete(new.name, gone)
     transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
@@ -60,9 +58,3 @@ async def _different(work: Work, old: CollectionState, new: CollectionState, poi
             and (point not in here or wire.content_version(there[point]) != wire.content_version(here[point]))
         ]
     return found
-
-
-def _untouched(point: RawId, after: Mapping[RawId, int], new: CollectionState) -> bool:
-    """Whether the application has left it alone on the new side; with several shards that is not known."""
-    version = after.get(point)
-    return version is None or version <= int((new.marks.at_switch or {}).get("highest", UNKNOWN))

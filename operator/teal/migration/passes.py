@@ -6,6 +6,10 @@ content is read, so a point that changes in between is copied now and seen as ch
 
 A pass works in slices: `advance` returns when its time is over and goes on where it stopped, so that an edit, a
 shutdown or a status write never waits for a large collection.
+
+With `DualWrite` the application writes green too, so a pass only fills in what green has never had, and never
+overwrites (`insert_only`). What it fills in can have been deleted on both sides since it was read, and the next
+pass sees that; so only a pass that had nothing to write leaves green as the application wants it.
 """
 
 from __future__ import annotations
@@ -13,19 +17,21 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Iterable
 
 from teal.domain import marks
+from teal.domain.change_field import Watermark
 from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import Ledger, RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
 from teal.domain.writes import WriteMode
-from teal.migration.scan import Scan
+from teal.migration.scan import Scan, Since
 from teal.migration.throttle import Throttle
 from teal.migration.transform import Transform, transform_for
 from teal.migration.work import Work
 from teal.qdrant import wire
-from teal.qdrant.points import Points
+from teal.qdrant.points import Points, at_least
 
 CHECKPOINT_SECONDS = 3.0
 RATE_SECONDS = 10.0
@@ -34,7 +40,8 @@ RATE_SECONDS = 10.0
 class Pass:
     """Takes green to blue's state at the versions that one scan sees."""
 
-    def __init__(self, work: Work, source: str, target: str) -> None:
+    def __init__(self, work: Work, source: str, target: str, *, by_field: bool = False) -> None:
+        """`by_field`: look only at what the change field leads to, and at what is new or gone."""
         self._work = work
         self._clock = work.clock
         self._points: Points = work.server.points
@@ -43,9 +50,14 @@ class Pass:
         self._throttle = Throttle(work, source)
         embeds = work.plan.population is Population.REEMBED
         self._batch = work.options.embedding_batch if embeds else work.options.batch
-        self._insert_only = work.options.writes is WriteMode.DUAL_WRITE
+        self._dual = work.writes is WriteMode.DUAL_WRITE
+        self._field = work.options.change_field
         self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
-        self._scan = Scan(work, work.the_source())
+        if work.session.watermark.name != self._field:
+            work.session.watermark = Watermark(self._field)
+        self._highest = work.session.watermark.highest
+        self._part = _part(work) if by_field else None
+        self._scan = Scan(work, work.the_source(), self._part)
         self._compared = False
         self._pending: deque[dict[RawId, int]] = deque()
         self._gone: list[RawId] = []
@@ -81,6 +93,11 @@ class Pass:
         """Whether all that has to be done is known, so that an interrupted pass can go on."""
         return self._compared
 
+    @property
+    def by_field(self) -> bool:
+        """Whether it looks at a part only."""
+        return self._part is not None
+
     def cancel(self) -> None:
         """Stop copying; what was not finished is found again by the next scan."""
         for task in self._running:
@@ -89,7 +106,7 @@ class Pass:
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
         session = self._work.session
-        if self._work.options.writes is WriteMode.FROZEN and not self._backwards:
+        if self._work.writes is WriteMode.FROZEN:
             await self._hold_to_promise()
         if session.ledger is None:
             target = self._work.the_target()
@@ -100,6 +117,11 @@ class Pass:
                 ledger.suspect(await self._on_green())
             session.ledger = ledger
         changed = session.ledger.changed(self._scan.seen)
+        if self._dual:
+            # What is on green already, or was and has been deleted there, is the application's own affair.
+            theirs = {point: version for point, version in changed.items() if point in session.ledger.versions}
+            session.ledger.record(theirs)
+            changed = {point: version for point, version in changed.items() if point not in theirs}
         self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
         if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
             session.writes.kept = len(self._gone)
@@ -117,12 +139,11 @@ class Pass:
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
         now = {"fingerprint": fingerprint(self._scan.seen)}
-        before = self._work.the_target().marks.frozen
-        if before is None and self._work.session.ledger is None:
+        promised = self._work.session.frozen or self._work.the_target().marks.frozen
+        if promised is None:
             await self._work.server.admin.mark(self._target, {marks.FROZEN: now})
             self._work.session.frozen = now
-            return
-        if (self._work.session.frozen or before) != now:
+        elif promised != now:
             ledger = self._work.session.ledger
             moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
             raise HeldError(
@@ -158,28 +179,46 @@ class Pass:
 
     async def _copy(self, batch: dict[RawId, int]) -> None:
         try:
-            found = await self._points.fetch(self._source, list(batch))
+            there = await self._there(batch) if self._dual else set()
+            found = await self._points.fetch(self._source, [point for point in batch if point not in there])
+            if self._field:
+                self._work.session.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
             points = await self._transform(found)
             if points:
-                await self._points.upsert(self._target, points, insert_only=self._insert_only)
+                await self._tell(batch)
+                await self._points.upsert(self._target, points, insert_only=self._dual)
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        self._ledger.record({point.id: batch[point.id] for point in points})
+        read = wire.as_read(found, batch)
+        self._ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
         self._work.session.touched.update(batch)
         self.copied += len(points)
         if not self._work.session.writes.passes:
             self._work.session.progress.done += len(batch)
 
+    async def _tell(self, batch: Iterable[RawId]) -> None:
+        """Back onto a collection that others may write, too: see `carried.py`."""
+        in_step = self._work.session.in_step
+        if self._backwards and in_step:
+            await in_step.carried.tell(self._work, self._source, self._target, batch)
+
     async def _delete_gone(self) -> None:
         size = 1000
         while self._gone:
             batch = self._gone[:size]
-            await self._points.delete(self._target, batch)
+            left = [*await self._there(batch)] if self._dual else batch
+            if left:
+                await self._points.delete(self._target, left)
             self._ledger.forget(batch)
             self._work.session.touched.update(batch)
             del self._gone[:size]
-            self.deleted += len(batch)
+            self.deleted += len(left)
+
+    async def _there(self, points: Iterable[RawId]) -> set[RawId]:
+        """Which of them green has now."""
+        found = await self._points.fetch(self._target, list(points), vectors=False, payload=False)
+        return {point.id for point in found}
 
     async def _checkpoint(self, at_most_every: float) -> None:
         """Durable, because every recorded point was applied with `wait=true` before."""
@@ -208,6 +247,7 @@ class Pass:
         session.writes.copied += self.copied
         session.writes.deleted += self.deleted
         session.writes.passes += 1
+        session.watermark.complete(self._highest)
         session.last_pass_seconds = self._clock.monotonic() - self._since
         session.last_pass_changes = self.copied + self.deleted
         session.progress.throttled = None
@@ -219,12 +259,28 @@ class Pass:
         return self._work.session.ledger
 
 
-async def advance(work: Work, until: float = math.inf) -> bool:
-    """Go on with the pass that is under way, or begin one; true when it is complete."""
+def _part(work: Work) -> Since | None:
+    """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
+    ledger, floor, name = work.session.ledger, work.session.watermark.floor, work.options.change_field
+    if ledger is None or floor is None or name is None or work.writes is WriteMode.FROZEN:
+        return None
+    return Since(ledger, at_least(name, floor))
+
+
+async def advance(work: Work, until: float = math.inf, *, by_field: bool = False) -> bool:
+    """Go on with the pass that is under way, or begin one; true when it is complete.
+
+    `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
+    under way is given up; what it has not done is found again.
+    """
     session = work.session
     current = session.running_pass
+    if current is not None and current.by_field and not by_field:
+        current.cancel()
+        current = None
     if current is None:
-        current = session.running_pass = Pass(work, work.the_source().name, work.subject)
+        source = work.the_source().name
+        current = session.running_pass = Pass(work, source, work.subject, by_field=by_field)
     try:
         complete: bool = await current.advance(until)
     except BaseException:

@@ -14,16 +14,13 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from uuid import UUID
 
-import numpy as np
-
 from teal.domain import marks
 from teal.domain.errors import TealError, TransientError
 from teal.domain.marks import Baseline
 from teal.domain.observed import CollectionState
 from teal.migration.work import Work
 from teal.qdrant import wire
-from teal.qdrant.points import Probe
-from teal.qdrant.wire import Floats
+from teal.qdrant.points import Query, any_search
 
 POINTS = 20
 LIMIT = 10
@@ -64,7 +61,7 @@ class Questions:
     """What is asked: one vector for each probe, by the vector's name."""
 
     name: str
-    vectors: tuple[Floats, ...]
+    vectors: tuple[Query, ...]
 
 
 async def ask(work: Work, questions: Questions) -> Figures:
@@ -78,7 +75,7 @@ async def ask(work: Work, questions: Questions) -> Figures:
     return found
 
 
-async def _one(work: Work, name: str, vector: Floats, found: Figures) -> None:
+async def _one(work: Work, name: str, vector: Query, found: Figures) -> None:
     began = work.clock.monotonic()
     try:
         async with asyncio.timeout(PROBE_SECONDS):
@@ -97,14 +94,25 @@ async def _one(work: Work, name: str, vector: Floats, found: Figures) -> None:
 
 async def questions(work: Work, state: CollectionState, points: Sequence[str]) -> Questions:
     """The vectors that these points have on this side."""
-    probe = Probe.of(state.schema)
-    stored = await work.server.points.fetch(state.name, [_raw(point) for point in points], payload=False)
-    own = [wire.read_dense(point.vectors, probe.name) for point in stored]
-    vectors = [vector for vector in own if vector is not None]
-    unit = np.zeros((1, probe.size), dtype=np.float32)
-    unit[0, 0] = 1.0
-    anything = unit if probe.multivector else unit[0]
-    return Questions(probe.name, tuple(vectors) or (anything,) * max(1, len(points)))
+    name, anything = any_search(state.schema)
+    vectors = await _own(work, state, name, [_raw(point) for point in points])
+    if not vectors and not state.schema.vectors:
+        # No sparse vector finds just anything, so others are asked about.
+        vectors = await _own(work, state, name, await _some(work, state))
+    return Questions(name, tuple(vectors) or (anything,) * max(1, len(points)))
+
+
+async def _own(work: Work, state: CollectionState, name: str, points: Sequence[wire.RawId]) -> list[Query]:
+    stored = await work.server.points.fetch(state.name, points, payload=False)
+    read = wire.read_dense if state.schema.vectors else wire.read_sparse
+    own = [read(point.vectors, name) for point in stored]
+    return [vector for vector in own if vector is not None and len(vector)]
+
+
+async def _some(work: Work, state: CollectionState) -> list[wire.RawId]:
+    async for page in work.server.points.ids(state.name, page=POINTS):
+        return page
+    return []
 
 
 async def prepare_watch(work: Work, before: CollectionState) -> None:
@@ -121,10 +129,7 @@ async def take_baseline(work: Work, before: CollectionState, migration: str) -> 
     Raises:
         TransientError: it does not answer, so there is nothing to compare with later.
     """
-    points: list[str] = []
-    async for page in work.server.points.ids(before.name, page=POINTS):
-        points = [wire.id_text(point) for point in page]
-        break
+    points = [wire.id_text(point) for point in await _some(work, before)]
     asked = await questions(work, before, points)
     await ask(work, asked)  # the first round warms up
     rounds = [await ask(work, asked) for _ in range(ROUNDS)]

@@ -1,6 +1,7 @@
 """Retiring: after its grace, and only then, blue goes; a snapshot stays.
 
-Checked right before the deletion, not from memory: no alias points at it any more. A failed snapshot keeps the
+Checked right before the deletion, not from memory: on no peer does an alias point at it any more. (A peer can lag
+behind or not have followed the switch at all, and sends its clients to blue.) A failed snapshot keeps the
 collection, and the snapshot is one of what is deleted: taken after the deadline, not some time before.
 """
 
@@ -33,17 +34,23 @@ async def run(work: Work) -> Result:
 
 
 async def _refuse_aliased(work: Work, name: str, own: str) -> dict[str, str]:
-    """All aliases, none of which points at `name` but its own `<alias>-<schemaVersion>`."""
-    aliases = await work.server.admin.aliases()
-    foreign = sorted(alias for alias, target in aliases.items() if target == name and alias != own)
+    """All aliases of all peers, none of which points at `name` but its own `<alias>-<schemaVersion>`."""
+    by_peer = await work.server.admin.aliases_by_peer()
+    foreign = [
+        (alias, peer)
+        for peer, aliases in by_peer.items()
+        for alias, target in aliases.items()
+        if target == name and alias != own
+    ]
     if foreign:
+        alias, peer = min(foreign)
         raise TransientError(
             "RetirementBlocked",
-            f"{name} is past its retention, but the alias {foreign[0]!r} still points at it. "
+            f"{name} is past its retention, but at {peer} the alias {alias!r} still points at it. "
             "Move or delete that alias, or extend spec.retention.keepFor.",
             retry_after=BLOCKED_SECONDS,
         )
-    return aliases
+    return {alias: target for aliases in by_peer.values() for alias, target in aliases.items()}
 
 
 async def _snapshot(work: Work, name: str) -> str:

@@ -109,8 +109,9 @@ async def _held(work: Work, migration: Migration) -> Result:
     again = replace(migration, attempt=migration.attempt + 1)
     # From the beginning: what was taken for copied may be what is wrong.
     work.session.stop()
-    work.session.ledger = None
-    await work.server.admin.mark(work.subject, {marks.VERDICT: None, marks.CHECKPOINT: None})
+    work.session.ledger = work.session.frozen = None
+    forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
+    await work.server.admin.mark(work.subject, forgotten)
     await enter(work, again.at(advance(migration.stage, Event.RETRIED), work.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {work.subject}.", "Retry"),))
 

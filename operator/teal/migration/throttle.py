@@ -7,11 +7,9 @@ the reason, and is not a stall.
 
 from __future__ import annotations
 
-import numpy as np
-
 from teal.domain.errors import TransientError
 from teal.migration.work import Work
-from teal.qdrant.points import Probe
+from teal.qdrant.points import any_search
 
 PROBE_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
@@ -26,11 +24,8 @@ async def small_search(work: Work, collection: str, name: str) -> int:
     state = work.observed.state(collection)
     if state is None:
         raise LookupError(f"{collection} was not observed")
-    probe = Probe.of(state.schema)
-    unit = np.zeros((1, probe.size), dtype=np.float32)
-    unit[0, 0] = 1.0
-    vector = unit if probe.multivector else unit[0]
-    return len(await work.server.points.query(name, vector, LIMIT, name=probe.name))
+    by, vector = any_search(state.schema)
+    return len(await work.server.points.query(name, vector, LIMIT, name=by))
 
 
 class Throttle:

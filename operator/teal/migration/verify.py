@@ -47,6 +47,7 @@ async def _running(work: Work) -> Running | None:
     if session.verification is None:
         if not await passes.advance(work, work.clock.monotonic() + SLICE_SECONDS):
             return None
+        session.judged = await work.server.admin.quiescence(work.subject)
         session.verification = Running(key, comparison(work))
     return session.verification
 

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from teal.domain.change_field import Watermark
 from teal.domain.forecast import Forecast
 from teal.domain.ledger import Ledger, RawId
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.plan import Desired, Plan
+from teal.domain.plan import Desired, Plan, Strategy
 from teal.domain.transitions import Event
 from teal.domain.watching import Rules
 from teal.domain.windows import Window
@@ -25,6 +26,7 @@ from teal.migration.clock import Clock
 from teal.migration.contract import Note
 from teal.migration.verification.background import Running
 from teal.migration.verification.comparison import Judged
+from teal.qdrant.collection import Quiescence
 from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 
@@ -58,6 +60,7 @@ class Options:
     batch: int = 500
     embedding_batch: int = 32
     max_read_latency: float | None = None
+    change_field: str | None = None
     writes: WriteMode = WriteMode.CATCH_UP
     fence: bool = True
     quiet_wait: float = 300.0
@@ -108,8 +111,10 @@ class Session:
     """The memory of one resource's migration, in this process only."""
 
     plan_hash: str = ""
+    server: Server | None = None
     ledger: Ledger | None = None
     running_pass: Any = None
+    watermark: Watermark = field(default_factory=Watermark)
     progress: Progress = field(default_factory=Progress)
     writes: Writes = field(default_factory=Writes)
     forecast: Forecast | None = None
@@ -121,6 +126,7 @@ class Session:
     cutover: dict[str, Any] = field(default_factory=dict)
     verification: Running | None = None
     unverified: int = 0
+    judged: Quiescence | None = None
     frozen: dict[str, str] | None = None
     in_step: Any = None
     fresh_until: float = 0.0
@@ -135,8 +141,16 @@ class Session:
         """Start afresh for another plan, or another green; a plan that goes on keeps what is known."""
         if afresh or self.plan_hash != plan_hash:
             self.stop()
-            fresh = Session(plan_hash=plan_hash, history=self.history, noted=self.noted)
+            fresh = Session(plan_hash=plan_hash, server=self.server, history=self.history, noted=self.noted)
             self.__dict__.update(fresh.__dict__)
+
+    def use(self, server: Server) -> None:
+        """What goes on between two steps holds the connections it began on: with another key it begins again."""
+        if self.server not in (None, server):
+            self.stop()
+            if self.in_step is not None:
+                self.in_step.round = None
+        self.server = server
 
     def stop(self) -> None:
         """Cancel what goes on between two steps."""
@@ -182,6 +196,16 @@ class Work:
     judged: Judged | None = None
     declined: Declined | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> WriteMode:
+        """The mode that holds on this way. Going back is always caught up: nobody promised anything for it."""
+        return WriteMode.CATCH_UP if self.plan.strategy is Strategy.SWITCH_BACK else self.options.writes
+
+    @property
+    def unnumbered_by(self) -> str | None:
+        """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
+        return self.options.change_field if self.source and not self.source.schema.vectors else None
 
     @property
     def source(self) -> CollectionState | None:

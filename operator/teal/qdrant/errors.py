@@ -151,6 +151,13 @@ def _refused(detail: str, url: str, what: str, *, write: bool) -> TealError:
             f"{message} Teal sees what changed by exact searches: allow them in the collection's strict mode "
             "(search_allow_exact: true).",
         )
+    if "Index required but not found" in detail:
+        return TerminalError(
+            "PayloadIndexRequired",
+            f"{message} The collection's strict mode (unindexed_filtering_retrieve: false) wants an index on a "
+            "field that is filtered by: create it there and add it to spec.payloadIndexes, or remove "
+            "spec.migration.changeField.",
+        )
     return HeldError("PointsRefused", message) if write else TerminalError("QdrantRefused", message)
 
 

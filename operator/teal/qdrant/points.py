@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -21,10 +22,12 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 import grpc
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.timestamp_pb2 import Timestamp
 from qdrant_client import grpc as qdrant
 
-from teal.domain.errors import TerminalError, UnknownOutcomeError
-from teal.domain.schema import Schema
+from teal.domain.change_field import Value
+from teal.domain.errors import UnknownOutcomeError
+from teal.domain.schema import UNNAMED, Schema
 from teal.qdrant import wire
 from teal.qdrant.channel import open_channel
 from teal.qdrant.endpoint import Endpoint
@@ -32,6 +35,7 @@ from teal.qdrant.errors import TooLargeError, from_grpc
 from teal.qdrant.wire import RawId, RawPoint
 
 T = TypeVar("T")
+Query = npt.ArrayLike | Mapping[int, float]
 
 SCAN_PAGE = 5000
 BATCH_BYTES = 30_000_000
@@ -57,28 +61,35 @@ class Probe:
     multivector: bool = False
 
     @classmethod
-    def of(cls, schema: Schema) -> Self:
-        """The cheapest dense vector of a collection.
+    def of(cls, schema: Schema) -> Self | None:
+        """The cheapest dense vector of a collection; `None` if it has none.
 
-        Raises:
-            TerminalError: reason `NoDenseVector`. A sparse vector scores only points that share an element with
-                the query, so a collection with sparse vectors alone has no way to tell the versions of all.
+        A sparse vector scores only points that share an element with the query, so a collection with sparse
+        vectors alone has no way to tell the versions of all: there a point's content takes the version's place.
         """
         if not schema.vectors:
-            raise TerminalError(
-                "NoDenseVector",
-                "A collection with sparse vectors alone does not tell which points changed, so Teal "
-                "cannot migrate it under writes. Declare a dense vector for it.",
-            )
+            return None
         cheapest = min(schema.vectors, key=lambda vector: (vector.multivector is not None, vector.size))
         return cls(cheapest.name, cheapest.size, cheapest.multivector is not None)
 
     @property
     def query(self) -> bytes:
         """A serialized `Query` for the points nearest to a unit vector: any will do, but it must not be zero."""
+        return nearest(self.vector)
+
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
         unit = np.zeros((1, self.size), dtype=np.float32)
         unit[0, 0] = 1.0
-        return nearest(unit if self.multivector else unit[0])
+        return unit if self.multivector else unit[0]
+
+
+def any_search(schema: Schema) -> tuple[str, Query]:
+    """A vector's name and a vector to search by: a dense one finds all points, a sparse one perhaps none."""
+    probe = Probe.of(schema)
+    if probe is not None:
+        return probe.name, probe.vector
+    return next(iter(schema.sparse), UNNAMED), {0: 1.0}
 
 
 class Hit(NamedTuple):
@@ -124,26 +135,29 @@ class Points:
     # Ids and versions
 
     async def ids(
-        self, collection: str, page: int = SCAN_PAGE, *, start: RawId | None = None
+        self, collection: str, page: int = SCAN_PAGE, *, start: RawId | None = None, where: bytes | None = None
     ) -> AsyncIterator[list[RawId]]:
         """All ids in pages, in Qdrant's order (numbers, then UUIDs), from `start` on if it is given.
 
-        Stable under writes, except that an id inserted behind the cursor is not seen.
+        Stable under writes, except that an id inserted behind the cursor is not seen. `where` is a serialized
+        `Filter`: see `at_least`.
         """
         while True:
-            found, start = await self._id_page(collection, page, start)
+            found, start = await self._id_page(collection, page, start, where)
             if found:
                 yield found
             if start is None:
                 return
 
-    async def versions(self, collection: str, ids: Sequence[RawId], probe: Probe) -> dict[RawId, int]:
+    async def versions(self, collection: str, ids: Sequence[RawId], probe: Probe | None) -> dict[RawId, int]:
         """A number for each point that exists of `ids`, which is another one after every change of the point.
 
         It is the sequence number of the last change, comparable only for (in)equality and only with what the
-        same server answered before. A point without the probe's vector has none, so it is read whole, which is
-        slower by an order of magnitude, and the number stands for its content.
+        same server answered before. A point without the probe's vector has none (without a probe, no point has),
+        so it is read whole, which is slower by an order of magnitude, and the number stands for its content.
         """
+        if probe is None:
+            return await self._contents(collection, ids)
         told: dict[RawId, int] = {}
 
         async def ask(page: Sequence[RawId]) -> None:
@@ -152,13 +166,20 @@ class Points:
 
         await self._in_batches("versions", collection, ids, VERSION_IDS, ask)
         untold = [raw for raw in ids if raw not in told] if len(told) < len(ids) else []
-        for start in range(0, len(untold), BATCH_POINTS):
-            for point in await self.fetch(collection, untold[start : start + BATCH_POINTS]):
-                told[point.id] = wire.content_version(point)
+        return told | await self._contents(collection, untold)
+
+    async def _contents(self, collection: str, ids: Sequence[RawId]) -> dict[RawId, int]:
+        """What stands for each point's content; as many streams read as there are."""
+        told: dict[RawId, int] = {}
+        pages = [ids[start : start + BATCH_POINTS] for start in range(0, len(ids), BATCH_POINTS)]
+        for start in range(0, len(pages), self.streams):
+            read = (self.fetch(collection, page) for page in pages[start : start + self.streams])
+            for found in await asyncio.gather(*read):
+                told.update((point.id, wire.content_version(point)) for point in found)
         return told
 
     async def scan(
-        self, collection: str, probe: Probe, page: int = SCAN_PAGE, *, start: RawId | None = None
+        self, collection: str, probe: Probe | None, page: int = SCAN_PAGE, *, start: RawId | None = None
     ) -> AsyncIterator[dict[RawId, int]]:
         """All points with their versions (see `versions`), page by page; the next ids are fetched meanwhile."""
         ahead = asyncio.ensure_future(self._id_page(collection, page, start))
@@ -176,17 +197,22 @@ class Points:
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def _id_page(
-        self, collection: str, limit: int, offset: RawId | None
+        self, collection: str, limit: int, offset: RawId | None, where: bytes | None = None
     ) -> tuple[list[RawId], RawId | None]:
         limit = min(limit, self._allowed.get(("scroll", collection), limit))
         request = wire.ScrollPoints(
-            collection_name=collection, offset=offset, limit=limit, with_payload=_NO, with_vectors=_NO
+            collection_name=collection,
+            filter=where,
+            offset=offset,
+            limit=limit,
+            with_payload=_NO,
+            with_vectors=_NO,
         )
         try:
             answer = await self._read("scroll", "Scroll", request, wire.ScrollResponse)
         except TooLargeError as error:
             self._allow("scroll", collection, limit, error)
-            return await self._id_page(collection, limit, offset)
+            return await self._id_page(collection, limit, offset, where)
         following = answer.next_page_offset if answer.HasField("next_page_offset") else None
         return [point.id for point in answer.result], following
 
@@ -247,12 +273,12 @@ class Points:
     # Searches
 
     async def query(
-        self, collection: str, vector: npt.ArrayLike | RawId, limit: int, *, name: str = "", exact: bool = False
+        self, collection: str, vector: Query | RawId, limit: int, *, name: str = "", exact: bool = False
     ) -> list[Hit]:
         """The nearest points by vector `name`, best first.
 
-        `vector` has the shape (dimensions,), or (rows, dimensions) for a multivector; or it is the id of a point
-        whose own vector is meant, which then is not among the answers.
+        `vector` has the shape (dimensions,), or (rows, dimensions) for a multivector; a sparse one maps indices to
+        values; or it is the id of a point whose own vector is meant, which then is not among the answers.
         """
         request = wire.QueryPoints(
             collection_name=collection,
@@ -367,10 +393,23 @@ class Points:
         return next(self._bulk) if bulk else self._channels[0]
 
 
-def nearest(vector: npt.ArrayLike | RawId) -> bytes:
-    """A serialized `Query` for the points nearest to a vector, a multivector, or the point of this id."""
+def at_least(field: str, value: Value) -> bytes:
+    """A serialized `Filter` for the points whose payload has this value, or a higher one, in `field`."""
+    if isinstance(value, datetime):
+        moment = Timestamp()
+        moment.FromDatetime(value)
+        condition = qdrant.FieldCondition(key=field, datetime_range=qdrant.DatetimeRange(gte=moment))
+    else:
+        condition = qdrant.FieldCondition(key=field, range=qdrant.Range(gte=value))
+    return bytes(qdrant.Filter(must=[qdrant.Condition(field=condition)]).SerializeToString())
+
+
+def nearest(vector: Query | RawId) -> bytes:
+    """A serialized `Query` for the points nearest to a vector of any kind, or to the point of this id."""
     if isinstance(vector, bytes):
         like = qdrant.VectorInput(id=qdrant.PointId.FromString(vector))
+    elif isinstance(vector, Mapping):
+        like = qdrant.VectorInput(sparse=qdrant.SparseVector(indices=list(vector), values=list(vector.values())))
     else:
         array = np.asarray(vector, dtype=np.float32)
         if array.ndim == 1:

@@ -22,6 +22,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from qdrant_client import grpc as qdrant
 
+from teal.domain.ledger import CONTENT, is_content
 from teal.domain.schema import UNNAMED
 
 RawId = bytes
@@ -61,6 +62,7 @@ _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "GetResponse": {"result": "RetrievedPoint"},
     "ScrollPoints": {
         "collection_name": SAME,
+        "filter": RAW,
         "offset": RAW,
         "limit": SAME,
         "with_payload": RAW,
@@ -287,12 +289,15 @@ def read_sparse(vectors: bytes, name: str) -> dict[int, float] | None:
     value = next((value for key, value in _named(vectors) if key == name), None)
     if value is None:
         return None
-    output = qdrant.VectorOutput.FromString(value)
+    output = _VectorOutput.FromString(value)
+    return _sparse(value) if output.HasField("sparse") or output.HasField("indices") else None
+
+
+def _sparse(vector: bytes) -> dict[int, float]:
+    output = qdrant.VectorOutput.FromString(vector)
     if output.HasField("sparse"):
         return dict(zip(output.sparse.indices, output.sparse.values, strict=True))
-    if output.HasField("indices"):
-        return dict(zip(output.indices.data, output.data, strict=True))
-    return None
+    return dict(zip(output.indices.data, output.data, strict=True))
 
 
 def has_vector(vectors: bytes, name: str) -> bool:
@@ -329,11 +334,32 @@ def _floats(chunks: Iterable[bytes]) -> Floats:
 
 
 def content_version(point: RawPoint) -> int:
-    """A number that stands for a point's whole content, for where the server tells no version; 63 bits."""
-    named = sorted((name.encode(), value) for name, value in _named(point.vectors))
+    """A number that stands for a point's whole content, for where the server tells no version.
+
+    It has 63 bits, of which the highest is set: no sequence number reaches that far (`ledger.is_content`).
+    """
+    named = sorted((name.encode(), _in_order(value)) for name, value in _named(point.vectors))
     vectors = b"".join(_entry(name, value) for name, value in named)
     digest = hashlib.blake2b(canonical_payload(point.payload) + vectors, digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return CONTENT | int.from_bytes(digest, "big") >> 2
+
+
+def as_read(points: Iterable[RawPoint], noted: Mapping[RawId, int]) -> dict[RawId, int]:
+    """The versions of `points`, read after their versions were `noted`.
+
+    A content that changed in between and changed back again would look like one that was read, so what stands for
+    content is made from what was read. A sequence number stays as it was noted, because it never comes back.
+    """
+    return {p.id: content_version(p) if is_content(noted[p.id]) else noted[p.id] for p in points}
+
+
+def _in_order(vector: bytes) -> bytes:
+    """A sparse vector by its indices, whose order means nothing; any other as it is."""
+    output = _VectorOutput.FromString(vector)
+    if not (output.HasField("sparse") or output.HasField("indices")):
+        return vector
+    pairs = sorted(_sparse(vector).items())
+    return repr(pairs).encode()
 
 
 # Map entries

@@ -19,6 +19,7 @@ from teal.api.manifest import parse
 from teal.api.status import VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
 from teal.cli.manifests import FileSecrets
+from teal.domain.plan import Plan
 from teal.migration.clock import Clock
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.engine import Engine
@@ -87,6 +88,11 @@ class EngineHarness:
         finally:
             await harness.close()
 
+    def use(self, qdrant: Qdrant) -> None:
+        """Look at the truth by other credentials."""
+        self._http.close()
+        self.qdrant, self._http = qdrant, qdrant.client()
+
     async def close(self) -> None:
         await self._engine.close()
         self._http.close()
@@ -143,6 +149,16 @@ class EngineHarness:
         self.status = dict(outcome.status)
         self.notes += outcome.notes
         return outcome
+
+    async def plan(self) -> Plan:
+        """What another process would do next; it must not matter to this one that it was asked."""
+        other = Engine(self._secrets, CLUSTER, clock=self.clock)
+        try:
+            found = await other.plan(self.resource)
+        finally:
+            await other.close()
+        assert found.decision, found.error
+        return found.decision.plan
 
     async def until(self, done: Callable[[], bool], *, patience: float = PATIENCE) -> None:
         """Reconcile until `done`; fails with everything that there is to know."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.migration.support import EngineHarness, some_points
 
 EUCLID = {"distance": "Euclid"}
@@ -60,6 +62,7 @@ async def test_an_old_verdict_is_given_again_before_the_switch(engine: EngineHar
     assert engine.reasons().count("VerificationPassed") == 2
 
 
+@pytest.mark.fault(12)
 async def test_an_abort_gives_green_up_and_stays_until_a_retry(engine: EngineHarness) -> None:
     blue = await engine.declare()
     engine.edit(migration=MANUAL, **EUCLID)

@@ -47,6 +47,7 @@ async def test_a_first_revision_and_a_rollback_wait_for_no_window(engine: Engine
     assert engine.serving() == blue
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     ("window", "field"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pytest
+
 from tests.integration.migration.support import EngineHarness
 
 EUCLID = {"distance": "Euclid"}
@@ -49,6 +51,7 @@ async def test_the_deadline_can_be_moved_both_ways(engine: EngineHarness) -> Non
     assert blue not in engine.collections()
 
 
+@pytest.mark.fault(23)
 async def test_a_wall_clock_that_jumps_back_deletes_nothing_early(engine: EngineHarness) -> None:
     blue, at = await replaced(engine)
     engine.clock.jump(-86_400.0)
@@ -84,6 +87,7 @@ async def test_a_failed_snapshot_keeps_it(engine: EngineHarness) -> None:
     assert "its snapshot is" in engine.told("CollectionRetired")
 
 
+@pytest.mark.fault(24)
 async def test_a_rollback_right_before_the_deadline_wins(engine: EngineHarness) -> None:
     blue, at = await replaced(engine)
     engine.annotate("rollback", engine.migration["id"])

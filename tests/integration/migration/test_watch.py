@@ -146,6 +146,8 @@ async def test_prometheus_is_listened_to(engine: EngineHarness) -> None:
         assert "'clicks' is 0.2, below its min 0.3" in engine.condition("Stalled")["message"]
 
 
+@pytest.mark.fault(14)
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("values", [[], ["1", "2"], ["NaN"]])
 async def test_a_query_without_a_value_pauses_the_watch(engine: EngineHarness, values: list[str]) -> None:
     async with PrometheusServer.start() as prometheus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -153,6 +154,19 @@ async def test_what_is_written_to_blue_meanwhile_is_no_difference(pair: Pair) ->
     assert failed(found) == {}
     assert found["Payloads"].message.startswith(f"0 of {POINTS - 2} payloads differ")
     assert found["Tenants(tenant)"].observed == 1.0
+
+
+async def test_what_is_written_to_blue_during_the_searches_is_no_difference(pair: Pair) -> None:
+    comparison, added = await pair.comparison(), itertools.count(1000)
+
+    async def busy(collection: str, vector: Any, limit: int, **options: Any) -> Any:
+        await pair.put(pair.blue, *({"id": next(added), "vector": vector.tolist()} for _ in range(5)))
+        return await pair.server.points.query(collection, vector, limit, **options)
+
+    comparison.blue = Side(Tampered(pair.server, query=busy), comparison.blue.state)  # type: ignore[arg-type]
+    (found,) = await search.overlap(comparison)
+    assert found.verdict is Verdict.PASSED
+    assert found.observed == 1.0
 
 
 # Indexes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from teal.cli.manifests import FileSecrets
 from tests.integration.migration.support import EngineHarness
 from tests.plugins.qdrant import Qdrant
@@ -44,6 +46,7 @@ async def test_golden_queries_are_waited_for(qdrant: Qdrant, prefix: str) -> Non
         await engine.until_ready()
 
 
+@pytest.mark.fault(13)
 async def test_a_failure_holds_through_restarts_until_it_is_retried(qdrant: Qdrant, prefix: str) -> None:
     async with EngineHarness.start(qdrant, f"{prefix}docs") as engine:
         blue = await engine.declare()

@@ -301,7 +301,7 @@ def without(manifest: Manifest, field: str) -> Manifest:
 
 NAME = "may hold letters, digits, '.', '_' and '-', and begins with a letter, a digit or '_'"
 URL = "must be an http:// or https:// URL without user, query and fragment"
-ONE_WAY = "set exactly one of embeddingSetRef, dimensions and vectors"
+ONE_WAY = "set exactly one of embeddingSetRef, dimensions and vectors, or sparseVectors alone"
 ONE_KIND = "set exactly one of scalar, product and binary"
 TEXT_ONLY = "only for an index of type text"
 NEEDS_EMBEDDER = "a source of text (textField, textColumn) needs an embedder"

@@ -14,7 +14,6 @@ from tests.unit.api.manifests import EMBEDDER, EVERYTHING, FILES, POSTGRES, coll
 
 LATER: list[tuple[str, dict[str, Any]]] = [
     ("spec.migration.strategy: BlueGreen", {"migration": {"strategy": "BlueGreen"}}),
-    ("spec.migration.changeField", {"migration": {"changeField": "at"}}),
     ("spec.migration.runner: Job", {"migration": {"runner": "Job"}}),
 ]
 LATER_SOURCES: list[tuple[str, dict[str, Any]]] = [
@@ -88,6 +87,7 @@ def test_what_this_version_does_is_supported() -> None:
             "parallelism": 8,
             "throttle": {"maxReadLatencyMillis": 50},
             "writes": "DualWrite",
+            "changeField": "at",
             "promotion": {"quietWait": "1s", "maxFence": "5s", "fence": "Never"},
         },
         verification={

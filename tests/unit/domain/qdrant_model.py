@@ -126,20 +126,23 @@ class Qdrant:
         del self.collections[name]
         self.aliases = {alias: target for alias, target in self.aliases.items() if target != name}
 
-    def state(self, name: str) -> CollectionState:
+    def answer(self, name: str) -> Json:
+        """The `result` of `GET /collections/{name}`."""
         collection = self.collections[name]
         indexes = {
             path: {"data_type": schema["type"], "points": len(collection.points), "params": schema}
             for path, schema in collection.indexes.items()
         }
-        answer = {
+        return {
             "status": "green",
             "optimizer_status": "ok",
             "points_count": len(collection.points),
             "config": collection.config,
             "payload_schema": indexes,
         }
-        return parse_collection(name, answer)
+
+    def state(self, name: str) -> CollectionState:
+        return parse_collection(name, self.answer(name))
 
     def observe(self, alias: str, adopt: str | None = None) -> Observed:
         """What concerns the resource with this alias: by prefix, by alias, or because it is to be adopted."""

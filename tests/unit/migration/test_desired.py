@@ -196,6 +196,7 @@ class TestOptions:
         assert found == Options(
             parallelism=8,
             max_read_latency=0.1,
+            change_field="updated_at",
             writes=WriteMode.DUAL_WRITE,
             fence=False,
             quiet_wait=90.0,

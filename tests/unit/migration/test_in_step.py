@@ -8,8 +8,8 @@ from typing import Any
 
 from teal.domain.in_step import Side, difference
 from teal.domain.ledger import RawId, ledger_of
-from teal.migration.in_step import InStep, _Way
 from teal.migration.transform import unchanged
+from teal.migration.way import Way
 from teal.qdrant.wire import Point, RawPoint
 from tests.unit.domain.builders import state
 
@@ -33,11 +33,10 @@ async def test_what_was_deleted_since_the_scan_is_seen_to_go() -> None:
     """By the next round, and by a pass that has only what this one knows: it must not come back to life."""
     here: dict[RawId, int] = {}
     there = {POINT: 3, GONE: 4}
-    way = _Way(state(name="green"), state(name="blue"), here, there, {}, unchanged)
+    way = Way(state(name="green"), state(name="blue"), here, there, {}, unchanged)
     work: Any = SimpleNamespace(server=SimpleNamespace(points=OnePoint()))
-    memory = InStep()
-    assert await way.carry(work, {POINT: 11, GONE: 12}, memory) == 1
-    assert (way.left, memory.reason) == ({}, None)
+    assert await way.carry(work, {POINT: 11, GONE: 12}) == (1, None)
+    assert way.left == {}
     seen = {POINT: 11}
     assert GONE in ledger_of(here).versions
     assert difference(Side(here, seen), Side(there, {POINT: 70, GONE: 4})).drop_retained == [GONE]

@@ -21,8 +21,10 @@ from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Check, Verdict, as_mark
 from teal.migration import report
 from teal.migration.clock import iso
+from teal.migration.conditions import conditions as conditions_of
+from teal.migration.conditions import phase as phase_of
 from teal.migration.contract import Note, Resource
-from teal.migration.report import Found
+from teal.migration.found import Found, remember
 from teal.migration.work import Result, Session
 from tests.unit.api.manifests import collection
 from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, observed, schema, state
@@ -54,7 +56,7 @@ def found(
 
 def conditions(of: Found) -> dict[str, tuple[str, str]]:
     """Type → (status, reason)."""
-    rows = report.conditions(of)
+    rows = conditions_of(of)
     assert len({row["type"] for row in rows}) == len(rows)
     return {row["type"]: (row["status"], row["reason"]) for row in rows}
 
@@ -136,7 +138,7 @@ def test_what_is_shown(
     of: Found, phase: str, ready: tuple[str, str], available: tuple[str, str], busy: str | None
 ) -> None:
     shown = conditions(of)
-    assert report.phase(of) == phase
+    assert phase_of(of) == phase
     assert shown["Ready"] == ready
     assert shown["Available"] == available
     assert {"Reconciling", "Stalled"} & shown.keys() == ({busy} if busy else set())
@@ -169,7 +171,7 @@ class TestUnreachable:
 
     def test_the_first_time(self) -> None:
         of = self.unreachable()
-        assert report.phase(of) == "Pending"
+        assert phase_of(of) == "Pending"
         assert conditions(of) == {
             "Ready": ("Unknown", "QdrantUnreachable"),
             "Available": ("Unknown", "QdrantUnreachable"),
@@ -191,15 +193,15 @@ class TestConditions:
     def test_a_condition_keeps_its_time_while_its_status_stays(self) -> None:
         first = report.status(SITUATIONS["migrating"][0])
         held = replace(SITUATIONS["held"][0], now=LATER, resource=replace(RESOURCE, status=first))
-        times = {row["type"]: row["lastTransitionTime"] for row in report.conditions(held)}
+        times = {row["type"]: row["lastTransitionTime"] for row in conditions_of(held)}
         assert times == {"Ready": iso(NOW), "Available": iso(NOW), "Stalled": iso(LATER)}
 
     def test_they_are_about_a_generation(self) -> None:
-        rows = report.conditions(SITUATIONS["at rest"][0])
+        rows = conditions_of(SITUATIONS["at rest"][0])
         assert {row["observedGeneration"] for row in rows} == {3}
 
     def test_held_says_what_to_do(self) -> None:
-        ready = report.conditions(SITUATIONS["held"][0])[0]
+        ready = conditions_of(SITUATIONS["held"][0])[0]
         assert ready["message"] == (
             "Point 7 has none. Blue keeps serving. Change the spec, or annotate teal.dev/retry=p-1 to try again."
         )
@@ -219,7 +221,7 @@ class TestConditions:
         green = state(V2, Stage.VERIFYING)
         green = replace(green, marks=replace(green.marks, verdict=as_mark("p", checks)))
         of = found(V2, state(V1), green, alias=BLUE)
-        row = next(row for row in report.conditions(of) if row["type"] == "Verified")
+        row = next(row for row in conditions_of(of) if row["type"] == "Verified")
         assert (row["status"], row["reason"], row["message"]) == expected
         assert report.status(of)["migration"]["verification"]["verdict"] == expected[1].removeprefix(
             "Verification"
@@ -320,7 +322,7 @@ class TestHistory:
     def finished(self, event: Event | None, *notes: Note, wanted: Schema = V2, **more: Any) -> Found:
         of = found(wanted, state(V1, **more), state(V2, Stage.PROMOTING), alias=BLUE)
         of.session.progress.total = 9
-        report.remember(of, Result(event, notes))
+        remember(of, Result(event, notes))
         return of
 
     def test_a_promotion(self) -> None:
@@ -341,7 +343,7 @@ class TestHistory:
 
     def test_a_rollback(self) -> None:
         of = found(V1, state(V1, Stage.ROLLING_BACK, replaced=NOW), state(V2), alias=GREEN)
-        report.remember(of, Result(notes=(Note("MigrationRolledBack", "Back."),), outcome="RolledBack"))
+        remember(of, Result(notes=(Note("MigrationRolledBack", "Back."),), outcome="RolledBack"))
         (row,) = report.status(of)["history"]
         assert (row["from"], row["to"], row["outcome"]) == (GREEN, BLUE, "RolledBack")
 
@@ -351,7 +353,7 @@ class TestHistory:
 
     def test_the_first_revision_is_no_migration(self) -> None:
         of = found(V1, state(V1, Stage.PROMOTING))
-        report.remember(of, Result(Event.SWITCHED))
+        remember(of, Result(Event.SWITCHED))
         assert "history" not in report.status(of)
 
     def test_the_last_ten_newest_first_and_each_once(self) -> None:

@@ -127,9 +127,6 @@ class Comparison:
 
     async def moved(self, ids: Sequence[RawId]) -> set[RawId]:
         """Those of `ids` that were written or deleted on blue since they were `known`."""
-        if not self.blue.state.schema.vectors:
-            there = {p.id for p in await self.blue.points.fetch(self.blue.name, ids, vectors=False, payload=False)}
-            return {p for p in ids if (p in there) != (p in self.known)}
         now = await self.blue.points.versions(self.blue.name, ids, Probe.of(self.blue.state.schema))
         return {p for p in ids if now.get(p) != self.known.get(p)}
 
@@ -168,13 +165,9 @@ class Comparison:
 
 
 async def versions(side: Side) -> AsyncIterator[Mapping[RawId, int]]:
-    """All points with their versions, page by page; 0 where sparse vectors alone tell none."""
-    if side.state.schema.vectors:
-        async for page in side.points.scan(side.name, Probe.of(side.state.schema)):
-            yield page
-    else:
-        async for ids in side.points.ids(side.name):
-            yield dict.fromkeys(ids, 0)
+    """All points with their versions, page by page."""
+    async for page in side.points.scan(side.name, Probe.of(side.state.schema)):
+        yield page
 
 
 def pages(items: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:

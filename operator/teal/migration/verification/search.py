@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from teal.domain.ledger import RawId
 from teal.domain.schema import Datatype, DenseVector, Distance
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import Comparison, Neighbour, Side, samples
+from teal.qdrant.points import Hit
 from teal.qdrant.wire import Floats
 
 K = 10
@@ -96,9 +98,10 @@ async def _overlap(comparison: Comparison, old: DenseVector, new: DenseVector) -
     if len(there) < FEWEST:
         message = f"only {len(there)} sampled points to search by"
         return Check(name, Verdict.INCONCLUSIVE, message, threshold=threshold, gate=gate)
-    shares = await _shares(comparison, old, new, there)
+    asked = await _ask(comparison, old, new, there)
+    shares = _shares(asked)
     if shares and quality.mean(list(shares.values())) < threshold:
-        shares = await _shares(comparison, old, new, there, moved=await comparison.all_moved())
+        shares = _shares(asked, moved=await comparison.all_moved())
     if not shares:
         return Check(
             name, Verdict.INCONCLUSIVE, "searches find nothing to compare", threshold=threshold, gate=gate
@@ -115,50 +118,71 @@ async def _overlap(comparison: Comparison, old: DenseVector, new: DenseVector) -
         if gate:
             message += ". Remove spec.verification.minOverlap if the change is wanted"
         return Check(name, Verdict.INCONCLUSIVE, message, share, threshold, worst, gate=gate)
-    exactly = await _shares(comparison, old, new, there, moved=await comparison.all_moved(), exact=True)
+    asked = await _ask(comparison, old, new, there, exact=True)
+    exactly = _shares(asked, moved=await comparison.all_moved())
     exact = quality.mean(list(exactly.values())) if exactly else 0.0
     cause = "its index finds less than it holds" if exact >= threshold else "it does not hold the same vectors"
     message += f"; an exact search on green has {exact:.3f} of them: {cause}"
     return Check(name, Verdict.FAILED, message, share, threshold, worst, gate=gate)
 
 
-async def _shares(
+@dataclass(frozen=True)
+class _Answers:
+    """What both sides answered to the vector of the point `of`: blue's exact search, and what green found."""
+
+    of: RawId
+    right: Sequence[Hit]
+    found: Sequence[Hit]
+
+    def share(self, moved: AbstractSet[RawId] = frozenset()) -> float | None:
+        """How much of what is right was found; `None` if there is nothing right to be found."""
+        without = moved | {self.of}
+        yardstick = [(hit.id, hit.score) for hit in self.right if hit.id not in without]
+        return (
+            quality.overlap([h.id for h in self.found if h.id not in without], yardstick, K) if yardstick else None
+        )
+
+
+async def _ask(
     comparison: Comparison,
     old: DenseVector,
     new: DenseVector,
     there: Sequence[Neighbour],
     *,
-    moved: AbstractSet[RawId] = frozenset(),
     exact: bool = False,
-) -> dict[RawId, float]:
-    """For each sampled point, what green finds of blue's exact answers to blue's vector.
-
-    `moved` points are left out on both sides: they have changed on blue since they were copied.
-    """
-    shares: dict[RawId, float] = {}
+) -> list[_Answers]:
+    """Search both sides by blue's vector of each sampled point."""
+    answers = []
     for number, n in enumerate(there, 1):
         if n.blue is not None:
-            share = await _share(comparison, (old, n.blue), (new, n.blue), moved | {n.id}, exact=exact)
-            if share is not None:
-                shares[n.id] = share
+            answers.append(await _answers(comparison, n.id, (old, n.blue), (new, n.blue), exact=exact))
         comparison.say(f"searching both sides: {number:,} of {len(there):,}")
-    return shares
+    return answers
 
 
-async def _share(
+def _shares(asked: Sequence[_Answers], *, moved: AbstractSet[RawId] = frozenset()) -> dict[RawId, float]:
+    """What green found of blue's exact answers, by sampled point.
+
+    `moved` points are left out on both sides: they have changed on blue since they were copied. They must be asked
+    for after the searches, or whoever was written to during these would count against green.
+    """
+    shares = {answers.of: answers.share(moved) for answers in asked}
+    return {point: share for point, share in shares.items() if share is not None}
+
+
+async def _answers(
     comparison: Comparison,
+    of: RawId,
     old: tuple[DenseVector, Floats],
     new: tuple[DenseVector, Floats],
-    without: AbstractSet[RawId],
     *,
     exact: bool = False,
-) -> float | None:
-    """What green finds, by its vector, of an exact search on blue by its own; `None` if that finds nothing."""
+) -> _Answers:
+    """An exact search on blue by its vector, and green's by its own."""
     blue, green = comparison.blue, comparison.green
     right = await blue.points.query(blue.name, old[1], MORE, name=old[0].name, exact=True)
     found = await green.points.query(green.name, new[1], MORE, name=new[0].name, exact=exact)
-    yardstick = [(hit.id, hit.score) for hit in right if hit.id not in without]
-    return quality.overlap([h.id for h in found if h.id not in without], yardstick, K) if yardstick else None
+    return _Answers(of, right, found)
 
 
 def _comparable(old: DenseVector, new: DenseVector, there: Sequence[Neighbour]) -> bool:
@@ -184,7 +208,7 @@ async def _drift(comparison: Comparison, old: DenseVector, new: DenseVector) -> 
     for n in await comparison.neighbours(new):
         if n.blue is None or n.green is None or not np.any(n.blue):
             continue
-        share = await _share(comparison, (old, n.blue), (new, n.green), {n.id})
+        share = (await _answers(comparison, n.id, (old, n.blue), (new, n.green))).share()
         if share is not None:
             shares.append(share)
         comparison.say(f"comparing neighbours: {len(shares):,}")

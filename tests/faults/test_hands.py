@@ -1,0 +1,115 @@
+"""Somebody deletes or re-points the alias, green or blue by hand, in each stage of a migration."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.support import GREEN, Migrating, content, named, point_alias, serves_all
+from tests.integration.migration.support import some_points
+
+CREATED = "after create v2"
+INDEXING, AWAITING, PROMOTING = (
+    f"after patch v2 migration {stage}" for stage in ("Indexing", "AwaitingPromotion", "Promoting")
+)
+BEFORE_SWITCH = "before alias create alias v2"
+SWITCHED = "after alias create alias v2"
+
+
+async def held(migrating: Migrating, effect: str) -> tuple[str, str]:
+    """A migration from blue to green, held at `effect`; their names."""
+    engine = migrating.engine
+    blue = await engine.declare()
+    engine.edit(**GREEN)
+    await migrating.to(effect)
+    return blue, named(engine, "v2")
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("effect", [CREATED, AWAITING, BEFORE_SWITCH])
+async def test_the_alias_under_way(migrating: Migrating, effect: str) -> None:
+    """Deleted: it comes back. On a stranger: nothing is touched until it is put back, and then all goes on."""
+    engine = migrating.engine
+    blue, green = await held(migrating, effect)
+    expected = content(engine.points(blue))
+    point_alias(engine, None)
+    await migrating.go_on()
+    await engine.until(lambda: engine.alias in engine.aliases())
+    stranger = f"{engine.alias}x-theirs"
+    engine.call("PUT", f"/collections/{stranger}", {"vectors": {"size": 4, "distance": "Dot"}})
+    engine.put(some_points(3), stranger)
+    point_alias(engine, stranger)
+    await engine.restart()
+    await engine.until(lambda: engine.condition("Stalled")["reason"] == "AliasNotOwned")
+    assert engine.condition("Ready")["status"] == "False"
+    assert engine.serving() == stranger
+    assert len(engine.points(stranger)) == 3
+    point_alias(engine, blue)
+    await engine.until_ready()
+    engine.call("DELETE", f"/collections/{stranger}")
+    serves_all(engine, expected)
+    assert engine.serving() == green
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("effect", [INDEXING, PROMOTING])
+async def test_the_alias_on_green_too_early(migrating: Migrating, effect: str) -> None:
+    """It goes back to what is complete, though green lacks only what was written last."""
+    engine = migrating.engine
+    blue, green = await held(migrating, effect)
+    engine.put(some_points(3, start=500), blue)
+    expected = content(engine.points(blue))
+    point_alias(engine, green)
+    await migrating.go_on()
+    await engine.until_ready()
+    serves_all(engine, expected)
+    assert engine.serving() == green
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("effect", [INDEXING, AWAITING, BEFORE_SWITCH])
+async def test_green_under_way(migrating: Migrating, effect: str) -> None:
+    """It is made again, from blue and not from memory."""
+    engine = migrating.engine
+    blue, green = await held(migrating, effect)
+    expected = content(engine.points(blue))
+    engine.call("DELETE", f"/collections/{green}")
+    await migrating.go_on()
+    assert engine.serving() == blue
+    await engine.until_ready()
+    serves_all(engine, expected)
+    assert engine.serving() == green
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("effect", [INDEXING, PROMOTING])
+async def test_blue_under_way(migrating: Migrating, effect: str) -> None:
+    """Nothing is dropped that may be the last copy, and no success is told."""
+    engine = migrating.engine
+    blue, green = await held(migrating, effect)
+    engine.call("DELETE", f"/collections/{blue}")
+    await migrating.go_on()
+    await engine.until(lambda: engine.condition("Stalled")["reason"] == "SourceGone")
+    await engine.rest()
+    assert set(engine.payloads(green)) == set(range(1, 61))
+    assert engine.condition("Ready")["status"] == "False"
+    assert engine.alias not in engine.aliases()
+
+
+@pytest.mark.fault(20)
+async def test_green_when_it_serves(migrating: Migrating) -> None:
+    """Blue serves at once, and green is made from it again."""
+    engine = migrating.engine
+    blue, green = await held(migrating, "after alias create alias v2")
+    await migrating.go_on()
+    await engine.until_ready()
+    engine.put(some_points(3, start=500))
+    engine.clock.advance(11.0)
+    await engine.until(lambda: 502 in engine.points(blue))
+    expected = content(engine.points(blue))
+    engine.call("DELETE", f"/collections/{green}")
+    await engine.restart()
+    await engine.step()
+    assert engine.serving() == blue
+    await engine.until_ready()
+    serves_all(engine, expected)
+    assert engine.serving() == green

@@ -1,0 +1,198 @@
+"""No acknowledged write is lost: counting clients write through the alias, without pause, all through a migration.
+
+Each test goes there and back again with writers running, by the default mode (`CatchUp`, by point versions).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from devkit import corpus
+from devkit.clients import Audit, Clients, Counts, Ledger, Workload, audit, load
+from devkit.embeddings import EmbeddingServer
+from tests.integration.migration.application import WHOLE_POINTS, Application, dense
+from tests.integration.migration.support import SIZE, EngineHarness
+from tests.plugins.qdrant import Qdrant
+
+ENTRIES = corpus.sample(400)
+OLD, NEW = "teal/hashing-svd-16", "teal/hashing-svd-24"
+MAX_FENCE = 5.0
+BUSY = {"readers": 2, "writers": 3, "reads_per_second": 30, "writes_per_second": 40}
+CALM = {"readers": 1, "writers": 1, "reads_per_second": 20, "writes_per_second": 0.5}
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def encoders() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def reembedding(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
+    embedding_set = {
+        "apiVersion": "teal.dev/v1alpha1",
+        "kind": "EmbeddingSet",
+        "metadata": {"name": "e", "namespace": "search"},
+        "spec": {
+            "schemaVersion": "v1",
+            "dimensions": 16,
+            "distance": "Cosine",
+            "model": OLD,
+            "embedder": {"openAI": {"url": encoders.url}},
+            "source": {"collection": {"textField": "text"}},
+        },
+    }
+    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set) as harness:
+        yield harness
+
+
+@asynccontextmanager
+async def clients(engine: EngineHarness, ledger: Ledger, **load: float) -> AsyncIterator[Clients]:
+    """Clients at work, beside the engine: what blocks is done in a thread."""
+    qdrant = engine.qdrant
+    workload = Workload(url=qdrant.url, alias=engine.alias, api_key=qdrant.api_key, entries=ENTRIES, **load)
+    started = await asyncio.to_thread(Clients.start, workload, ledger)
+    try:
+        yield started
+        await asyncio.to_thread(started.stop)
+    finally:
+        await asyncio.to_thread(started.close)
+
+
+async def more(found: Clients, writes: int = 30) -> None:
+    """Wait until the clients have written some more."""
+    wanted = found.counts().all_writes + writes
+    await asyncio.to_thread(found.wait_until, lambda now: now.all_writes >= wanted)
+
+
+def loaded(engine: EngineHarness) -> Ledger:
+    return load(engine.qdrant.url, engine.alias, ENTRIES, api_key=engine.qdrant.api_key)
+
+
+def audited(engine: EngineHarness, ledger: Ledger) -> Audit:
+    return audit(engine.qdrant.url, engine.alias, ledger, api_key=engine.qdrant.api_key)
+
+
+def nothing_noticed(engine: EngineHarness, counts: Counts, ledger: Ledger) -> None:
+    """No read failed, no write was lost, nothing came back; whoever was held back was so by the fence alone."""
+    assert counts.failures == 0, counts.errors
+    assert counts.unknown == 0
+    assert counts.longest_stall_millis < MAX_FENCE * 1000
+    found = audited(engine, ledger)
+    assert found.ok, (found, f"longest stall {counts.longest_stall_millis:.0f} ms")
+    assert found.points == len(ledger.points) > 0
+
+
+def safely(writes: Json, mode: str = "CatchUp") -> Json:
+    """What status says of the writes is whole, and how the alias moved."""
+    assert writes["mode"] == mode
+    assert writes["guarantee"]
+    assert writes["passes"] > 1
+    assert writes["proof"]
+    return dict(writes["cutOver"])
+
+
+async def test_without_a_migration_nothing_is_lost_and_a_loss_is_seen(engine: EngineHarness) -> None:
+    await engine.until_ready()
+    ledger = loaded(engine)
+    async with clients(engine, ledger, **BUSY) as found:
+        await more(found)
+    nothing_noticed(engine, found.counts(), found.ledger)
+    assert found.counts().throttled == 0
+    body = {"payload": {"n": -1}, "points": [_any_of(found.ledger)]}
+    engine.call("POST", f"/collections/{engine.alias}/points/payload?wait=true", body)
+    assert audited(engine, found.ledger).wrong_payload == 1
+
+
+async def test_the_same_encoder_there_and_back_under_writers_that_never_pause(engine: EngineHarness) -> None:
+    engine.edit(migration={"promotion": {"quietWait": "1s", "maxFence": f"{MAX_FENCE:g}s"}})
+    await engine.until_ready()
+    ledger, blue = loaded(engine), engine.serving()
+    async with clients(engine, ledger, **BUSY) as found:
+        engine.edit(schemaVersion="v2")
+        await engine.until_ready()
+        there = safely(engine.migration["writes"])
+        green = engine.serving()
+        await more(found)
+        assert engine.migration["writes"]["caughtUp"] > 0
+        engine.edit(schemaVersion="v1")
+        await engine.until(lambda: engine.serving() == blue)
+        await engine.until_ready()
+        await more(found)
+    nothing_noticed(engine, found.counts(), found.ledger)
+    assert green != blue
+    assert there["switch"] == "Fenced"
+    assert there["opNumBefore"] == there["opNumAfter"]
+    assert 0 < there["fenceMillis"] <= MAX_FENCE * 1000
+
+
+async def test_another_encoder_there_and_back_under_writers_that_never_pause(reembedding: EngineHarness) -> None:
+    engine = reembedding
+    engine.edit(migration={"promotion": {"quietWait": "1s", "maxFence": f"{MAX_FENCE:g}s"}})
+    await engine.until_ready()
+    ledger, blue = loaded(engine), engine.serving()
+    async with clients(engine, ledger, **BUSY) as found:
+        engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
+        await engine.until_ready()
+        safely(engine.migration["writes"])
+        await more(found)
+    nothing_noticed(engine, found.counts(), found.ledger)
+    assert engine.serving() != blue
+    async with clients(engine, found.ledger, **BUSY) as returning:
+        engine.annotate("rollback", engine.migration["id"])
+        await engine.until_phase("Held")
+        await more(returning)
+    assert engine.serving() == blue
+    nothing_noticed(engine, returning.counts(), without_bare_vectors(returning.ledger, "v2"))
+
+
+async def test_a_quiet_moment_is_taken_and_no_writer_is_held_back(engine: EngineHarness) -> None:
+    engine.edit(migration={"promotion": {"quietWait": "60s"}})
+    await engine.until_ready()
+    ledger = loaded(engine)
+    async with clients(engine, ledger, **CALM) as found:
+        engine.edit(schemaVersion="v2")
+        await engine.until_ready()
+        await more(found, 1)
+    nothing_noticed(engine, found.counts(), found.ledger)
+    assert safely(engine.migration["writes"])["switch"] == "Quiet"
+    assert found.counts().throttled == 0
+
+
+async def test_without_a_fence_whole_writes_are_drained_and_nobody_waits(engine: EngineHarness) -> None:
+    engine.edit(migration={"promotion": {"fence": "Never", "quietWait": "0s"}})
+    await engine.until_ready()
+    blue, application = engine.serving(), Application(engine, dense(SIZE), weights=WHOLE_POINTS)
+    application.load(300)
+    async with application.at_work() as told:
+        engine.edit(schemaVersion="v2")
+        await engine.until_ready()
+        switch = safely(engine.migration["writes"])
+        await application.writes_more()
+        engine.edit(schemaVersion="v1")
+        await engine.until(lambda: engine.serving() == blue)
+        await application.writes_more()
+    await engine.until_ready()
+    assert application.differences() == []
+    assert (told.throttled, told.failures) == (0, [])
+    assert switch["switch"] in ("Unfenced", "Quiet")
+    assert not switch["fenceMillis"]
+
+
+def without_bare_vectors(ledger: Ledger, schema_version: str) -> Ledger:
+    """Leave out points whose vector was last written alone and by the encoder that was left: it cannot go back."""
+    for point, held in list(ledger.points.items()):
+        if held.vector_of != held.payload["text"] and f"@{schema_version}/" in held.encoder:
+            ledger.doubt(point)
+    return ledger
+
+
+def _any_of(ledger: Ledger) -> int | str:
+    return next(iter(ledger.points))

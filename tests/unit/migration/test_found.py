@@ -1,0 +1,94 @@
+"""What Hypothesis found once, as short as it could be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.migration.world import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+def move_to(world: World, version: str) -> None:
+    world.encode_by(schemaVersion=version)
+    world.until_ready()
+
+
+def test_what_was_written_to_the_retained_side_alone_reaches_the_other_one_after_a_return(world: World) -> None:
+    """It was taken for a version that both sides have, so the side that was left never got it."""
+    move_to(world, "v2")
+    world.write_retained("upsert", 101)
+    move_to(world, "v1")
+    world.come_to_rest()
+
+
+def test_it_is_there_when_the_alias_goes_forth_once_more(world: World) -> None:
+    move_to(world, "v2")
+    world.write_retained("upsert", 101)
+    move_to(world, "v1")
+    move_to(world, "v2")
+    world.check()
+    world.come_to_rest()
+
+
+def test_what_was_written_until_the_retention_ended_goes_along_before_the_collection_goes(world: World) -> None:
+    """An operator that was away at the end of the retention deleted it at once when it came back."""
+    move_to(world, "v2")
+    world.write_retained("upsert", 101)
+    world.restart()
+    world.wait(world.keep_for)
+    world.come_to_rest()
+
+
+def test_a_return_over_two_generations_takes_back_what_was_written_in_the_one_between(world: World) -> None:
+    """Nothing was known of those two sides together, and that was read as nothing had changed."""
+    move_to(world, "v2")
+    world.application.write("upsert", 1)
+    world.application.write("change", 2)
+    world.application.write("delete", 3)
+    move_to(world, "v3")
+    move_to(world, "v1")
+    world.come_to_rest()
+
+
+def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serves() -> None:
+    """Both old collections learned late that they were replaced, by the same one: the older was taken for its
+    pair, and its content went over what serves."""
+    world = World(latency=0.05)
+    first = world.serving
+    world.encode_by(schemaVersion="v2")
+    while world.serving == first:
+        world.reconcile_in_time()
+    assert [state.marks.replaced for state in world.mine] == [None, None]
+    world.application.write("change", 1)
+    world.application.write("delete", 3)
+    move_to(world, "v3")
+    for _ in range(3):
+        world.wait(15.0)
+        world.reconcile()
+    world.come_to_rest()
+    world.close()
+
+
+def test_an_alias_that_is_deleted_right_after_a_switch_comes_back_to_what_it_had_moved_to() -> None:
+    """Neither side knew yet that one had replaced the other, and the one of the better name was taken."""
+    world = World(latency=0.05)
+    first = world.serving
+    world.encode_by(distance="Dot")
+    while world.serving == first:
+        world.reconcile_in_time()
+    second = world.serving
+    world.application.write("change", 1)
+    world.delete_alias()
+    world.encode_by(schemaVersion="v2")
+    world.until("Populating")
+    assert world.serving == second
+    world.come_to_rest()
+    world.close()

@@ -390,11 +390,10 @@ def test_vectors_without_an_embedder(blue: Docs) -> None:
 
 
 def test_what_is_not_supported_yet(blue: Docs) -> None:
-    asked = {"promotion": {"mode": "Manual"}, "runner": "Job", "writes": "Frozen"}
+    asked = {"strategy": "BlueGreen", "runner": "Job"}
     with unharmed(blue):
         blue.apply(embedding_set={"distance": "Cosine"}, collection={"migration": asked})
-        paths_of = ("spec.migration.promotion.mode: Manual", "spec.migration.runner: Job", "spec.migration.writes")
+        paths_of = ("spec.migration.strategy: BlueGreen", "spec.migration.runner: Job")
         told_once(blue, "Stalled", "NotSupportedYet", *paths_of, blue=True)
-    mended = {"promotion": {"mode": None}, "runner": None, "writes": None}
-    blue.apply(collection={"migration": mended})
+    blue.apply(collection={"migration": {"strategy": None, "runner": None}})
     assert blue.wait_ready()["active"]["distance"] == "Cosine"

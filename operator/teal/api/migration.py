@@ -178,7 +178,7 @@ class Watch(Model):
     """Share of searches through the alias that may fail; more for two minutes is a breach."""
     max_latency_ratio: Factor = 2.0
     """95th percentile of the searches' latency, as a multiple of that before the switch; more for five minutes is
-    a breach. Both times are a third of `duration` where that is shorter; below 5 ms nothing is slow."""
+    a breach. Both times are a third of `duration` where that is shorter; below 10 ms nothing is slow."""
     prometheus: Prometheus | None = None
     """The user's own measurements."""
 

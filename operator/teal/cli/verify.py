@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from teal.cli.options import Output
-from teal.domain.errors import TealError, TerminalError
-from teal.domain.ledger import RawId
-from teal.domain.observed import CollectionState
-from teal.domain.quality import JudgedQuery
-from teal.domain.tuning import Tuning, describe_index
-from teal.domain.verdict import Check, Verdict, overall
-from teal.migration.verification import judged
-from teal.migration.verification.checks import ask_all
-from teal.migration.verification.comparison import Comparison, Encoders, Gates, Judged, Side, versions
+from teal.domain.errors import TealError
+from teal.domain.verdict import Verdict, overall
 from teal.qdrant.endpoint import GRPC_PORT, Endpoint
-from teal.qdrant.pool import Server
-from teal.sources.embedder import OpenAIEmbedder
 
 PASSED, FAILED, UNDECIDED = 0, 1, 2
-STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "red", Verdict.ERROR: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 Encoder = Literal["auto", "same", "other"]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the command line asks for."""
-
-    blue: str
-    green: str
-    blue_end: Endpoint
-    green_end: Endpoint
-    gates: Gates
-    sample: int
-    encoder: Encoder
-    text_field: str | None
-    embedder: str | None
-    embedder_key: str | None
-    model: str | None
-    judged: Judged | None
 
 
 def verify(
@@ -103,10 +68,14 @@ def verify(
     Points that are written to BLUE meanwhile are left out. Exit status: 0 passed, 1 failed, 2 neither: a question
     could not be asked, or one that was asked for by an option has no answer.
     """
+    # Here, because what compares takes longer to import than other commands take to run.
+    from teal.cli import compare
+    from teal.migration.verification.comparison import Gates
+
     if golden and not embedder:
         raise typer.BadParameter("--golden needs --embedder, to make vectors of its queries")
     here = Endpoint(url, grpc_port, api_key)
-    asked = Asked(
+    asked = compare.Asked(
         blue,
         green,
         here,
@@ -118,122 +87,12 @@ def verify(
         embedder,
         embedder_key,
         model,
-        _golden(golden) if golden else None,
+        compare.golden(golden) if golden else None,
     )
     try:
-        checks = asyncio.run(_verify(asked))
+        checks = asyncio.run(compare.compare(asked))
     except TealError as error:
         typer.echo(f"teal verify: {error.message}", err=True)
         raise typer.Exit(UNDECIDED) from error
-    _show(asked, checks, output)
+    compare.show(asked, checks, output)
     raise typer.Exit({Verdict.PASSED: PASSED, Verdict.FAILED: FAILED}.get(overall(checks), UNDECIDED))
-
-
-def _golden(file: Path) -> Judged:
-    text = file.read_text(encoding="utf-8")
-
-    async def read() -> Sequence[JudgedQuery]:
-        return judged.parse({file.name: text}, "--golden")
-
-    return read
-
-
-async def _verify(asked: Asked) -> list[Check]:
-    console = Console(stderr=True)
-    async with AsyncExitStack() as stack:
-        blue_server = Server(asked.blue_end)
-        stack.push_async_callback(blue_server.close)
-        green_server = blue_server
-        if asked.green_end != asked.blue_end:
-            green_server = Server(asked.green_end)
-            stack.push_async_callback(green_server.close)
-        status = stack.enter_context(console.status("looking at both collections"))
-        blue = Side(blue_server, await _state(blue_server, asked.blue))
-        green = Side(green_server, await _state(green_server, asked.green))
-        known: dict[RawId, int] = {}
-        async for page in versions(blue):
-            known.update(page)
-            status.update(f"listing {blue.name}: {len(known):,} points")
-        return await ask_all(
-            Comparison(
-                blue,
-                green,
-                known,
-                same_vectors=_same_encoder(asked.encoder, blue.state, green.state),
-                tuning=Tuning({}, _indexes(blue.state)),
-                gates=asked.gates,
-                sample=asked.sample,
-                encoders=await _encoders(asked, blue.state, green.state, stack),
-                judged=asked.judged,
-                say=status.update,
-            )
-        )
-
-
-async def _state(server: Server, name: str) -> CollectionState:
-    state = await server.admin.collection(name)
-    if state is None:
-        raise TerminalError("CollectionNotFound", f"{server.endpoint.url} has no collection {name!r}.")
-    return state
-
-
-def _same_encoder(asked: Encoder, blue: CollectionState, green: CollectionState) -> bool:
-    if asked != "auto":
-        return asked == "same"
-    sizes = {vector.name: vector.size for vector in blue.schema.vectors}
-    models = [(state.marks.encoder or {}).get("model") for state in (blue, green)]
-    alike = all(sizes.get(v.name, v.size) == v.size for v in green.schema.vectors)
-    return alike and (None in models or models[0] == models[1])
-
-
-def _indexes(blue: CollectionState) -> dict[str, Any]:
-    return {name: shown for name, found in blue.payload_schema.items() if (shown := describe_index(found))}
-
-
-async def _encoders(
-    asked: Asked, blue: CollectionState, green: CollectionState, stack: AsyncExitStack
-) -> Encoders:
-    """At the one embedder that is given, by the names that the collections' marks or `--model` say."""
-
-    async def client(state: CollectionState, model: str | None) -> OpenAIEmbedder | None:
-        main, name = state.schema.main, model or (state.marks.encoder or {}).get("model")
-        if asked.embedder is None or main is None or name is None:
-            return None
-
-        async def key() -> str | None:
-            return asked.embedder_key
-
-        return await stack.enter_async_context(OpenAIEmbedder(asked.embedder, str(name), main.size, api_key=key))
-
-    on_green = await client(green, asked.model)
-    if asked.judged and on_green is None:
-        raise TerminalError(
-            "ModelUnknown", f"{green.name} does not say which model made its vectors: give --model."
-        )
-    alike = _same_encoder(asked.encoder, blue, green)
-    return Encoders(await client(blue, asked.model if alike else None), on_green, asked.text_field)
-
-
-def _show(asked: Asked, checks: Sequence[Check], output: str) -> None:
-    console, verdict = Console(soft_wrap=output == "json"), overall(checks)
-    if output == "json":
-        rows = [check.as_json() for check in checks]
-        console.print_json(
-            json.dumps({"blue": asked.blue, "green": asked.green, "verdict": verdict.value, "checks": rows})
-        )
-        return
-    drawn = Table("CHECK", "VERDICT", "OBSERVED", "NEEDED", "WHAT WAS FOUND", box=None, pad_edge=False)
-    for check in checks:
-        style = STYLES[check.verdict]
-        found = "; ".join([check.message, *([f"such as {', '.join(check.samples)}"] if check.samples else [])])
-        drawn.add_row(
-            check.name, f"[{style}]{check.verdict}[/{style}]", _number(check.observed), _number(check.threshold),
-            escape(found),
-        )  # fmt: skip
-    console.print(drawn)
-    style = STYLES[verdict]
-    console.print(f"\n{asked.blue} → {asked.green}: [{style}]{verdict}[/{style}]")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}" if value < 1000 else f"{value:,.0f}"

@@ -128,7 +128,9 @@ def ledger_of(versions: Mapping[RawId, int]) -> Ledger:
 def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, points: int) -> Ledger:
     """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue.
 
-    A checkpoint that cannot be read proves nothing, and everything is copied again.
+    One that was written when the source was at rest, or before it was scanned, may name the `highest` version
+    of then: whatever has that or a lower one has not changed since. A checkpoint that cannot be read proves
+    nothing, and everything is copied again.
     """
     try:
         saved = Digests.from_json(checkpoint or {})
@@ -138,6 +140,22 @@ def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, poi
     for point, version in seen.items():
         now.toggle(point, version)
     proven = [a == b for a, b in zip(saved.values, now.values, strict=True)]
+    highest = _highest(checkpoint)
     ledger = Ledger(len(saved.values))
-    ledger.record({p: v for p, v in seen.items() if v >= 0 and proven[now.bucket(p)]})
+    ledger.record({p: v for p, v in seen.items() if v >= 0 and (v <= highest or proven[now.bucket(p)])})
     return ledger
+
+
+def checkpoint_of(versions: Mapping[RawId, int], highest: int | None = None) -> dict[str, Any]:
+    """What `restore` reads; `highest` only where it is true of all points, as said there."""
+    return {**ledger_of(versions).digests.as_json(), **({} if highest is None else {"highest": highest})}
+
+
+def highest_number(versions: Mapping[RawId, int]) -> int:
+    """The highest sequence number among `versions`; 0 if there is none, for content has no order."""
+    return max((version for version in versions.values() if not is_content(version)), default=0)
+
+
+def _highest(checkpoint: Mapping[str, Any] | None) -> int:
+    found = (checkpoint or {}).get("highest")
+    return found if isinstance(found, int) else UNKNOWN

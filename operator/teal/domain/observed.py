@@ -53,6 +53,12 @@ class CollectionState:
         """The revision that this collection was made for; `None` when Teal did not make it."""
         return self.marks.owner.revision if self.marks.owner else None
 
+    @property
+    def one_sequence(self) -> bool:
+        """Whether one sequence numbers all changes: each shard, and each replica of it, counts by itself."""
+        params = self.config.get("params") or {}
+        return self.schema.shard_number == 1 and int(params.get("replication_factor") or 1) == 1
+
 
 @dataclass(frozen=True)
 class Observed:

@@ -15,7 +15,7 @@ from teal.domain.marks import Baseline, Watched
 SLOW_SECONDS = 300.0
 FAILING_SECONDS = 120.0
 SHARE = 3.0
-NOISE = 0.005
+NOISE = 0.010
 """Seconds; answers that are faster than this are never called slow, whatever they were before."""
 
 

@@ -22,7 +22,7 @@ from uuid import uuid4
 from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import Digests, RawId, buckets_for, is_content
+from teal.domain.ledger import RawId, checkpoint_of, highest_number
 from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
 from teal.domain.schema import next_alias
@@ -52,6 +52,14 @@ class CutOver:
     new_side: dict[RawId, int] | None = None
     drained: bool = False
     dirty: set[RawId] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Sure:
+    """The number up to which all changes of each side are known to be in step; drained writes have higher ones."""
+
+    here: int | None
+    there: int | None
 
 
 async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
@@ -206,7 +214,8 @@ async def _switch(
     """One `create_alias`, and the evidence that it was in time."""
     alias, clock = work.desired.alias, work.clock
     await _refresh_new_side(work, state, new)
-    await _remember_switch(work, state, old, new)
+    at_rest = rest is not None and work.writes is not WriteMode.DUAL_WRITE
+    sure = await _remember_switch(work, state, old, new, at_rest=at_rest)
     if (await work.server.admin.aliases()).get(alias) != old.name:
         raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
     began = clock.monotonic()
@@ -215,7 +224,7 @@ async def _switch(
     after = await work.server.admin.quiescence(old.name)
     late = await _drained(work, state, old, new, rest, after)
     if state.drained:
-        await work.server.admin.mark(new.name, _in_step(work, state, old))
+        await work.server.admin.mark(new.name, _in_step(work, state, old, sure))
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     work.session.cutover.clear()
     return {
@@ -228,23 +237,35 @@ async def _switch(
     }
 
 
-async def _remember_switch(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> None:
+async def _remember_switch(
+    work: Work, state: CutOver, old: CollectionState, new: CollectionState, *, at_rest: bool
+) -> _Sure:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
-    switch = {
-        "from": old.name,
-        "highest": max((v for v in (state.new_side or {}).values() if not is_content(v)), default=0),
-    }
-    await work.server.admin.mark(new.name, {**_in_step(work, state, old), marks.SWITCH: switch})
+    sure = _Sure(
+        here=highest_number(state.new_side or {}) if _alone(work, new) else None,
+        there=highest_number(work.session.ledger.versions if work.session.ledger else {})
+        if at_rest and old.one_sequence
+        else None,
+    )
+    await work.server.admin.mark(new.name, {**_in_step(work, state, old, sure), marks.SWITCH: {"from": old.name}})
+    return sure
 
 
-def _in_step(work: Work, state: CutOver, old: CollectionState) -> dict[str, Any]:
+def _alone(work: Work, new: CollectionState) -> bool:
+    """Whether only Teal has written to the new side, in one sequence, and all of it is on the old one."""
+    ahead = work.session.in_step and work.session.in_step.ahead
+    return work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and not ahead
+
+
+def _in_step(work: Work, state: CutOver, old: CollectionState, sure: _Sure) -> dict[str, Any]:
     """The marks that say at which versions both sides hold the same."""
-    versions, ledger = state.new_side or {}, work.session.ledger
-    digests = Digests(buckets_for(len(versions)))
-    for point, version in versions.items():
-        digests.toggle(point, version)
-    before = {"collection": old.name, **(ledger.digests.as_json() if ledger else {})}
-    return {marks.AT_SWITCH: digests.as_json(), marks.IN_STEP: before}
+    ahead = work.session.in_step.ahead if work.session.in_step else ()
+    here = {point: version for point, version in (state.new_side or {}).items() if point not in ahead}
+    there = work.session.ledger.versions if work.session.ledger else {}
+    return {
+        marks.AT_SWITCH: checkpoint_of(here, sure.here),
+        marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, sure.there)},
+    }
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:

@@ -35,7 +35,7 @@ async def _carry_over(work: Work, state: CollectionState) -> tuple[Note, ...]:
     old = work.observed.state(str(mark.get("from"))) if mark else None
     if mark is None or old is None:
         return ()
-    count = await late.carry_over(work, old, state, mark)
+    count = await late.carry_over(work, old, state)
     if count is None:
         lost = f"Writes that reached {old.name} during the switch have no vectors for {state.name}."
         return (Note("LateWritesLeft", lost, "Promote", warning=True),)

@@ -13,7 +13,7 @@ comparison of the buckets that were written to.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
-from teal.domain.ledger import Digests, RawId, buckets_for, restore
+from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
 from teal.domain.observed import CollectionState
 from teal.migration.scan import Scan
 from teal.migration.transform import AsManyAsPossible, Transform, across, same_encoder
@@ -56,6 +56,8 @@ class InStep:
     samples: list[str] = field(default_factory=list)
     left_back: dict[RawId, int] = field(default_factory=dict)
     left_forth: dict[RawId, int] = field(default_factory=dict)
+    ahead: set[RawId] = field(default_factory=set)
+    """What a rollback leaves on the retained side alone, for the first round after it."""
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
@@ -188,8 +190,10 @@ class Round:
             same = mark.get("collection") == pair.retained.name
             memory.known_serving = restore(here, pair.serving.marks.at_switch, len(here)).versions
             memory.known_retained = restore(there, mark if same else None, len(there)).versions
+            self._know_deleted(pair, memory, there)
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
         if self.only_back:
+            memory.ahead = set(diff.forth)
             diff.forth.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
@@ -199,6 +203,14 @@ class Round:
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
         return diff
+
+    @staticmethod
+    def _know_deleted(pair: Pair, memory: InStep, there: Mapping[RawId, int]) -> None:
+        """Where the mark vouches for every point of the serving side, each was on the retained one too."""
+        if "highest" not in (pair.serving.marks.at_switch or {}):
+            return
+        known = memory.known_retained or {}
+        known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
 
     def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
         """One side has lost more than half of its points: that must not empty the other one too."""
@@ -249,8 +261,23 @@ class Round:
         memory.forth += len(diff.drop_serving)
         memory.back += len(diff.drop_retained)
         if moved:
-            await _remember(work, pair, here, there)
+            await self._remember(work, pair, memory)
         return True
+
+    async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
+        """In step, durably. Whatever was written before the scans began has been seen by them."""
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        since = [rest.last if rest else None for rest in self.rest]
+        sure_here = pair.serving.one_sequence and not memory.left_back
+        sure_there = pair.retained.one_sequence and not memory.left_forth
+        written = {
+            marks.AT_SWITCH: checkpoint_of(here, since[0] if sure_here else None),
+            marks.IN_STEP: {
+                "collection": pair.retained.name,
+                **checkpoint_of(there, since[1] if sure_there else None),
+            },
+        }
+        await work.server.admin.mark(pair.serving.name, written)
 
 
 @dataclass
@@ -327,21 +354,6 @@ async def _drop(
     for point in points:
         here.pop(point, None)
         there.pop(point, None)
-
-
-async def _remember(work: Work, pair: Pair, here: dict[RawId, int], there: dict[RawId, int]) -> None:
-    written = {
-        marks.AT_SWITCH: _digests(here),
-        marks.IN_STEP: {"collection": pair.retained.name, **_digests(there)},
-    }
-    await work.server.admin.mark(pair.serving.name, written)
-
-
-def _digests(versions: dict[RawId, int]) -> dict[str, Any]:
-    digests = Digests(buckets_for(len(versions)))
-    for point, version in versions.items():
-        digests.toggle(point, version)
-    return digests.as_json()
 
 
 def _same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:

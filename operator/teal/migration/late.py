@@ -7,10 +7,7 @@ the application has touched on the new side since is told apart and left as it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from teal.domain.ledger import RawId, is_content, restore
+from teal.domain.ledger import RawId, restore
 from teal.domain.observed import CollectionState
 from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
@@ -19,20 +16,16 @@ from teal.qdrant.points import Probe
 
 BATCH = 250
 
-Mark = Mapping[str, Any]
 
-
-async def carry_over(work: Work, old: CollectionState, new: CollectionState, mark: Mark) -> int | None:
+async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
     before, after = await _scan(work, old), await _scan(work, new)
     at_rest = restore(before, new.marks.in_step, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
     left_alone = restore(after, new.marks.at_switch, len(after)).versions
-    late = [
-        p for p in await _different(work, old, new, late) if p in left_alone or _untouched(p, after, new, mark)
-    ]
-    gone = [p for p in gone if p in left_alone or _untouched(p, after, new, mark)]
+    late = [p for p in await _different(work, old, new, late) if p not in after or p in left_alone]
+    gone = [p for p in gone if p in left_alone]
     if gone:
         await work.server.points.delete(new.name, gone)
     transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
@@ -66,13 +59,3 @@ async def _different(work: Work, old: CollectionState, new: CollectionState, poi
             and (point not in here or wire.content_version(there[point]) != wire.content_version(here[point]))
         ]
     return found
-
-
-def _untouched(point: RawId, after: Mapping[RawId, int], new: CollectionState, mark: Mark) -> bool:
-    """Whether the application has left it alone on the new side, as far as its number tells.
-
-    Shards number apart, so several are unsure; and content has no order.
-    """
-    version = after.get(point)
-    numbered = (new.schema.shard_number or 1) == 1 and version is not None and not is_content(version)
-    return version is None or (numbered and version <= int(mark.get("highest", 0)))

@@ -374,8 +374,11 @@ def _stopped(found: Found, decision: Decision, declined: Declined) -> dict[str, 
     """The migration that was aborted or rolled back; what its last report says of it is kept."""
     last = found.resource.status.get("migration") or {}
     kept = last if last.get("id") == declined.id else {}
+    in_step = found.session.in_step
+    writes = {**(kept.get("writes") or {}), **({"inStep": in_step.as_json(found.now)} if in_step else {})}
     return {
         **kept,
+        **({"writes": writes} if writes else {}),
         "id": declined.id,
         "planHash": declined.plan_hash,
         "source": decision.plan.source,

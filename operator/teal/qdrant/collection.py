@@ -61,6 +61,11 @@ class Quiescence:
         """True proves that nothing was written to the collection between the two looks."""
         return self.op_nums == other.op_nums and self.queued == 0 and other.queued == 0
 
+    @property
+    def last(self) -> int | None:
+        """The number of the last change that has been applied, where one sequence numbers them all."""
+        return next(iter(self.op_nums.values())) if len(self.op_nums) == 1 and not self.queued else None
+
 
 def parse_collection(name: str, result: Json) -> CollectionState:
     """The `result` of `GET /collections/{name}`. `schema.schema_version` is empty where no mark names one.

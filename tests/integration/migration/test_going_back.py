@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from devkit.embeddings import EmbeddingServer
-from tests.integration.migration.support import EngineHarness
+from tests.integration.migration.support import EngineHarness, Json
 from tests.plugins.qdrant import Qdrant
 
 OLD, NEW = "teal/hashing-svd-16", "teal/hashing-svd-24"
@@ -23,7 +23,14 @@ def encoders() -> Iterator[EmbeddingServer]:
 
 @pytest.fixture
 async def engine(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
-    embedding_set = {
+    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set(encoders)) as harness:
+        yield harness
+    encoders.faults()
+
+
+def embedding_set(encoders: EmbeddingServer) -> Json:
+    """By the old encoder."""
+    return {
         "apiVersion": "teal.dev/v1alpha1",
         "kind": "EmbeddingSet",
         "metadata": {"name": "e", "namespace": "search"},
@@ -36,9 +43,6 @@ async def engine(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> Asyn
             "source": {"collection": {"textField": "text"}},
         },
     }
-    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set) as harness:
-        yield harness
-    encoders.faults()
 
 
 def embed(encoders: EmbeddingServer, model: str, *texts: str) -> list[list[float]]:

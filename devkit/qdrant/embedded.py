@@ -42,7 +42,11 @@ class EmbeddedQdrant:
         `report_version`, `rest_port`, ... Raises `ProcessFailedError` with the end of the log.
         """
         server = cls(data, options)
-        server._launch()
+        try:
+            server._launch()
+        except BaseException:
+            server._remove()
+            raise
         return server
 
     def _launch(self) -> None:
@@ -85,6 +89,9 @@ class EmbeddedQdrant:
     def stop(self) -> None:
         """End the server in order; a data folder that was made here is removed."""
         self.process.stop()
+        self._remove()
+
+    def _remove(self) -> None:
         if self._own_data:
             shutil.rmtree(self.data, ignore_errors=True)
 

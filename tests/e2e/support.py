@@ -359,7 +359,7 @@ def _manifests(qdrant: Qdrant, encoders: EmbeddingServer, alias: str, name: str)
                 "throttle": {"maxReadLatencyMillis": 5000},
                 "promotion": {"quietWait": "1s", "maxFence": "5s"},
             },
-            "watch": {"duration": "1s", "interval": "1s"},
+            "watch": {"duration": "1s", "interval": "1s", "maxLatencyRatio": 100},
             "retention": {"keepFor": "1h"},
         },
     }

@@ -49,6 +49,7 @@ class Lives:
 
     def through(self) -> None:
         """Apply once, from beginning to end."""
+        self.gate.shut_at(lambda _: False)
         with self.begin() as life:
             assert life.wait() == 0, life.log.read_text()
 
@@ -121,6 +122,7 @@ def ended_right(lives: Lives, ledger: Ledger, serving: str, *retained: str) -> N
     `serving` and `retained` are schema versions.
     """
     docs = lives.docs
+    lives.through()  # what was written since the last life came to its end goes to what is retained
     assert lives.at_rest()
     found = docs.audit(ledger)
     assert found.ok, found
@@ -171,7 +173,12 @@ def test_another_encoder_under_load(lives: Lives) -> None:
         *("create v2", "upsert v2 in Populating", "patch v2 checkpoint", "delete v2 in CatchingUp"),
         *("upsert v2 in Promoting", "index v2 module", "patch v2 optimizers_config", "alias create next v2"),
         *("patch v2 verdict", "patch v1 fence", "patch v1 strict_mode_config to 1", "patch v1 -fence"),
-        *("patch v2 at-switch in-step switch", "alias create alias v2", "patch v1 replaced", "alias delete next"),
+        *(
+            "patch v2 -carried at-switch in-step switch",
+            "alias create alias v2",
+            "patch v1 replaced",
+            "alias delete next",
+        ),
         *(
             f"patch v2 migration {stage}"
             for stage in ("CatchingUp", "Indexing", "Verifying", "Promoting", "Ready")
@@ -271,12 +278,18 @@ def gate(docs: Docs) -> Iterator[Gate]:
 
 
 @pytest.fixture
-def migrating(gate: Gate, serving: Docs) -> Ledger:
-    """What `serving` was loaded with; another encoder is declared, and its migration about to begin."""
-    ledger = serving.load()
+def migrating(gate: Gate, docs: Docs, operator: StartOperator) -> Ledger:
+    """What `docs` was loaded with; another encoder is declared, and its migration about to begin.
+
+    The operator has no Lease, which its successor would have to wait for and an API server that is away ends.
+    """
+    docs.declare()
+    operator("--no-lease")
+    docs.wait_ready()
+    ledger = docs.load()
     gate.shut_at(named("before create v2"))
-    serving.apply(embedding_set={**LARGE, "schemaVersion": "v2"})
-    gate.wait_shut(alive=serving.operator_runs)
+    docs.apply(embedding_set={**LARGE, "schemaVersion": "v2"})
+    gate.wait_shut(alive=docs.operator_runs)
     return ledger
 
 
@@ -311,7 +324,7 @@ def test_api_server_hears_of_nothing(
             local_control_plane.resume_api_server()
         gate.abandon()
         gate.shut_at(named(following))
-        operator("--no-lease")  # else each would wait for that of the killed one to run out
+        operator("--no-lease")
     ended_once(docs, gate.applied(), migrating)
 
 

@@ -20,11 +20,24 @@ WRITES = ("upsert", "change", "delete")
 MEANWHILE = (*WRITES, *(f"begin {each}" for each in WRITES), "land")
 PHASES = ("Populating", "Indexing", "Verifying", "AwaitingPromotion", "Promoting", "Watching", "Ready")
 
+CALLS = (
+    "point_alias",
+    "telemetry",
+    "aliases",
+    "mark",
+    "patch",
+    "create",
+    "delete",
+    "upsert",
+    "versions",
+    "scroll",
+)
+
 often = st.sampled_from(OFTEN)
 troubles = st.lists(
     st.builds(
         Trouble,
-        st.integers(1, 40) | st.integers(1, 250),
+        st.integers(1, 40) | st.integers(1, 250) | st.sampled_from(CALLS),
         st.sampled_from(CRASHES) | st.sampled_from(FAILURES) | st.sampled_from(MEANWHILE),
         often,
     ),
@@ -80,7 +93,7 @@ class Migrations(RuleBasedStateMachine):
     def lead(self, leads: bool) -> None:
         self.world.leads = leads
 
-    @rule(seconds=st.sampled_from([0.5, 5.0, 30.0, 120.0, 4000.0, 100_000.0]))
+    @rule(seconds=st.sampled_from([0.5, 5.0, 30.0, 120.0, 2000.0, 4000.0, 100_000.0]))
     def wait(self, seconds: float) -> None:
         self.world.wait(seconds)
 

@@ -2,6 +2,9 @@
 
 Whoever plays with a `World` finds its promises checked after every move: what serves is complete, nothing is
 deleted that has to stay, nobody is held back for good, and the status says what it may say.
+
+Two collections are kept in step: what serves and what served right before. What is written to one that was
+replaced earlier still is not carried anywhere, and a `World` does not ask for it.
 """
 
 from __future__ import annotations
@@ -58,9 +61,9 @@ class Crash(BaseException):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that happens at the `at`-th call of a slice."""
+    """Something that happens at the `at`-th call of a slice, or at the first of this name."""
 
-    at: int
+    at: int | str
     what: str
     point: int = 1
 
@@ -79,7 +82,7 @@ class Line:
     async def carry(self, kind: str, write: bool, effect: Effect[Any]) -> Any:
         world = self._world
         await self._travel()
-        failure = world.meet_trouble(self)
+        failure = world.meet_trouble(self, kind)
         self._refuse_dead()
         if failure in ("never sent", "no answer"):
             raise _failed(kind, write and failure == "no answer")
@@ -115,6 +118,7 @@ class World:
 
     def __init__(self, *, embeds: bool = False, telemetry: bool = True, latency: float = 0.001) -> None:
         self.loop = SwiftLoop()
+        self.loop.set_exception_handler(_unheard)
         self.clock = SwiftClock(self.loop)
         self.latency = latency
         self.server = FakeQdrant(self.clock.now)
@@ -131,7 +135,7 @@ class World:
         self.leads = True
         self.alias_deleted = True  # it is not there yet
         self.next_wait = 0.0
-        self._troubles: dict[int, list[Trouble]] = {}
+        self._troubles: dict[int | str, list[Trouble]] = {}
         self._busy = 0
         self._looked = 0
         self._served: str | None = None
@@ -212,7 +216,8 @@ class World:
         """One slice; `None` if the process did not survive it. `busy`: a write at every so many calls."""
         self._troubles = {}
         for trouble in troubles:
-            self._troubles.setdefault(self.calls + trouble.at, []).append(trouble)
+            at = trouble.at if isinstance(trouble.at, str) else self.calls + trouble.at
+            self._troubles.setdefault(at, []).append(trouble)
         self._busy = busy
         try:
             outcome = self._run(self._slice())
@@ -366,11 +371,11 @@ class World:
 
     # What happens meanwhile
 
-    def meet_trouble(self, line: Line) -> str | None:
+    def meet_trouble(self, line: Line, kind: str) -> str | None:
         """What happens at this call; the kind of failure if it is to fail."""
         self.calls += 1
         failure = None
-        for trouble in self._troubles.pop(self.calls, ()):
+        for trouble in (*self._troubles.pop(self.calls, ()), *self._troubles.pop(kind, ())):
             if trouble.what in FAILURES or trouble.what == "crash after":
                 failure = trouble.what
             elif trouble.what == "crash before":
@@ -478,9 +483,8 @@ class World:
 
     def come_to_rest(self) -> None:
         """All trouble is over: what is declared comes about, exactly, and after its retention the old is gone."""
-        application = self.application
-        while application.pending:
-            application.land(0)
+        while self.application.pending:
+            self.application.land(0)
         self.leads = True
         self.edit(suspend=False, migration={"promotion": {"mode": "Automatic"}})
         for _ in range(PATIENCE):
@@ -508,6 +512,12 @@ class World:
         for name in filter(None, (self.serving, retained and retained.name)):
             wrong = self.application.wrong(name)
             assert not wrong, self._lost(wrong, name)
+
+
+def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Nobody asks what became of the tasks of a dead process."""
+    if not isinstance(context.get("exception"), Crash):
+        loop.default_exception_handler(context)
 
 
 _KIND = {

@@ -32,6 +32,7 @@ from teal.sources.embedder import Embedder
 
 PAUSE_SECONDS = 10.0
 SHARE = 0.05
+FORGOTTEN_SECONDS = 300.0
 BATCH = 250
 SAMPLES = 10
 WORTH_SHOWING = 60
@@ -97,23 +98,28 @@ class Pair:
 
 
 async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
-    """Go on with a round, or begin one if it is time; returns when it is over or `until` has come."""
+    """Go on with a round, or begin one if it is time; returns when it is over or `until` has come.
+
+    A round that was left half-way a while ago is given up: what it has seen may not be so any more.
+    """
     clock = work.clock
     if memory.retained != pair.retained.name:
         memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
-    current = memory.round
-    if current is None:
-        if clock.monotonic() < memory.due:
+    began, current = clock.monotonic(), memory.round
+    if current is None or began - current.left_at > FORGOTTEN_SECONDS:
+        if began < memory.due:
             return
         rest = await _quiescence(work, pair)
         if _still(memory.at_rest, rest):
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return
         current = _begin(pair, memory, Round(work, pair, rest))
-    if await _advance(current, work, pair, memory, until):
-        took = clock.monotonic() - current.since
+    over = await _advance(current, work, pair, memory, until)
+    current.left_at = clock.monotonic()
+    current.took += current.left_at - began
+    if over:
         memory.at_rest, memory.round = current.rest, None
-        memory.due, memory.last = clock.monotonic() + max(PAUSE_SECONDS, took / SHARE), clock.now()
+        memory.due, memory.last = current.left_at + max(PAUSE_SECONDS, current.took / SHARE), clock.now()
 
 
 async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> bool:
@@ -172,7 +178,8 @@ class Round:
         *,
         only_back: bool = False,
     ) -> None:
-        self.since = work.clock.monotonic()
+        self.took = 0.0
+        self.left_at = work.clock.monotonic()
         self.rest = rest
         self.only_back = only_back
         self._serving = Scan(work, pair.serving)

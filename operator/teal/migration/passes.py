@@ -174,8 +174,9 @@ class Pass:
             if not done:
                 return
             self._measure()
-            for task in done:
-                task.result()
+            for outcome in await asyncio.gather(*done, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
 
     async def _copy(self, batch: dict[RawId, int]) -> None:
         try:

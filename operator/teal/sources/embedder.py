@@ -119,6 +119,7 @@ class OpenAIEmbedder:
         self._cache = VectorCache(CACHE_BYTES)
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT)
         self._owns_client = client is None
+        self._asked: dict[str, asyncio.Future[None]] = {}
 
     @property
     def tokens_spent(self) -> int:
@@ -127,20 +128,32 @@ class OpenAIEmbedder:
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
         """See `Embedder.embed`."""
+        await self._let_others_finish(texts)
         position = {text: index for index, text in reversed(list(enumerate(texts)))}
         known = {text: vector for text in position if (vector := self._cache.get(text)) is not None}
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.update(dict.fromkeys(fresh, asked))
         try:
             batches = await self._embed_all(fresh)
         except VectorError as error:
             error.index = position[fresh[error.index]]
             raise
+        finally:
+            asked.set_result(None)
+            for text in fresh:
+                del self._asked[text]
         for batch in batches:
             known.update(zip(batch.texts, batch.vectors, strict=True))
         vectors = np.empty((len(texts), self._dimensions), np.float32)
         for row, text in enumerate(texts):
             vectors[row] = known[text]
         return Embedded(vectors, sum(b.tokens for b in batches), any(b.estimated for b in batches))
+
+    async def _let_others_finish(self, texts: Sequence[str]) -> None:
+        """A text that another call has asked for is paid for once: its vector will be known, or asked for here."""
+        while others := {self._asked[text] for text in texts if text in self._asked}:
+            await asyncio.wait(others)
 
     async def probe(self) -> Probe:
         """Embed one fixed sentence, to see which dimensions and which encoder there really are. Costs few tokens.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.migration.world import World
+from tests.unit.migration.world import UID, World
 
 
 @pytest.fixture
@@ -90,5 +90,22 @@ def test_an_alias_that_is_deleted_right_after_a_switch_comes_back_to_what_it_had
     world.encode_by(schemaVersion="v2")
     world.until("Populating")
     assert world.serving == second
+    world.come_to_rest()
+    world.close()
+
+
+def test_the_time_in_which_nobody_came_by_is_not_taken_for_work_on_a_round() -> None:
+    """It was: a day away, and the pause after the round that had been left half-way was twenty days."""
+    world = World(latency=0.1)
+    world.edit(migration={"throttle": {"maxReadLatencyMillis": 1000}})
+    move_to(world, "v2")
+    while not (memory := world._engine._sessions[UID].in_step) or memory.round is None:
+        world.application.write("change", 1)
+        world.wait(15.0)
+        world.reconcile()
+    world.wait(250.0)
+    while memory.round is not None:
+        world.reconcile()
+    world.application.write("change", 2)
     world.come_to_rest()
     world.close()

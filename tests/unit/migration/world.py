@@ -496,7 +496,8 @@ class World:
         assert self.is_ready(), f"it does not come to rest:\n{self.describe()}"
         for _ in range(5):
             self.wait(120.0)  # more than the pause between two rounds of staying in step
-            self.reconcile()
+            for _ in range(3):
+                self.reconcile()
         self._exact()
         self.wait(self.keep_for)
         for _ in range(12):

@@ -95,6 +95,24 @@ async def test_equal_texts_are_embedded_once_and_remembered(make: Make) -> None:
     assert again.tokens == 0
 
 
+async def test_a_text_that_is_being_embedded_is_not_sent_again(make: Make) -> None:
+    server = FakeServer()
+    embedder = make(server, batch_size=4)
+    calls = [TEXTS[:4], TEXTS[2:6], TEXTS[:4]]
+    for texts, embedded in zip(calls, await asyncio.gather(*map(embedder.embed, calls)), strict=True):
+        np.testing.assert_array_equal(embedded.vectors, expected(texts))
+    assert server.asked == [TEXTS[:4], TEXTS[4:6]]
+
+
+async def test_whoever_waited_for_a_call_that_failed_asks_by_itself(make: Make) -> None:
+    server = FakeServer(httpx.Response(401), answer)
+    embedder = make(server)
+    first, second = await asyncio.gather(embedder.embed(TEXTS), embedder.embed(TEXTS), return_exceptions=True)
+    assert isinstance(first, EmbedderRefusedError)
+    assert not isinstance(second, BaseException)
+    np.testing.assert_array_equal(second.vectors, expected(TEXTS))
+
+
 @given(
     texts=st.lists(st.text(min_size=1, max_size=3), max_size=30),
     batch_size=st.integers(1, 7),

@@ -92,6 +92,24 @@ class Migrations(RuleBasedStateMachine):
         self.world.reconcile()
         self.world.until("Ready", slices=25, busy=busy)
 
+    @rule(
+        version=st.sampled_from(["v1", "v2", "v3"]),
+        at=st.sampled_from(CALLS) | st.integers(1, 80),
+        what=st.sampled_from((*CRASHES, *FAILURES)),
+        busy=st.sampled_from([0, 3]),
+    )
+    def stumble_at_the_switch(self, version: str, at: int | str, what: str, busy: int) -> None:
+        """Where the promises are at stake, one interruption."""
+        self.world.encode_by(schemaVersion=version)
+        self.world.reconcile()
+        if not self.world.until("Promoting", slices=25, busy=busy):
+            return
+        before = self.world.serving
+        for _ in range(8):
+            self.world.wait(self.world.next_wait)
+            if self.world.reconcile([Trouble(at, what)], busy) is None or self.world.serving != before:
+                return
+
     @rule()
     def restart(self) -> None:
         self.world.restart()
@@ -169,7 +187,7 @@ EXAMPLES = int(os.environ.get("TEAL_HYPOTHESIS", "0"))
 
 TestMigrations = pytest.mark.timeout(0 if EXAMPLES else 300)(Migrations.TestCase)
 TestMigrations.settings = settings(
-    max_examples=EXAMPLES or 60,
+    max_examples=EXAMPLES or 40,
     stateful_step_count=30 if EXAMPLES else 20,
     derandomize=not EXAMPLES,
     database=None,

@@ -189,9 +189,20 @@ async def test_a_scan_that_is_given_up_leaves_nothing_running(points: Points, bl
 async def test_insert_only_leaves_what_is_there(points: Points, blue: str) -> None:
     await points.upsert(blue, numbered(2))
     newer = [Point(point.id, [], wire.dense_vectors([[9, 9, 9, 9]])[0]) for point in numbered(3)]
-    await points.upsert(blue, newer, insert_only=True)
+    await points.upsert(blue, newer, only="insert")
     found = {p.id: wire.read_dense(p.vectors, "") for p in await points.fetch(blue, [p.id for p in newer])}
     assert [found[wire.raw_id(i)].tolist() for i in range(3)] == [[1, 0, 0, 0], [1, 1, 0, 0], [9, 9, 9, 9]]
+
+
+async def test_update_only_brings_back_nothing(points: Points, blue: str) -> None:
+    await points.upsert(blue, numbered(2))
+    newer = [Point(point.id, [], wire.dense_vectors([[9, 9, 9, 9]])[0]) for point in numbered(3)]
+    await points.upsert(blue, newer, only="update")
+    found = {p.id: wire.read_dense(p.vectors, "") for p in await points.fetch(blue, [p.id for p in newer])}
+    assert {point: row.tolist() for point, row in found.items()} == {
+        wire.raw_id(0): [9, 9, 9, 9],
+        wire.raw_id(1): [9, 9, 9, 9],
+    }
 
 
 async def test_large_batches_are_split(points: Points, blue: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ FENCED = (
 )
 UNFENCED = (
     "no writer is ever held back; whole-point writes and deletes that reach the old collection during the switch "
-    "are carried over, a partial update to a point that the application changes on the new side at the same "
-    "moment may be lost"
+    "are carried over; of a point that is written twice within the switch, once on each side, a partial update or "
+    "the later write may be lost"
 )
 DUAL = (
     "the application writes to both collections; the copy never overwrites what it wrote, and what was deleted "

@@ -29,7 +29,7 @@ from teal.domain.observed import CollectionState
 from teal.domain.plan import Strategy
 from teal.domain.schema import next_alias
 from teal.domain.writes import WriteMode
-from teal.migration import passes
+from teal.migration import passes, untouched
 from teal.migration.transform import transform_for
 from teal.migration.work import SLICE_SECONDS, Work
 from teal.qdrant import wire
@@ -37,7 +37,6 @@ from teal.qdrant.collection import Quiescence
 from teal.qdrant.points import Probe
 from teal.qdrant.pool import Server
 
-QUIET_POLL = 1.0
 FENCE_MARGIN = 0.5
 PEER_WAIT = 15.0
 TOKENS_PER_SHARD = 4
@@ -88,6 +87,8 @@ async def attempt(work: Work, old: CollectionState, new: CollectionState) -> dic
         )
     if work.options.fence:
         return await _fenced(work, state, old, new)
+    # Short, after one that had more to do: what comes after it has to be drained.
+    await passes.advance(work, by_field=by_field)
     return await _switch(work, state, old, new, None, fenced=None)
 
 
@@ -334,25 +335,19 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     if not moved and not gone:
         return 0
     state.drained = True
-    now = await work.server.points.versions(new.name, [*moved, *gone], Probe.of(new.schema))
     known = state.new_side if state.new_side is not None else {}
-    untouched = {p: v for p, v in moved.items() if now.get(p) == known.get(p)}
+    found = await work.server.points.fetch(old.name, list(moved))
+    points = await transform_for(work)(found)
+    read = wire.as_read(found, moved)
+    put = await untouched.write(work.server.points, new, points, known)
+    known.update(put.settled)
     # Where the new side was touched it has won: that is as settled as what is carried over.
-    ledger.record({p: v for p, v in moved.items() if p not in untouched})
-    if untouched:
-        found = await work.server.points.fetch(old.name, list(untouched))
-        points = await transform_for(work)(found)
-        await work.server.points.upsert(new.name, points)
-        read = wire.as_read(found, moved)
-        ledger.record({p.id: read[p.id] for p in points})
-        known.update(await work.server.points.versions(new.name, [p.id for p in points], Probe.of(new.schema)))
-    vanished = [p for p in gone if now.get(p) == known.get(p)]
-    if vanished:
-        await work.server.points.delete(new.name, vanished)
-        for point in vanished:
-            known.pop(point, None)
+    ledger.record({point.id: read[point.id] for point in points})
+    vanished = await untouched.delete(work.server.points, new, gone, known)
+    for point in vanished:
+        known.pop(point, None)
     ledger.forget(gone)
-    return len(untouched) + len(vanished)
+    return len(put.written) + len(vanished)
 
 
 def _numbers(found: Quiescence | None) -> list[int] | None:

@@ -21,10 +21,12 @@ from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
 from teal.domain.observed import CollectionState
+from teal.migration import untouched
 from teal.migration.carried import Carried
+from teal.migration.same import same
 from teal.migration.scan import Scan
 from teal.migration.transform import Transform, across, same_encoder
-from teal.migration.way import Way, same
+from teal.migration.way import Way
 from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
@@ -268,24 +270,37 @@ class Round:
         return known
 
     async def _apply(self, work: Work, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
-        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         moved = bool(diff)
         while diff.forth or diff.back:
             if work.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                way = Way(pair.retained, pair.serving, there, here, memory.left_forth, pair.forth(work))
-                memory.forth += await self._carry(work, pair, way, diff.forth, memory)
+                memory.forth += await self._carry(work, pair, self._forth(work, pair, memory), diff.forth, memory)
             else:
-                way = Way(pair.serving, pair.retained, here, there, memory.left_back, pair.back(work))
-                memory.back += await self._carry(work, pair, way, diff.back, memory)
-        await _drop(work, pair.serving, diff.drop_serving, here, there)
-        await _drop(work, pair.retained, diff.drop_retained, here, there)
-        memory.forth += len(diff.drop_serving)
-        memory.back += len(diff.drop_retained)
+                memory.back += await self._carry(work, pair, self._back(work, pair, memory), diff.back, memory)
+        memory.forth += await self._drop(work, self._forth(work, pair, memory), diff.drop_serving)
+        memory.back += await self._drop(work, self._back(work, pair, memory), diff.drop_retained)
         if moved:
             await self._remember(work, pair, memory)
         return True
+
+    def _forth(self, work: Work, pair: Pair, memory: InStep) -> Way:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        seen, left = self._serving.seen, memory.left_forth
+        return Way(pair.retained, pair.serving, there, here, seen, left, pair.forth(work))
+
+    def _back(self, work: Work, pair: Pair, memory: InStep) -> Way:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        seen, left = self._retained.seen, memory.left_back
+        return Way(pair.serving, pair.retained, here, there, seen, left, pair.back(work))
+
+    @staticmethod
+    async def _drop(work: Work, way: Way, points: list[RawId]) -> int:
+        dropped = await untouched.delete(work.server.points, way.target, points, way.seen_target)
+        for point in dropped:
+            way.known_source.pop(point, None)
+            way.known_target.pop(point, None)
+        return len(dropped)
 
     @staticmethod
     async def _carry(work: Work, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
@@ -324,16 +339,6 @@ def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId,
     for point in still:
         del changed[point]
     return still
-
-
-async def _drop(
-    work: Work, side: CollectionState, points: list[RawId], here: dict[RawId, int], there: dict[RawId, int]
-) -> None:
-    if points:
-        await work.server.points.delete(side.name, points)
-    for point in points:
-        here.pop(point, None)
-        there.pop(point, None)
 
 
 def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:

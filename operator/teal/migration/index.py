@@ -6,6 +6,7 @@ is seen on several polls in a row.
 
 from __future__ import annotations
 
+from teal.domain import marks
 from teal.domain.errors import HeldError
 from teal.domain.transitions import Event
 from teal.domain.tuning import difference
@@ -57,6 +58,11 @@ async def _configure(work: Work) -> bool:
         await work.server.admin.create_index(name, field, schema)
     if patch:
         await work.server.admin.patch(name, patch)
+    # Last, or what an edit takes away would pass for the application's own after a crash.
+    declared = work.desired.tuning.declared()
+    if target.marks.declared != declared:
+        await work.server.admin.mark(name, {marks.DECLARED: declared})
+        work.server.invalidate(name)
     changed = bool(patch or missing.create_indexes or missing.drop_indexes)
     if changed:
         work.server.invalidate(name)

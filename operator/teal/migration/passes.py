@@ -187,7 +187,7 @@ class Pass:
             points = await self._transform(found)
             if points:
                 await self._tell(batch)
-                await self._points.upsert(self._target, points, insert_only=self._dual)
+                await self._points.upsert(self._target, points, only="insert" if self._dual else None)
         except BaseException:
             self._pending.appendleft(batch)
             raise

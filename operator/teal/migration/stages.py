@@ -119,8 +119,7 @@ async def _held(work: Work, migration: Migration) -> Result:
 async def _edited(work: Work, migration: Migration) -> Result:
     """The plan changed in what is tuned, not in the points: what was populated stays."""
     stage = advance(migration.stage, Event.EDITED)
-    declared = work.desired.tuning.declared()
-    await work.server.admin.mark(work.subject, {marks.VERDICT: None, marks.DECLARED: declared})
+    await work.server.admin.mark(work.subject, {marks.VERDICT: None})
     edited = replace(migration, plan_hash=work.plan.hash).at(stage, work.clock.now())
     await enter(work, edited)
     return Result(notes=(Note("PlanChanged", f"The plan for {work.subject} is now {edited.plan_hash}.", "Plan"),))

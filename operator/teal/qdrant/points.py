@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import grpc
 import numpy as np
@@ -36,6 +36,7 @@ from teal.qdrant.wire import RawId, RawPoint
 
 T = TypeVar("T")
 Query = npt.ArrayLike | Mapping[int, float]
+Only = Literal["insert", "update"]
 
 SCAN_PAGE = 5000
 BATCH_BYTES = 30_000_000
@@ -48,6 +49,10 @@ WRITE_SECONDS = 180.0
 _NO: Final[bytes] = qdrant.WithPayloadSelector(enable=False).SerializeToString()
 _YES: Final[bytes] = qdrant.WithPayloadSelector(enable=True).SerializeToString()
 _EXACT: Final[bytes] = qdrant.SearchParams(exact=True).SerializeToString()
+_MODES: Final[Mapping[Only, Any]] = {
+    "insert": qdrant.UpdateMode.InsertOnly,
+    "update": qdrant.UpdateMode.UpdateOnly,
+}
 _APPLIED = (qdrant.UpdateStatus.Completed,)
 _TAKEN = (qdrant.UpdateStatus.Acknowledged, qdrant.UpdateStatus.Completed)
 
@@ -234,21 +239,21 @@ class Points:
         return list(answer.result)
 
     async def upsert(
-        self, collection: str, points: Sequence[RawPoint], *, wait: bool = True, insert_only: bool = False
+        self, collection: str, points: Sequence[RawPoint], *, wait: bool = True, only: Only | None = None
     ) -> None:
-        """Write whole points, in batches; with `insert_only`, points whose id exists are left as they are.
+        """Write whole points, in batches; with `only`, new ones or such as exist alone, the others are left out.
 
         Raises:
             HeldError: reason `PointsRefused`: a vector does not fit the collection. Earlier batches are written.
         """
 
         async def write(batch: Sequence[RawPoint]) -> None:
-            await self._upsert(collection, batch, wait=wait, insert_only=insert_only)
+            await self._upsert(collection, batch, wait=wait, only=only)
 
         await self._in_batches("upsert", collection, points, BATCH_POINTS, write)
 
-    async def _upsert(self, collection: str, points: Sequence[RawPoint], *, wait: bool, insert_only: bool) -> None:
-        mode = qdrant.UpdateMode.InsertOnly if insert_only else None
+    async def _upsert(self, collection: str, points: Sequence[RawPoint], *, wait: bool, only: Only | None) -> None:
+        mode = _MODES[only] if only else None
         request = wire.UpsertPoints(collection_name=collection, wait=wait, update_mode=mode)
         add = request.points.add
         for point in points:
@@ -256,8 +261,8 @@ class Points:
         body = request.SerializeToString()
         if len(body) > BATCH_BYTES and len(points) > 1:
             half = len(points) // 2
-            await self._upsert(collection, points[:half], wait=wait, insert_only=insert_only)
-            await self._upsert(collection, points[half:], wait=wait, insert_only=insert_only)
+            await self._upsert(collection, points[:half], wait=wait, only=only)
+            await self._upsert(collection, points[half:], wait=wait, only=only)
         else:
             await self._write("upsert", "Upsert", body, wait=wait)
 

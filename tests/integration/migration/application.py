@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +69,7 @@ class Told:
 class Application:
     """`points` is what was acknowledged, `deleted` whose deletion was. One write at a time, so both are exact.
 
+    `log` has the monotonic time at which each write was acknowledged, and its point.
     `at`, given the number of a write, is the value of `about.at` that it leaves, vectors alone excepted.
     """
 
@@ -85,6 +86,7 @@ class Application:
         self.told = Told()
         self.points: dict[int, Json] = {}
         self.deleted: set[int] = set()
+        self.log: list[tuple[float, int]] = []
         self.engine = engine
         self._make = make
         self._weights = weights
@@ -144,6 +146,7 @@ class Application:
             )
         self.told.longest_stall = max(self.told.longest_stall, time.monotonic() - began)
         self.told.writes[kind] += 1
+        self.log.append((time.monotonic(), point))
         if after is None:
             del self.points[point]
             self.deleted.add(point)
@@ -212,10 +215,18 @@ class Application:
             return self._rng.choice(sorted(self.deleted))
         return self._rng.getrandbits(40)
 
-    def differences(self, collection: str | None = None) -> list[str]:
-        """Lost, resurrected, unexpected and wrong points, in words; none is what there should be."""
-        found = self.engine.points(collection)
-        said = [f"{point} is lost" for point in self.points.keys() - found.keys()]
+    def written_twice(self, since: float, until: float) -> set[int]:
+        """Points of which more than one write was acknowledged between two monotonic times."""
+        times = Counter(point for at, point in self.log if since <= at <= until)
+        return {point for point, count in times.items() if count > 1}
+
+    def differences(self, collection: str | None = None, *, but: Collection[int] = ()) -> list[str]:
+        """Lost, resurrected, unexpected and wrong points, in words; none is what there should be.
+
+        `but`: points that nobody promised anything for.
+        """
+        found = {point: held for point, held in self.engine.points(collection).items() if point not in but}
+        said = [f"{point} is lost" for point in self.points.keys() - found.keys() - set(but)]
         others = found.keys() - self.points.keys()
         said += [f"{point} {'is resurrected' if point in self.deleted else 'is from nowhere'}" for point in others]
         for point in found.keys() & self.points.keys():

@@ -337,9 +337,11 @@ class FakePoints(Points):
         request = wire.UpsertPoints.FromString(body)
         assert request.wait, "what is not waited for may be lost"
         points = {p.id: Stored(tuple(p.payload), p.vectors) for p in request.points}
+        there = self._in(request.collection_name)
         if request.update_mode == qdrant.UpdateMode.InsertOnly:
-            there = self._in(request.collection_name)
             points = {point: stored for point, stored in points.items() if point not in there}
+        if request.update_mode == qdrant.UpdateMode.UpdateOnly:
+            points = {point: stored for point, stored in points.items() if point in there}
         return self._written(request.collection_name, points)
 
     def _do_delete(self, body: bytes) -> Any:

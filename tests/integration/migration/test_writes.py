@@ -130,9 +130,11 @@ async def test_the_same_encoder_there_and_back_under_writers_that_never_pause(en
         await more(found)
     nothing_noticed(engine, found.counts(), found.ledger)
     assert green != blue
-    assert there["switch"] == "Fenced"
+    # A machine that is busy enough makes a moment's quiet: then nobody had to be held back.
+    assert there["switch"] in ("Fenced", "Quiet")
     assert there["opNumBefore"] == there["opNumAfter"]
-    assert 0 < there["fenceMillis"] <= MAX_FENCE * 1000
+    assert (there["fenceMillis"] > 0) == (there["switch"] == "Fenced")
+    assert there["fenceMillis"] <= MAX_FENCE * 1000
 
 
 async def test_another_encoder_there_and_back_under_writers_that_never_pause(reembedding: EngineHarness) -> None:

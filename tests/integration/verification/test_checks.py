@@ -169,6 +169,19 @@ async def test_what_is_written_to_blue_during_the_searches_is_no_difference(pair
     assert found.observed == 1.0
 
 
+@pytest.mark.parametrize(
+    ("stand_still", "verdict"), [(2, Verdict.PASSED), (4, Verdict.PASSED), (POINTS, Verdict.INCONCLUSIVE)]
+)
+async def test_most_of_blue_is_written_to_meanwhile(pair: Pair, stand_still: int, verdict: Verdict) -> None:
+    """What has moved fills green's answers, and hides there what has not."""
+    comparison = await pair.comparison()
+    written = [n for n in range(POINTS) if n % stand_still]
+    others = {n: vector_of(text_of(n), salt=1).tolist() for n in written}
+    await pair.put(pair.blue, *({"id": n, "vector": v, "payload": {"n": -n}} for n, v in others.items()))
+    (found,) = await search.overlap(comparison)
+    assert found.verdict is verdict, found.message
+
+
 # Indexes
 
 

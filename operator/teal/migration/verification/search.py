@@ -102,10 +102,9 @@ async def _overlap(comparison: Comparison, old: DenseVector, new: DenseVector) -
     shares = _shares(asked)
     if shares and quality.mean(list(shares.values())) < threshold:
         shares = _shares(asked, moved=await comparison.all_moved())
-    if not shares:
-        return Check(
-            name, Verdict.INCONCLUSIVE, "searches find nothing to compare", threshold=threshold, gate=gate
-        )
+    if len(shares) < FEWEST:
+        message = f"only {len(shares)} of {len(asked)} searches find points that have not been written to since"
+        return Check(name, Verdict.INCONCLUSIVE, message, threshold=threshold, gate=gate)
     share = quality.mean(list(shares.values()))
     message = f"{share:.3f} of the first {K} results are those of an exact search on blue ({len(shares)} searches)"
     worst = samples(sorted((p for p in shares if shares[p] < threshold), key=shares.__getitem__)[:10])
@@ -135,12 +134,13 @@ class _Answers:
     found: Sequence[Hit]
 
     def share(self, moved: AbstractSet[RawId] = frozenset()) -> float | None:
-        """How much of what is right was found; `None` if there is nothing right to be found."""
+        """How much of what is right was found; `None` if there is nothing right to be found, or if so many of
+        green's answers are left out that what is right may have come after them."""
         without = moved | {self.of}
         yardstick = [(hit.id, hit.score) for hit in self.right if hit.id not in without]
-        return (
-            quality.overlap([h.id for h in self.found if h.id not in without], yardstick, K) if yardstick else None
-        )
+        found = [hit.id for hit in self.found if hit.id not in without]
+        crowded = len(self.found) == MORE and len(found) < min(K, len(yardstick))
+        return quality.overlap(found, yardstick, K) if yardstick and not crowded else None
 
 
 async def _ask(

@@ -219,6 +219,10 @@ class EngineHarness:
         """The `result` of a REST call."""
         return self._http.request(method, path, json=body).raise_for_status().json()["result"]
 
+    def answered(self, method: str, path: str, body: Any = None) -> int:
+        """The status code of a REST call, whichever it is."""
+        return self._http.request(method, path, json=body).status_code
+
     def put(self, points: Iterable[Json], collection: str | None = None) -> None:
         path = f"/collections/{collection or self.alias}/points?wait=true"
         self.call("PUT", path, {"points": list(points)})

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from devkit import corpus
 from devkit.clients import Audit, Clients, Counts, Ledger, Workload, audit, load
 from devkit.embeddings import EmbeddingServer
-from teal.migration import cutover
+from teal.domain.carry import UNLIMITED
+from teal.migration import cutover, passes
 from tests.integration.migration.application import WHOLE_POINTS, Application, dense
-from tests.integration.migration.support import SIZE, EngineHarness
+from tests.integration.migration.support import SIZE, EngineHarness, some_points
 from tests.plugins.qdrant import Qdrant
 
 ENTRIES = corpus.sample(400)
@@ -168,6 +170,43 @@ async def test_a_quiet_moment_is_taken_and_no_writer_is_held_back(engine: Engine
     nothing_noticed(engine, found.counts(), found.ledger)
     assert safely(engine.migration["writes"])["switch"] == "Quiet"
     assert found.counts().throttled == 0
+
+
+async def test_a_writer_that_leaves_no_quiet_moment_is_fenced_and_let_go(
+    engine: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.edit(migration={"promotion": {"quietWait": "1s", "maxFence": f"{MAX_FENCE:g}s"}})
+    blue, answers = await engine.declare(50), []
+    engine.edit(strictMode={"enabled": True, "maxQueryLimit": 20_000})
+    await engine.until(lambda: "ChangedInPlace" in engine.reasons())
+    own = strict_mode(engine, blue)
+    advance = passes.advance
+
+    async def and_write(*given: Any, **options: Any) -> bool:
+        complete = await advance(*given, **options)
+        if complete and engine.serving() == blue:
+            body = {"points": some_points(1, start=1000 + len(answers))}
+            answers.append(engine.answered("PUT", f"/collections/{engine.alias}/points?wait=true", body))
+        return complete
+
+    monkeypatch.setattr(passes, "advance", and_write)
+    engine.edit(schemaVersion="v2")
+    await engine.until_ready()
+    switch = safely(engine.migration["writes"])
+    assert switch["switch"] == "Fenced"
+    assert 0 < switch["fenceMillis"] <= MAX_FENCE * 1000
+    assert answers[-1] == httpx.codes.TOO_MANY_REQUESTS
+    assert set(answers[:-1]) == {httpx.codes.OK}
+    acknowledged = {1000 + n for n, answer in enumerate(answers) if answer == httpx.codes.OK}
+    assert engine.points().keys() == {*range(1, 51), *acknowledged}
+    assert strict_mode(engine, blue) == own
+    assert "fence" not in str(engine.marks(blue))
+
+
+def strict_mode(engine: EngineHarness, name: str) -> Json:
+    """What a collection's strict mode limits; a limit that nobody reaches is none."""
+    found = engine.call("GET", f"/collections/{name}")["config"]["strict_mode_config"]
+    return {field: value for field, value in found.items() if value not in (None, UNLIMITED)}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.e2e.support import FEW, LARGE, Docs, unharmed
 from tests.plugins.operator import StartOperator
 
 B = {**LARGE, "schemaVersion": "v2"}
+RAISED = "after patch v1 strict_mode_config to 1"
 
 
 def held(docs: Docs, gate: Gate, name: str) -> None:
@@ -40,18 +41,40 @@ def test_retained_in_the_midst_of_a_copy(gate: Gate, blue: Docs) -> None:
 
 @pytest.mark.fault(21)
 def test_retained_while_writers_are_held_back(gate: Gate, blue: Docs) -> None:
-    """Nobody is left to lift the fence but who has put it up."""
+    """Nobody is left to lift the fence but who has put it up, so the resource does not go before."""
     ledger = blue.load(FEW)
     blue.edit(collection={"migration": {"promotion": {"quietWait": "0s"}}})
     with blue.clients(ledger, readers=0) as clients:
-        held(blue, gate, "after patch v1 strict_mode_config to 1")
+        held(blue, gate, RAISED)
         blue.cluster.delete("VectorCollection", blue.name)
-        blue.wait_gone()
         gate.go_on()
-        blue.until(lambda: "fence" not in blue.marks(blue.version("v1")), "without a fence")
+        blue.wait_gone()
+        blue.no_fence()
     assert clients.counts().failures == 0, clients.counts()
-    blue.no_fence()
     assert blue.audit(clients.ledger).ok
+
+
+@pytest.mark.fault(21)
+def test_retained_after_the_operator_that_held_writers_back_was_killed(
+    docs: Docs, operator: StartOperator
+) -> None:
+    with Gate(docs.qdrant, docs.alias) as gate:
+        docs.through(gate.url, gate.grpc_port)
+        docs.edit(collection={"migration": {"promotion": {"quietWait": "0s"}}})
+        docs.declare()
+        first = operator("--no-lease")
+        docs.wait_ready()
+        with docs.clients(docs.load(FEW), readers=0) as clients:
+            held(docs, gate, RAISED)
+            first.kill()
+            gate.abandon()
+            docs.cluster.delete("VectorCollection", docs.name)
+            assert docs.resource()["metadata"]["finalizers"]
+            operator("--no-lease")
+            docs.wait_gone()
+            docs.no_fence()
+        assert clients.counts().failures == 0, clients.counts()
+        assert docs.audit(clients.ledger).ok
 
 
 @pytest.mark.fault(21)

@@ -49,6 +49,7 @@ from teal.controller.status import (
     stalled,
 )
 from teal.domain.errors import TealError, TerminalError
+from teal.domain.transitions import SWITCHING
 from teal.migration.contract import Resource
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Reconciler:
     async def _vector_collection(self, ref: Ref, obj: RawObject) -> Next:
         manifest = _parse(obj, VectorCollection)
         if not is_deleting(obj):
-            wanted = manifest.spec.deletion_policy == "Delete"
+            wanted = manifest.spec.deletion_policy == "Delete" or status_of(obj).get("phase") in SWITCHING
             obj = await self._with_finalizer(ref, obj, present=wanted)
         resource = Resource(
             manifest=manifest,

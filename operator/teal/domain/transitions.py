@@ -97,6 +97,8 @@ TABLE: dict[tuple[Stage, Event], Stage] = {
 }
 
 HAS_SERVED = frozenset({Stage.WATCHING, Stage.READY, Stage.ROLLING_BACK})
+SWITCHING = frozenset({Stage.PROMOTING, Stage.ROLLING_BACK})
+"""Writers may be held back by a fence, so somebody must come by who lifts it, even if the resource is deleted."""
 
 
 def advance(stage: Stage, event: Event) -> Stage:

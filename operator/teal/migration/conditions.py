@@ -28,7 +28,7 @@ BY_DECISION = {
 def phase(found: Found) -> str:
     """Where things stand, in one word."""
     if found.resource.deleting:
-        return "Deleting"
+        return _phase_of_deletion(found)
     if found.suspended:
         return "Suspended"
     if found.decision is None:
@@ -47,6 +47,12 @@ def phase(found: Found) -> str:
 
 def _subject(found: Found) -> CollectionState | None:
     return found.observed.state(found.decision.subject) if found.observed and found.decision else None
+
+
+def _phase_of_deletion(found: Found) -> str:
+    """What is retained is given up at once, unless writers may still be held back: that must not be forgotten."""
+    retains = found.resource.manifest.spec.deletion_policy == "Retain"
+    return str(found.resource.status.get("phase") or "Deleting") if retains else "Deleting"
 
 
 def _phase_of_trouble(found: Found) -> str:

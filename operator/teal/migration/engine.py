@@ -20,7 +20,7 @@ from teal.domain.errors import HeldError, TealError, TerminalError, TransientErr
 from teal.domain.forecast import refuse_over_budget
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Identity, Population
-from teal.domain.transitions import Stage
+from teal.domain.transitions import SWITCHING, Stage
 from teal.migration import (
     adopt,
     connect,
@@ -166,7 +166,7 @@ class Engine:
         resource = found.resource
         spec = resource.manifest.spec
         found.endpoint = spec.qdrant.url
-        if resource.deleting and spec.deletion_policy == "Retain":
+        if resource.deleting and spec.deletion_policy == "Retain" and not _told_of_switch(resource):
             found.finished = True
             return
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
@@ -183,7 +183,10 @@ class Engine:
         if found.resource.deleting:
             self._require_leadership()
             found.session.stop()
-            found.notes += await remove.run(server, found.resource, self._identity(found.resource))
+            if spec.deletion_policy == "Retain":
+                await self._lift_fences(found, server)
+            else:
+                found.notes += await remove.run(server, found.resource, self._identity(found.resource))
             found.finished = True
             return
         wanted = self._resolve(found)
@@ -197,13 +200,16 @@ class Engine:
 
     async def _free_writers(self, found: Found, server: Server) -> None:
         """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
-        identity = self._identity(found.resource)
         with suppress(TealError):
             self._require_leadership()
-            found.observed = await server.observe(found.resource.manifest.alias)
-            for name, state in found.observed.states.items():
-                if state.marks.fence and ours(state, identity):
-                    await lift_fence(server, name)
+            await self._lift_fences(found, server)
+
+    async def _lift_fences(self, found: Found, server: Server) -> None:
+        identity = self._identity(found.resource)
+        found.observed = await server.observe(found.resource.manifest.alias)
+        for name, state in found.observed.states.items():
+            if state.marks.fence and ours(state, identity):
+                await lift_fence(server, name)
 
     def _identity(self, resource: Resource) -> Identity:
         return Identity(resource.uid, self._cluster, resource.namespace, resource.name)
@@ -227,6 +233,10 @@ class Engine:
                 await self._keep_in_step(found, wanted, server, decision, until)
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
+                return
+            if _switches(decision, found) and not _told_of_switch(found.resource):
+                # Writers are held back only when the host knows that it must not let the resource go.
+                found.requeue_after = 0.1
                 return
             if decision.do is Do.RETIRE and not await self._last_round(found, wanted, server, decision, until):
                 found.requeue_after = 0.0
@@ -421,6 +431,17 @@ class Engine:
             found.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
             found.requeue_after = STALLED_SECONDS
+
+
+def _switches(decision: Decision, found: Found) -> bool:
+    """Whether the next step may hold writers back."""
+    subject = found.observed.state(decision.subject) if found.observed else None
+    return decision.do in (Do.CONTINUE, Do.SWITCH_BACK) and subject is not None and stage_of(subject) in SWITCHING
+
+
+def _told_of_switch(resource: Resource) -> bool:
+    """Whether the resource's status says that writers may be held back."""
+    return resource.status.get("phase") in SWITCHING
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

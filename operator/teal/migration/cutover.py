@@ -115,7 +115,7 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
 def _on_both(work: Work, page: Mapping[RawId, int]) -> Mapping[RawId, int]:
     """On the way back the application may have written to the new side alone: such a point is not taken for one
     that both sides have, or the old side would never get it."""
-    memory = work.session.in_step
+    memory = work.session.pairs.get((work.the_source().name, work.subject))
     if work.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
         return page
     return {point: version for point, version in page.items() if memory.known_retained.get(point) == version}

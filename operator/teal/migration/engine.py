@@ -8,6 +8,7 @@ cached view; a decision to rest may be.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -55,6 +56,8 @@ STALLED_SECONDS = 120.0
 NOTE_AGAIN_SECONDS = 600.0
 
 RESTING = (Do.REST, Do.STAY)
+IN_STEP_SECONDS = 0.5
+"""How long a step of a migration may be followed by what keeps live collections in step."""
 
 ACTIONS = {
     Do.ADOPT: adopt.adopt,
@@ -102,15 +105,15 @@ class Engine:
         self._pool = pool or QdrantPool(clock=self._clock.monotonic)
         self._sessions: dict[str, Session] = {}
         self._embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
-        self._back_embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
+        self._back_embedders: dict[str, dict[str, OpenAIEmbedder]] = {}
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
         """End what goes on between two steps, and all connections."""
         for session in self._sessions.values():
             session.stop()
-        for _, embedder in (*self._embedders.values(), *self._back_embedders.values()):
-            await embedder.aclose()
+        for uid in {*self._embedders, *self._back_embedders}:
+            await self._close_embedders(uid)
         await self._pool.close()
 
     async def forget(self, uid: str) -> None:
@@ -118,8 +121,11 @@ class Engine:
         session = self._sessions.pop(uid, None)
         if session:
             session.stop()
-        for embedders in (self._embedders, self._back_embedders):
-            _, embedder = embedders.pop(uid, ("", None))
+        await self._close_embedders(uid)
+
+    async def _close_embedders(self, uid: str) -> None:
+        _, own = self._embedders.pop(uid, ("", None))
+        for embedder in (own, *self._back_embedders.pop(uid, {}).values()):
             if embedder:
                 await embedder.aclose()
 
@@ -248,8 +254,8 @@ class Engine:
             if shown or result.requeue_after or self._clock.monotonic() >= until:
                 found.requeue_after = result.requeue_after
                 decision = await self._look(found, wanted, server)
-                if decision.do is Do.CONTINUE and decision.plan.source is None:
-                    await self._keep_watched_in_step(found, wanted, server, decision, until)
+                if decision.do is Do.CONTINUE and not _switches(decision, found):
+                    await self._keep_in_step_meanwhile(found, wanted, server, decision)
                 return
 
     async def _last_round(
@@ -259,40 +265,47 @@ class Engine:
         retired = found.observed.state(decision.subject) if found.observed else None
         replaced = retired.marks.replaced if retired else None
         ended = replaced.at + wanted.keep_for if replaced else 0.0
-        memory = found.session.in_step
-        if memory and memory.last < ended:
-            memory.due = 0.0
+        for memory in found.session.pairs.values():
+            if memory.last < ended:
+                memory.due = 0.0
         await self._keep_in_step(found, wanted, server, decision, until)
-        memory = found.session.in_step
-        return memory is None or memory.retained != decision.subject or memory.last >= ended
+        kept = [memory for memory in found.session.pairs.values() if memory.retained == decision.subject]
+        return all(memory.last >= ended for memory in kept)
 
-    async def _keep_watched_in_step(
-        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+    async def _keep_in_step_meanwhile(
+        self, found: Found, wanted: Desired, server: Server, decision: Decision
     ) -> None:
-        """While it is watched: after the look, which must not fail because what serves cannot be read."""
+        """While it migrates or is watched: after the step, which must not fail because of this."""
+        until = self._clock.monotonic() + IN_STEP_SECONDS
         try:
             await self._keep_in_step(found, wanted, server, decision, until)
         except TransientError as error:
             found.detail = found.detail or error.message
+        due = min((memory.due for memory in found.session.pairs.values()), default=math.inf)
+        found.requeue_after = min(found.requeue_after, max(1.0, due - self._clock.monotonic()))
 
     async def _keep_in_step(
         self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
     ) -> None:
-        """What was written to one of two live collections goes to the other."""
-        serving, observed = found.serving, found.observed
+        """What was written to one of two live collections goes to the other, for each that is retained."""
+        observed, known = found.observed, found.session.pairs
         mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
-        retained = in_step.retained_by(serving, mine) if serving else None
-        if serving is None or retained is None or not serving.marks.in_step:
-            found.session.in_step = None
-            return
-        self._require_leadership()
-        memory = found.session.in_step = found.session.in_step or in_step.InStep()
-        work = await self._work(found, wanted, server, decision, found.session)
-        alike = same_encoder(serving.schema, retained.schema)
-        work = replace(work, embedder=None if alike else await self._encoder_of(found.resource, wanted, serving))
-        back = None if alike else await self._encoder_of(found.resource, wanted, retained)
-        pair = in_step.Pair(serving, retained, back, wanted.text_field)
-        await in_step.keep(work, pair, memory, until)
+        pairs = in_step.pairs_of(found.serving, mine)
+        found.session.pairs = {
+            (serving.name, retained.name): known.get((serving.name, retained.name))
+            or in_step.InStep(retained.name)
+            for serving, retained in pairs
+        }
+        for serving, retained in pairs:
+            self._require_leadership()
+            work = await self._work(found, wanted, server, decision, found.session)
+            alike = same_encoder(serving.schema, retained.schema)
+            work = replace(
+                work, embedder=None if alike else await self._encoder_of(found.resource, wanted, serving)
+            )
+            back = None if alike else await self._encoder_of(found.resource, wanted, retained)
+            pair = in_step.Pair(serving, retained, back, wanted.text_field)
+            await in_step.keep(work, pair, found.session.pairs[serving.name, retained.name], until)
 
     async def _encoder_of(
         self, resource: Resource, wanted: Desired, state: CollectionState
@@ -303,17 +316,15 @@ class Engine:
         return await self._back_embedder(resource, state)
 
     async def _back_embedder(self, resource: Resource, retained: CollectionState) -> OpenAIEmbedder | None:
-        wanted = repr(retained.marks.encoder)
-        known, current = self._back_embedders.get(resource.uid, ("", None))
-        if known == wanted and current:
-            return current
-        if current:
-            await current.aclose()
+        """Of each collection that is retained, or is replaced now, the encoder that its marks name."""
+        wanted, known = repr(retained.marks.encoder), self._back_embedders.setdefault(resource.uid, {})
+        if wanted in known:
+            return known[wanted]
         made = connect.other_embedder(
             retained.marks.encoder, resource.embedding_set, resource.namespace, self._secrets
         )
         if made:
-            self._back_embedders[resource.uid] = (wanted, made)
+            known[wanted] = made
         return made
 
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
@@ -414,9 +425,7 @@ class Engine:
             for state in (found.observed.states.values() if found.observed else ())
             if state.marks.replaced
         ]
-        memory = found.session.in_step
-        if memory:
-            due.append(max(0.5, memory.due - self._clock.monotonic()))
+        due += [max(0.5, memory.due - self._clock.monotonic()) for memory in found.session.pairs.values()]
         return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
 
     def _failed(self, found: Found, error: TealError) -> None:

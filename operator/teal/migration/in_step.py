@@ -44,7 +44,7 @@ WORTH_SHOWING = 60
 class InStep:
     """What is remembered between rounds, and what status shows."""
 
-    retained: str = ""
+    retained: str
     due: float = 0.0
     round: Round | None = None
     known_serving: dict[RawId, int] | None = None
@@ -105,8 +105,6 @@ async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) 
     A round that was left half-way a while ago is given up: what it has seen may not be so any more.
     """
     clock = work.clock
-    if memory.retained != pair.retained.name:
-        memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
     began, current = clock.monotonic(), memory.round
     if current is None or began - current.left_at > FORGOTTEN_SECONDS:
         if began < memory.due:
@@ -130,8 +128,6 @@ async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> boo
     What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
     True when it is over; `memory.known_serving` then are the versions that a pass can go on from.
     """
-    if memory.retained != pair.retained.name:
-        memory.__dict__.update(InStep(retained=pair.retained.name).__dict__)
     current = memory.round
     if current is None or not current.only_back:
         rest = await _quiescence(work, pair)
@@ -356,6 +352,26 @@ def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[st
 def _notes(state: CollectionState, other: CollectionState) -> bool:
     """Whether `state` carries the mark that says when `other` was in step."""
     return (state.marks.in_step or {}).get("collection") == other.name
+
+
+def pairs_of(
+    serving: CollectionState | None, mine: Sequence[CollectionState]
+) -> list[tuple[CollectionState, CollectionState]]:
+    """Which collections are kept in step, each with the one that replaced it: the newest pair first.
+
+    Where several are retained this makes a chain: what is written to the oldest goes up to the serving one, and
+    what is written there comes down.
+    """
+    found: list[tuple[CollectionState, CollectionState]] = []
+    newer, left = serving, {each.name: each for each in mine}
+    while newer is not None and newer.marks.in_step:
+        left.pop(newer.name, None)
+        older = retained_by(newer, list(left.values()))
+        if older is None:
+            break
+        found.append((newer, older))
+        newer = older
+    return found
 
 
 def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:

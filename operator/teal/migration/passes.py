@@ -200,7 +200,7 @@ class Pass:
 
     async def _tell(self, batch: Iterable[RawId]) -> None:
         """Back onto a collection that others may write, too: see `carried.py`."""
-        in_step = self._work.session.in_step
+        in_step = self._work.session.pairs.get((self._source, self._target))
         if self._backwards and in_step:
             await in_step.carried.tell(self._work, self._source, self._target, batch)
 

@@ -93,16 +93,20 @@ def _migration(found: Found) -> dict[str, Any] | None:
     if not found.serving:
         return None
     if not last or last.get("target") != found.serving.name:
-        if not session.in_step:
+        if not session.pairs:
             return None
-        last = {"source": session.in_step.retained, "target": found.serving.name}
-    writes = _writes(found) if session.writes.proof else dict(last.get("writes") or {})
-    if session.in_step:
-        writes["inStep"] = session.in_step.as_json(found.now)
+        last = {"source": next(iter(session.pairs.values())).retained, "target": found.serving.name}
+    writes = (_writes(found) if session.writes.proof else dict(last.get("writes") or {})) | _in_step(found)
     row = {**last, "phase": phase(found), "writes": writes, "watch": _watch(found.serving)}
     if found.serving.marks.verdict:
         row["verification"] = _verification(found.serving.marks.verdict)
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
+
+
+def _in_step(found: Found) -> dict[str, Any]:
+    """Of the collection that served last, where several are retained."""
+    newest = next(iter(found.session.pairs.values()), None)
+    return {"inStep": newest.as_json(found.now)} if newest else {}
 
 
 def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
         "target": plan.target,
         "phase": phase(found),
         "progress": _progress(session),
-        "writes": _writes(found),
+        "writes": _writes(found) | _in_step(found),
     }
     if mark:
         row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}
@@ -133,8 +137,7 @@ def _stopped(found: Found, decision: Decision, declined: Declined) -> dict[str, 
     """The migration that was aborted or rolled back; what its last report says of it is kept."""
     last = found.resource.status.get("migration") or {}
     kept = last if last.get("id") == declined.id else {}
-    in_step = found.session.in_step
-    writes = {**(kept.get("writes") or {}), **({"inStep": in_step.as_json(found.now)} if in_step else {})}
+    writes = {**(kept.get("writes") or {}), **_in_step(found)}
     return {
         **kept,
         **({"writes": writes} if writes else {}),

@@ -50,7 +50,7 @@ async def run(work: Work) -> Result:
 async def _return(work: Work, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
     if work.session.ledger is None:
         until = work.clock.monotonic() + SLICE_SECONDS
-        memory = work.session.in_step = work.session.in_step or InStep()
+        memory = work.session.pairs.setdefault((serving.name, back.name), InStep(back.name))
         pair = Pair(serving, back, work.embedder, work.desired.text_field)
         if not await take_back(work, pair, memory, until):
             return Result(detail="bringing the retained collection up to date")
@@ -67,6 +67,7 @@ async def _return(work: Work, serving: CollectionState, back: CollectionState, m
     writes = work.session.writes
     taken, losses = writes.copied + writes.deleted, _losses(work)
     message = f"The alias {work.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
+    work.session.pairs.clear()
     note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
     return Result(notes=(note,), outcome="RolledBack")
 
@@ -89,7 +90,7 @@ async def _force(work: Work, serving: CollectionState, back: CollectionState, er
         turned = {marks.AT_SWITCH: dict(there), marks.IN_STEP: {**here, "collection": serving.name}}
         await work.server.admin.mark(back.name, turned)
     work.session.stop()
-    work.session.in_step = None
+    work.session.pairs.clear()
     work.session.cutover.clear()
     await cutover.point_alias(work, work.desired.alias, back.name)
     message = (
@@ -102,7 +103,8 @@ async def _force(work: Work, serving: CollectionState, back: CollectionState, er
 
 def _losses(work: Work) -> str:
     """What did not go back, and where it is."""
-    writes, memory = work.session.writes, work.session.in_step
+    writes = work.session.writes
+    memory = work.session.pairs.get((work.the_source().name, work.subject))
     left, said = len({*writes.left_behind, *(memory.left_back if memory else ())}), ""
     if left:
         told = [writes.left_because, memory.reason if memory else None, *work.plan.warnings]

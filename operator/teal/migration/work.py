@@ -128,7 +128,8 @@ class Session:
     unverified: int = 0
     judged: Quiescence | None = None
     frozen: dict[str, str] | None = None
-    in_step: Any = None
+    pairs: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """What keeps live collections in step, by the names of the newer and of the retained one: newest first."""
     fresh_until: float = 0.0
     hook: asyncio.Task[str | None] | None = None
     watch: Any = None
@@ -148,8 +149,8 @@ class Session:
         """What goes on between two steps holds the connections it began on: with another key it begins again."""
         if self.server not in (None, server):
             self.stop()
-            if self.in_step is not None:
-                self.in_step.round = None
+            for memory in self.pairs.values():
+                memory.round = None
         self.server = server
 
     def stop(self) -> None:

@@ -133,6 +133,40 @@ async def test_a_rollback_leaves_both_in_step(engine: EngineHarness) -> None:
     assert engine.payloads(green).keys() == {*range(1, 61)} - {3, 4}
 
 
+async def test_three_revisions_are_a_chain(engine: EngineHarness) -> None:
+    """Who writes by the oldest is heard by the newest, and the other way round, deletions included."""
+    blue, green = await both_live(engine)
+    engine.edit(schemaVersion="v3")
+    await engine.until_ready()
+    for number in (1, 2, 3):
+        engine.put([point(number, f"by v{number}"), point(100 + number, "new")], f"{engine.alias}-v{number}")
+    engine.delete([11], f"{engine.alias}-v1")
+    engine.delete([13], f"{engine.alias}-v3")
+    await in_step(engine)
+    await in_step(engine)
+    found = engine.payloads()
+    assert engine.serving() not in (blue, green)
+    assert engine.payloads(blue) == engine.payloads(green) == found
+    assert found.keys() == {*range(1, 61), 101, 102, 103} - {11, 13}
+    assert [found[n]["text"] for n in (1, 2, 3)] == ["by v1", "by v2", "by v3"]
+
+
+async def test_old_clients_are_heard_while_the_next_revision_is_made(engine: EngineHarness) -> None:
+    blue, green = await both_live(engine)
+    engine.edit(schemaVersion="v3", migration={"promotion": {"mode": "Manual"}})
+    await engine.until_phase("AwaitingPromotion")
+    engine.put([point(1, "by v1")], f"{engine.alias}-v1")
+    engine.delete([2], f"{engine.alias}-v1")
+    engine.clock.advance(30)
+    await engine.until(lambda: engine.payloads(green) == engine.payloads(blue))
+    engine.annotate("promote", engine.migration["planHash"])
+    await engine.until_ready()
+    assert engine.serving() not in (blue, green)
+    assert engine.payloads() == engine.payloads(blue)
+    assert engine.payloads()[1]["text"] == "by v1"
+    assert 2 not in engine.payloads()
+
+
 async def test_rest_costs_nothing(engine: EngineHarness) -> None:
     """Two sides at rest are not read again, whatever time passes."""
     _, green = await both_live(engine)

@@ -1,3 +1,9 @@
 """Fixtures that tests of several folders share."""
 
+import signal
+
 pytest_plugins = ["tests.plugins.control_plane", "tests.plugins.qdrant", "tests.plugins.operator"]
+
+# A shell's background job ignores SIGINT and hands that on to all that it starts, and some tests interrupt that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

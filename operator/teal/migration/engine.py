@@ -19,7 +19,7 @@ from teal.api.unsupported import unsupported
 from teal.domain.decide import Decision, Do, decide, ours, stage_of
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.forecast import refuse_over_budget
-from teal.domain.observed import CollectionState, Observed
+from teal.domain.observed import Observed
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import SWITCHING, Stage
 from teal.migration import (
@@ -42,6 +42,7 @@ from teal.migration.cutover import lift_fence
 from teal.migration.desired import desired as resolve
 from teal.migration.desired import options as resolve_options
 from teal.migration.desired import windows
+from teal.migration.embedders import Embedders
 from teal.migration.found import Found, remember
 from teal.migration.stages import continue_migration
 from teal.migration.transform import same_encoder
@@ -104,16 +105,14 @@ class Engine:
         self._clock = clock or Clock()
         self._pool = pool or QdrantPool(clock=self._clock.monotonic)
         self._sessions: dict[str, Session] = {}
-        self._embedders: dict[str, tuple[str, OpenAIEmbedder]] = {}
-        self._back_embedders: dict[str, dict[str, OpenAIEmbedder]] = {}
+        self._embedders = Embedders(secrets)
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
         """End what goes on between two steps, and all connections."""
         for session in self._sessions.values():
             session.stop()
-        for uid in {*self._embedders, *self._back_embedders}:
-            await self._close_embedders(uid)
+        await self._embedders.close_all()
         await self._pool.close()
 
     async def forget(self, uid: str) -> None:
@@ -121,13 +120,7 @@ class Engine:
         session = self._sessions.pop(uid, None)
         if session:
             session.stop()
-        await self._close_embedders(uid)
-
-    async def _close_embedders(self, uid: str) -> None:
-        _, own = self._embedders.pop(uid, ("", None))
-        for embedder in (own, *self._back_embedders.pop(uid, {}).values()):
-            if embedder:
-                await embedder.aclose()
+        await self._embedders.close(uid)
 
     async def inspect_embedding_set(
         self, found: EmbeddingSet, namespace: str, used_by: Sequence[str]
@@ -301,31 +294,11 @@ class Engine:
             work = await self._work(found, wanted, server, decision, found.session)
             alike = same_encoder(serving.schema, retained.schema)
             work = replace(
-                work, embedder=None if alike else await self._encoder_of(found.resource, wanted, serving)
+                work, embedder=None if alike else await self._embedders.of(found.resource, wanted, serving)
             )
-            back = None if alike else await self._encoder_of(found.resource, wanted, retained)
+            back = None if alike else await self._embedders.of(found.resource, wanted, retained)
             pair = in_step.Pair(serving, retained, back, wanted.text_field)
             await in_step.keep(work, pair, found.session.pairs[serving.name, retained.name], until)
-
-    async def _encoder_of(
-        self, resource: Resource, wanted: Desired, state: CollectionState
-    ) -> OpenAIEmbedder | None:
-        """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
-        if wanted.encoder and wanted.encoder.as_metadata() == state.marks.encoder:
-            return await self._embedder(resource)
-        return await self._back_embedder(resource, state)
-
-    async def _back_embedder(self, resource: Resource, retained: CollectionState) -> OpenAIEmbedder | None:
-        """Of each collection that is retained, or is replaced now, the encoder that its marks name."""
-        wanted, known = repr(retained.marks.encoder), self._back_embedders.setdefault(resource.uid, {})
-        if wanted in known:
-            return known[wanted]
-        made = connect.other_embedder(
-            retained.marks.encoder, resource.embedding_set, resource.namespace, self._secrets
-        )
-        if made:
-            known[wanted] = made
-        return made
 
     async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
         """What was seen lately is enough to rest; what is done, or refused, is decided on a fresh look."""
@@ -376,12 +349,12 @@ class Engine:
         """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
         subject = found.observed.state(decision.subject) if found.observed else None
         if subject is not None and decision.do is Do.FINISH_SWITCH:
-            return await self._encoder_of(found.resource, wanted, subject)
+            return await self._embedders.of(found.resource, wanted, subject)
         if decision.plan.population is not Population.REEMBED:
             return None
         if subject is not None and decision.declined and decision.do is Do.SWITCH_BACK:
-            return await self._back_embedder(found.resource, subject)
-        return await self._embedder(found.resource)
+            return await self._embedders.other(found.resource, subject)
+        return await self._embedders.own(found.resource)
 
     async def _with_witnesses(self, resource: Resource, work: Work) -> Work:
         """What verification asks beside Qdrant: both sides' encoders, and queries whose answers are known."""
@@ -389,27 +362,10 @@ class Engine:
             return work
         return replace(
             work,
-            embedder=await self._embedder(resource),
-            source_embedder=await self._back_embedder(resource, work.source),
+            embedder=await self._embedders.own(resource),
+            source_embedder=await self._embedders.other(resource, work.source),
             judged=connect.judged(resource, self._secrets),
         )
-
-    async def _embedder(self, resource: Resource) -> OpenAIEmbedder | None:
-        """One embedder for each resource, as long as its EmbeddingSet stays the same: it keeps count and cache."""
-        if resource.embedding_set is None:
-            return None
-        wanted = resource.embedding_set.spec.model_dump_json()
-        known, current = self._embedders.get(resource.uid, ("", None))
-        if known == wanted:
-            return current
-        spent = 0
-        if current:
-            spent = current.tokens_spent
-            await current.aclose()
-        made = connect.embedder(resource.embedding_set, resource.namespace, self._secrets, spent)
-        if made:
-            self._embedders[resource.uid] = (wanted, made)
-        return made
 
     def _require_leadership(self) -> None:
         if not self._may_write():

@@ -8,9 +8,10 @@ from tests.faults.support import GREEN, Migrating, content, named, point_alias, 
 from tests.integration.migration.support import some_points
 
 CREATED = "after create v2"
-INDEXING, AWAITING, PROMOTING = (
-    f"after patch v2 migration {stage}" for stage in ("Indexing", "AwaitingPromotion", "Promoting")
+INDEXING, VERIFYING, AWAITING, PROMOTING = (
+    f"after patch v2 migration {stage}" for stage in ("Indexing", "Verifying", "AwaitingPromotion", "Promoting")
 )
+WATCHING = "after patch v2 -switch migration Watching"
 BEFORE_SWITCH = "before alias create alias v2"
 SWITCHED = "after alias create alias v2"
 
@@ -25,7 +26,7 @@ async def held(migrating: Migrating, effect: str) -> tuple[str, str]:
 
 
 @pytest.mark.fault(20)
-@pytest.mark.parametrize("effect", [CREATED, AWAITING, BEFORE_SWITCH])
+@pytest.mark.parametrize("effect", [CREATED, VERIFYING, AWAITING, BEFORE_SWITCH])
 async def test_the_alias_under_way(migrating: Migrating, effect: str) -> None:
     """Deleted: it comes back. On a stranger: nothing is touched until it is put back, and then all goes on."""
     engine = migrating.engine
@@ -66,7 +67,7 @@ async def test_the_alias_on_green_too_early(migrating: Migrating, effect: str) -
 
 
 @pytest.mark.fault(20)
-@pytest.mark.parametrize("effect", [INDEXING, AWAITING, BEFORE_SWITCH])
+@pytest.mark.parametrize("effect", [INDEXING, VERIFYING, AWAITING, BEFORE_SWITCH])
 async def test_green_under_way(migrating: Migrating, effect: str) -> None:
     """It is made again, from blue and not from memory."""
     engine = migrating.engine
@@ -81,7 +82,7 @@ async def test_green_under_way(migrating: Migrating, effect: str) -> None:
 
 
 @pytest.mark.fault(20)
-@pytest.mark.parametrize("effect", [INDEXING, PROMOTING])
+@pytest.mark.parametrize("effect", [INDEXING, VERIFYING, PROMOTING])
 async def test_blue_under_way(migrating: Migrating, effect: str) -> None:
     """Nothing is dropped that may be the last copy, and no success is told."""
     engine = migrating.engine
@@ -93,6 +94,35 @@ async def test_blue_under_way(migrating: Migrating, effect: str) -> None:
     assert set(engine.payloads(green)) == set(range(1, 61))
     assert engine.condition("Ready")["status"] == "False"
     assert engine.alias not in engine.aliases()
+
+
+@pytest.mark.fault(20)
+async def test_the_alias_while_green_is_watched(migrating: Migrating) -> None:
+    """It comes back, on green."""
+    engine = migrating.engine
+    engine.edit(watch={"duration": "1s"})
+    blue, green = await held(migrating, WATCHING)
+    expected = content(engine.points(blue))
+    point_alias(engine, None)
+    await migrating.go_on()
+    await engine.until(lambda: engine.aliases().get(engine.alias) == green)
+    await engine.until_ready()
+    serves_all(engine, expected)
+
+
+@pytest.mark.fault(20)
+async def test_blue_while_green_is_watched(migrating: Migrating) -> None:
+    """There is nothing to go back to any more, and nothing else is different."""
+    engine = migrating.engine
+    engine.edit(watch={"duration": "1s"})
+    blue, green = await held(migrating, WATCHING)
+    expected = content(engine.points(blue))
+    engine.call("DELETE", f"/collections/{blue}")
+    await migrating.go_on()
+    await engine.until_ready()
+    await engine.rest()
+    serves_all(engine, expected)
+    assert (engine.serving(), engine.collections()) == (green, {green})
 
 
 @pytest.mark.fault(20)

@@ -58,6 +58,42 @@ async def test_a_server_that_crashes_in_each_stage(own: Qdrant) -> None:
         assert engine.migration["attempts"] == 1
 
 
+BULK = "GRPC qdrant.Points/(Upsert|Query|Scroll|Get)"
+FAILING = {
+    "after upsert v2 in Populating": BULK,
+    "after patch v2 migration Indexing": "GET /collections/.*/optimizations",
+    "after patch v2 migration Verifying": BULK,
+    "before patch v2 migration Promoting": BULK,
+}
+REPLICA = "The replica set for shard 0 on peer 1 does not have enough active replicas"
+
+
+@pytest.mark.fault(5)
+@pytest.mark.fault(19)
+@pytest.mark.parametrize("why", [REPLICA, "Service internal error: Cannot allocate memory (os error 12)"])
+async def test_a_replica_that_is_dead_or_out_of_memory(migrating: Migrating, why: str) -> None:
+    """Whatever is asked of it fails for a while, wherever points are read or written: Teal waits and says so."""
+    engine, server = migrating.engine, migrating.engine.qdrant.need_faults()
+    engine.edit(migration={"parallelism": 1})
+    blue = await engine.declare(1200)
+    expected = content(engine.points())
+    engine.edit(**GREEN)
+    for effect, calls in FAILING.items():
+        await migrating.to(effect)
+        server.faults(match=calls, status=500, error=why, times=0)
+        await migrating.go_on()
+        await engine.rest(3)
+        assert engine.condition("Stalled")["status"] == "absent"
+        assert engine.serving() == blue
+        server.faults()
+    await engine.until_ready()
+    serves_all(engine, expected)
+    assert migrating.gate.applied().count("create v2") == 1
+    assert migrating.gate.applied().count("upsert v2 in Populating") == 3
+    assert why in " ".join(note.message for note in engine.notes)
+    assert engine.migration["attempts"] == 1
+
+
 def with_key(folder: Path, key: str, before: EmbeddedQdrant | None = None) -> EmbeddedQdrant:
     """A server that asks for `key`, in the place of `before`."""
     ports = {"rest_port": before.rest_port, "grpc_port": before.grpc_port} if before else {}

@@ -39,7 +39,7 @@ demo: $(READY) ## Migrate under load: DEMO=plain (three changes), rollback (a sw
 
 test: $(READY) ## Install what is needed and run all tests
 	@$(if $(TESTS),,$(BIN)/python -m devkit.control_plane --prepare)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-fast: $(READY) ## Only the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/controller

@@ -16,7 +16,7 @@ from teal.migration.same import same
 from teal.qdrant.points import Points, Probe
 from teal.qdrant.wire import RawPoint
 
-BATCH = 25
+BATCH = 100
 
 
 @dataclass

@@ -345,6 +345,37 @@ async def test_a_finalizer_only_for_who_asks_for_deletion_and_until_it_is_done(
     await until(lambda: len(engine.forgotten) == 2)
 
 
+async def test_a_finalizer_as_long_as_writers_may_be_held_back(
+    operator: Running, cluster: Cluster, engine: FakeEngine
+) -> None:
+    """It is there before the engine is asked for what holds them back, and goes with the status that says so."""
+    engine.outcome = Outcome(ready(phase="Promoting"), requeue_after=600)
+    await cluster.create(fakes.vector_collection())
+    await seen(engine, 1)
+    await cluster.edit(metadata={"annotations": {"look": "again"}})
+    await seen(engine, 2)
+    assert (await cluster.get())["metadata"]["finalizers"] == [FINALIZER]
+    engine.outcome = Outcome(ready(phase="Watching"), requeue_after=600)
+    await cluster.edit(metadata={"annotations": {"look": "and again"}})
+
+    async def is_free() -> bool:
+        return "finalizers" not in (await cluster.get())["metadata"]
+
+    await eventually(is_free)
+    engine.outcome = Outcome(ready(phase="RollingBack"), requeue_after=600)
+    for count, look in ((4, "once more"), (5, "and once more")):
+        await cluster.edit(metadata={"annotations": {"look": look}})
+        await seen(engine, count)
+    engine.outcome = Outcome(ready(phase="RollingBack"), finished=True)
+    await cluster.delete()
+
+    async def is_gone() -> bool:
+        return not await cluster.exists()
+
+    await eventually(is_gone)
+    assert engine.seen[-1].deleting
+
+
 async def test_events_are_there_once(operator: Running, cluster: Cluster, engine: FakeEngine) -> None:
     note = Note("MigrationStarted", "docs-v1 → docs-v2", action="Migrate")
     engine.outcome = Outcome(ready(), notes=[note], requeue_after=600)

@@ -142,8 +142,7 @@ class Reconciler:
     async def _vector_collection(self, ref: Ref, obj: RawObject) -> Next:
         manifest = _parse(obj, VectorCollection)
         if not is_deleting(obj):
-            wanted = manifest.spec.deletion_policy == "Delete" or status_of(obj).get("phase") in SWITCHING
-            obj = await self._with_finalizer(ref, obj, present=wanted)
+            obj = await self._with_finalizer(ref, obj, present=_must_stay(manifest, status_of(obj)))
         resource = Resource(
             manifest=manifest,
             embedding_set=await self._embedding_set_of(ref, manifest),
@@ -160,7 +159,9 @@ class Reconciler:
             if resource.deleting and outcome.finished:
                 await self._with_finalizer(ref, obj, present=False)
                 return Next()
-            await self._write(ref, obj, outcome.status)
+            obj = await self._write(ref, obj, outcome.status)
+            if not (resource.deleting or _must_stay(manifest, outcome.status)):
+                await self._with_finalizer(ref, obj, present=False)
         finally:
             await self._events.post(ref, resource.uid, outcome.notes, self._now())
         return Next(outcome.requeue_after, failed=outcome.failed)
@@ -199,14 +200,17 @@ class Reconciler:
         self._cache.refresh(ref.kind, written)
         return written
 
-    async def _write(self, ref: Ref, obj: RawObject, status: Mapping[str, Any]) -> None:
-        """Make `status` the object's status, as much of it as fits; nothing is sent if it is."""
+    async def _write(self, ref: Ref, obj: RawObject, status: Mapping[str, Any]) -> RawObject:
+        """Make `status` the object's status, as much of it as fits, and return the object as it then is.
+
+        Nothing is sent if it is so already.
+        """
         old = status_of(obj)
         as_json = json.loads(json.dumps(status))
         new = fitted(ref.kind, completed(old, as_json, self._now(), generation_of(obj)))
         if new == old:
             self._count(ref, "unchanged")
-            return
+            return obj
         self._cache.expect(ref.kind, {**obj, "status": new})
         written = await self._kube.put_status(ref, uid_of(obj), new)
         self._cache.refresh(ref.kind, written)
@@ -217,6 +221,7 @@ class Reconciler:
                 ", ".join(unkept),
                 ref,
             )
+        return written
 
     async def _show_bug(self, ref: Ref, obj: RawObject, error: Exception) -> Next:
         message = f"Teal failed by a {type(error).__name__}, which is a bug. It tries again; its log says more."
@@ -247,6 +252,11 @@ class Reconciler:
 
     def _count(self, ref: Ref, outcome: str) -> None:
         self._metrics.reconciles.labels(ref.kind.value, outcome).inc()
+
+
+def _must_stay(manifest: VectorCollection, status: Mapping[str, Any]) -> bool:
+    """Whether something has to be done before the resource may be gone."""
+    return manifest.spec.deletion_policy == "Delete" or status.get("phase") in SWITCHING
 
 
 def _parse(obj: RawObject, model: type[M]) -> M:

@@ -401,7 +401,9 @@ class Engine:
 def _switches(decision: Decision, found: Found) -> bool:
     """Whether the next step may hold writers back."""
     subject = found.observed.state(decision.subject) if found.observed else None
-    return decision.do in (Do.CONTINUE, Do.SWITCH_BACK) and subject is not None and stage_of(subject) in SWITCHING
+    if decision.plan.source is None or subject is None or decision.do not in (Do.CONTINUE, Do.SWITCH_BACK):
+        return False
+    return stage_of(subject) in SWITCHING
 
 
 def _told_of_switch(resource: Resource) -> bool:

@@ -15,9 +15,11 @@ from devkit.teal import Operator
 from teal.controller.election import NAME
 from teal.controller.lease import LOST_EXIT_CODE
 from teal.domain.ledger import DIGEST_BYTES
-from tests.e2e.support import LARGE, TEXTS, Docs
+from tests.e2e.gate import Gate, named
+from tests.e2e.support import FEW, LARGE, TEXTS, Docs
 from tests.plugins.operator import StartOperator
 
+MAX_FENCE = 5.0
 TAKE_OVER_SECONDS = 30.0
 """A promise, and not a figure of this machine: the Lease runs 15 s, and a candidate looks every 2 s."""
 
@@ -79,6 +81,33 @@ def test_a_killed_holder_is_followed(docs: Docs, pair: tuple[Operator, Operator]
     docs.operators.remove(first)
     goes_on(docs, second)
     ended_right(docs, ledger, embedded)
+
+
+@pytest.mark.fault(1)
+@pytest.mark.fault(9)
+def test_writers_that_a_killed_holder_had_fenced_are_let_go(docs: Docs, operator: StartOperator) -> None:
+    """They wait for the other operator, and for no longer than a fence of its own."""
+    with Gate(docs.qdrant, docs.alias) as gate:
+        docs.through(gate.url, gate.grpc_port)
+        docs.edit(collection={"migration": {"promotion": {"quietWait": "0s", "maxFence": f"{MAX_FENCE:g}s"}}})
+        docs.declare()
+        first = operator()
+        docs.wait_ready()
+        second = operator()
+        with docs.clients(docs.load(FEW), readers=1) as clients:
+            gate.shut_at(named("after patch v1 strict_mode_config to 1"))
+            docs.apply(embedding_set={"schemaVersion": "v2", **LARGE})
+            assert gate.wait_shut(alive=docs.operator_runs), docs.story()
+            first.kill()
+            docs.operators.remove(first)
+            gate.abandon()
+            goes_on(docs, second)
+            docs.wait_ready()
+        counts = clients.counts()
+        assert counts.failures == 0, counts
+        assert 1000 < counts.longest_stall_millis < (TAKE_OVER_SECONDS + MAX_FENCE) * 1000
+        docs.no_fence()
+        assert docs.audit(clients.ledger).ok
 
 
 @pytest.mark.fault(8)

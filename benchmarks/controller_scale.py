@@ -33,7 +33,7 @@ EDITS = 5
 SETTLE_SECONDS = 15.0
 READY_SECONDS = 3600.0
 CREATING = ("--concurrency", "64", "--per-qdrant", "64")
-"""What creates all in a hurry, which is not measured but for its time; what is measured runs as it is delivered."""
+"""For what creates all, of which only the time is told; what is measured runs as it is delivered."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -8,7 +8,6 @@ moved by exactly one `create_alias` action, because up to 1.19 a list of actions
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
 from types import TracebackType
@@ -31,6 +30,7 @@ from teal.qdrant.collection import (
 )
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import from_httpx, from_response, not_qdrant
+from teal.qdrant.together import all_of, both
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -114,7 +114,7 @@ class Admin:
     async def aliases_by_peer(self) -> dict[str, dict[str, str]]:
         """`aliases` as each peer knows them, by peer; raises if any of them does not answer."""
         peers = await self.peers()
-        answers = await asyncio.gather(*(self._aliases_of(peer) for peer in peers))
+        answers = await all_of(self._aliases_of(peer) for peer in peers)
         return dict(zip(peers, answers, strict=True))
 
     async def _aliases_of(self, root: str) -> dict[str, str]:
@@ -210,7 +210,7 @@ class Admin:
 
     async def ready(self, name: str) -> Readiness:
         """Whether the collection has digested its writes; ask over several polls before believing it."""
-        state, optimizations = await asyncio.gather(self.collection(name), self.optimizations(name))
+        state, optimizations = await both(self.collection(name), self.optimizations(name))
         if state is None:
             return Readiness(ready=False, failed=f"the collection {name!r} is gone")
         return readiness(state, optimizations)
@@ -218,7 +218,7 @@ class Admin:
     async def quiescence(self, name: str) -> Quiescence | None:
         """Where the logs of all shards on all peers stand; `None` where a peer's telemetry does not tell."""
         peers = await self.peers()
-        found = await asyncio.gather(*(self._update_queues(name, peer) for peer in peers))
+        found = await all_of(self._update_queues(name, peer) for peer in peers)
         told = [queues for queues in found if queues is not None]
         op_nums = {shard: number for queues in told for shard, number in queues.op_nums.items()}
         if len(told) < len(found) or not op_nums:

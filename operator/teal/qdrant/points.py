@@ -32,6 +32,7 @@ from teal.qdrant import wire
 from teal.qdrant.channel import open_channel
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import TooLargeError, from_grpc
+from teal.qdrant.together import all_of
 from teal.qdrant.wire import RawId, RawPoint
 
 T = TypeVar("T")
@@ -179,7 +180,7 @@ class Points:
         pages = [ids[start : start + BATCH_POINTS] for start in range(0, len(ids), BATCH_POINTS)]
         for start in range(0, len(pages), self.streams):
             read = (self.fetch(collection, page) for page in pages[start : start + self.streams])
-            for found in await asyncio.gather(*read):
+            for found in await all_of(read):
                 told.update((point.id, wire.content_version(point)) for point in found)
         return told
 

@@ -7,7 +7,6 @@ somebody asks for a fresher one, and finding what concerns one resource is a sea
 
 from __future__ import annotations
 
-import asyncio
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -22,6 +21,7 @@ from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import require_supported
 from teal.qdrant.points import Points
 from teal.qdrant.shared import Shared
+from teal.qdrant.together import all_of, both
 
 LISTING_SECONDS = 30.0
 DRIFT_SECONDS = 600.0
@@ -96,7 +96,7 @@ class Server:
         listing = await self._listing.get(self._listing_seconds if max_age is None else max_age)
         wanted = sorted(listing.concerning(alias, adopt))
         age = self._drift_seconds if max_age is None else max_age
-        found = await asyncio.gather(*(self._state(name).get(age) for name in wanted))
+        found = await all_of(self._state(name).get(age) for name in wanted)
         states = {state.name: state for state in found if state is not None}
         return Observed(version, listing.names, listing.aliases, states)
 
@@ -117,7 +117,7 @@ class Server:
         return version
 
     async def _load_listing(self) -> _Listing:
-        names, aliases = await asyncio.gather(self.admin.names(), self.admin.aliases())
+        names, aliases = await both(self.admin.names(), self.admin.aliases())
         for gone in self._states.keys() - names:
             del self._states[gone]
         return _Listing(names, aliases)

@@ -12,7 +12,7 @@ COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --no-header --no-e
 DEMO ?= plain
 SEED ?=
 TESTS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 BENCHMARKS ?= copy_rate version_scan migration
 
 .PHONY: help demo test test-fast check fix crds control-plane qdrant bench picture lock clean

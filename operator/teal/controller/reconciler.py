@@ -155,15 +155,14 @@ class Reconciler:
             status=status_of(obj),
         )
         outcome = await self._engine.reconcile(resource)
-        try:
-            if resource.deleting and outcome.finished:
-                await self._with_finalizer(ref, obj, present=False)
-                return Next()
-            obj = await self._write(ref, obj, outcome.status)
-            if not (resource.deleting or _must_stay(manifest, outcome.status)):
-                await self._with_finalizer(ref, obj, present=False)
-        finally:
-            await self._events.post(ref, resource.uid, outcome.notes, self._now())
+        # Before the status: who waits for what it shows finds the Events that belong to it.
+        await self._events.post(ref, resource.uid, outcome.notes, self._now())
+        if resource.deleting and outcome.finished:
+            await self._with_finalizer(ref, obj, present=False)
+            return Next()
+        obj = await self._write(ref, obj, outcome.status)
+        if not (resource.deleting or _must_stay(manifest, outcome.status)):
+            await self._with_finalizer(ref, obj, present=False)
         return Next(outcome.requeue_after, failed=outcome.failed)
 
     async def _embedding_set(self, ref: Ref, obj: RawObject) -> Next:

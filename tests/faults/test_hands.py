@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.faults.support import GREEN, Migrating, content, named, point_alias, serves_all
@@ -16,11 +18,11 @@ BEFORE_SWITCH = "before alias create alias v2"
 SWITCHED = "after alias create alias v2"
 
 
-async def held(migrating: Migrating, effect: str) -> tuple[str, str]:
-    """A migration from blue to green, held at `effect`; their names."""
+async def held(migrating: Migrating, effect: str, **spec: Any) -> tuple[str, str]:
+    """A migration from blue to green (and to `spec`), held at `effect`; their names."""
     engine = migrating.engine
     blue = await engine.declare()
-    engine.edit(**GREEN)
+    engine.edit(**GREEN, **spec)
     await migrating.to(effect)
     return blue, named(engine, "v2")
 
@@ -100,8 +102,7 @@ async def test_blue_under_way(migrating: Migrating, effect: str) -> None:
 async def test_the_alias_while_green_is_watched(migrating: Migrating) -> None:
     """It comes back, on green."""
     engine = migrating.engine
-    engine.edit(watch={"duration": "1s"})
-    blue, green = await held(migrating, WATCHING)
+    blue, green = await held(migrating, WATCHING, watch={"duration": "1s"})
     expected = content(engine.points(blue))
     point_alias(engine, None)
     await migrating.go_on()
@@ -114,8 +115,7 @@ async def test_the_alias_while_green_is_watched(migrating: Migrating) -> None:
 async def test_blue_while_green_is_watched(migrating: Migrating) -> None:
     """There is nothing to go back to any more, and nothing else is different."""
     engine = migrating.engine
-    engine.edit(watch={"duration": "1s"})
-    blue, green = await held(migrating, WATCHING)
+    blue, green = await held(migrating, WATCHING, watch={"duration": "1s"})
     expected = content(engine.points(blue))
     engine.call("DELETE", f"/collections/{blue}")
     await migrating.go_on()

@@ -49,7 +49,7 @@ from teal.controller.status import (
     stalled,
 )
 from teal.domain.errors import TealError, TerminalError
-from teal.domain.transitions import SWITCHING
+from teal.domain.transitions import may_hold_writers
 from teal.migration.contract import Resource
 
 logger = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ class Reconciler:
 
 def _must_stay(manifest: VectorCollection, status: Mapping[str, Any]) -> bool:
     """Whether something has to be done before the resource may be gone."""
-    return manifest.spec.deletion_policy == "Delete" or status.get("phase") in SWITCHING
+    return manifest.spec.deletion_policy == "Delete" or may_hold_writers(status)
 
 
 def _parse(obj: RawObject, model: type[M]) -> M:

@@ -21,7 +21,7 @@ from teal.domain.errors import HeldError, TealError, TerminalError, TransientErr
 from teal.domain.forecast import refuse_over_budget
 from teal.domain.observed import Observed
 from teal.domain.plan import Desired, Identity, Population
-from teal.domain.transitions import SWITCHING, Stage
+from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
 from teal.migration import (
     adopt,
     connect,
@@ -165,7 +165,7 @@ class Engine:
         resource = found.resource
         spec = resource.manifest.spec
         found.endpoint = spec.qdrant.url
-        if resource.deleting and spec.deletion_policy == "Retain" and not _told_of_switch(resource):
+        if resource.deleting and spec.deletion_policy == "Retain" and not may_hold_writers(resource.status):
             found.finished = True
             return
         endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
@@ -233,7 +233,7 @@ class Engine:
                 found.session.noted.clear()
                 found.requeue_after = self._rest(found, wanted)
                 return
-            if _switches(decision, found) and not _told_of_switch(found.resource):
+            if _switches(decision, found) and not may_hold_writers(found.resource.status):
                 # Writers are held back only when the host knows that it must not let the resource go.
                 found.requeue_after = 0.1
                 return
@@ -404,11 +404,6 @@ def _switches(decision: Decision, found: Found) -> bool:
     if decision.plan.source is None or subject is None or decision.do not in (Do.CONTINUE, Do.SWITCH_BACK):
         return False
     return stage_of(subject) in SWITCHING
-
-
-def _told_of_switch(resource: Resource) -> bool:
-    """Whether the resource's status says that writers may be held back."""
-    return resource.status.get("phase") in SWITCHING
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

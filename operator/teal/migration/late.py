@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from teal.domain.ledger import RawId, restore
 from teal.domain.observed import CollectionState
+from teal.migration import untouched
 from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
 from teal.qdrant import wire
@@ -25,15 +26,15 @@ async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> 
     left_alone = restore(after, new.marks.at_switch, len(after)).versions
     late = [p for p in await _different(work, old, new, late) if p in left_alone or p not in after]
     gone = [p for p in gone if p in left_alone]
-    if gone:
-        await work.server.points.delete(new.name, gone)
     transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
+    carried = len(await untouched.delete(work.server.points, new, gone, after))
     if late and transform is None:
         return None
     for start in range(0, len(late), BATCH):
         points = await work.server.points.fetch(old.name, late[start : start + BATCH])
-        await work.server.points.upsert(new.name, await transform(points) if transform else points)
-    return len(late) + len(gone)
+        made = await transform(points) if transform else points
+        carried += len((await untouched.write(work.server.points, new, made, after)).written)
+    return carried
 
 
 async def _scan(work: Work, state: CollectionState) -> dict[RawId, int]:

@@ -39,6 +39,7 @@ FROZEN = "teal.dev/frozen"
 IN_STEP = "teal.dev/in-step"
 CARRIED = "teal.dev/carried"
 SWITCH = "teal.dev/switch"
+STALE = "teal.dev/stale"
 
 Json = Mapping[str, Any]
 M = TypeVar("M", bound="Mark")
@@ -251,6 +252,7 @@ class Marks:
     in_step: Json | None = None
     carried: Json | None = None
     switch: Json | None = None
+    stale: Json | None = None
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
     declined: Declined | None = None
@@ -282,6 +284,7 @@ class Marks:
             in_step=_object(found.get(IN_STEP)),
             carried=_object(found.get(CARRIED)),
             switch=_object(found.get(SWITCH)),
+            stale=_object(found.get(STALE)),
             encoder=reader.checked(ENCODER, _Encoder),
             declared=reader.checked(DECLARED, _Declared) or {},
             declined=reader.read(DECLINED, Declined),

@@ -28,9 +28,10 @@ from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Strategy
 from teal.domain.schema import next_alias
+from teal.domain.stale import Sieve
 from teal.domain.writes import WriteMode
 from teal.migration import passes, untouched
-from teal.migration.transform import transform_for
+from teal.migration.transform import same_encoder, transform_for
 from teal.migration.work import SLICE_SECONDS, Work
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
@@ -263,7 +264,16 @@ def _in_step(work: Work, state: CutOver, old: CollectionState, new: CollectionSt
         marks.AT_SWITCH: checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
         marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, state.highest.get(old.name))},
         marks.CARRIED: None,
+        marks.STALE: stale_since(work, old, new),
     }
+
+
+def stale_since(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
+    """The mark that says whose vector on `old` may be older than its text; none where vectors are copied."""
+    if same_encoder(old.schema, new.schema):
+        return None
+    known = Sieve.read(new.marks.stale, old.name)
+    return (known | work.session.lately.sieve(work.clock.monotonic())).about(old.name)
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -316,7 +326,9 @@ async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> 
     seen: dict[RawId, int] = {}
     async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
         seen.update(page)
-    ledger.record(ledger.changed(seen))
+    changed = ledger.changed(seen)
+    work.session.lately.note(changed, work.clock.monotonic())
+    ledger.record(changed)
     ledger.forget([point for point in ledger.versions if point not in seen])
     state.drained = True
 
@@ -335,6 +347,7 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     if not moved and not gone:
         return 0
     state.drained = True
+    work.session.lately.note(moved, work.clock.monotonic())
     known = state.new_side if state.new_side is not None else {}
     found = await work.server.points.fetch(old.name, list(moved))
     points = await transform_for(work)(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from teal.domain import marks
 from teal.domain.decide import misplaced_aliases, ours
 from teal.domain.errors import TransientError
@@ -19,11 +21,13 @@ async def finish_switch(work: Work) -> Result:
     state = work.the_target()
     migration, now = state.marks.migration, work.clock.now()
     notes = await _carry_over(work, state)
-    cleared = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
+    cleared: dict[str, Any] = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
+    if old := _cut_short(work, state):
+        cleared[marks.STALE] = cutover.stale_since(work, old, state)
     ending = _ending(work, migration) if migration else None
     if migration and ending:
         stage = advance(migration.stage, ending)
-        cleared[marks.MIGRATION] = migration.at(stage, now).as_json()  # type: ignore[assignment]
+        cleared[marks.MIGRATION] = migration.at(stage, now).as_json()
     await work.server.admin.mark(state.name, cleared)
     work.server.invalidate(state.name)
     return Result(notes=notes)
@@ -31,15 +35,19 @@ async def finish_switch(work: Work) -> Result:
 
 async def _carry_over(work: Work, state: CollectionState) -> tuple[Note, ...]:
     """A switch that a crash cut short: what reached the old side meanwhile is looked after now."""
-    mark = state.marks.switch
-    old = work.observed.state(str(mark.get("from"))) if mark else None
-    if mark is None or old is None:
+    old = _cut_short(work, state)
+    if old is None:
         return ()
     count = await late.carry_over(work, old, state)
     if count is None:
         lost = f"Writes that reached {old.name} during the switch have no vectors for {state.name}."
         return (Note("LateWritesLeft", lost, "Promote", warning=True),)
     return (Note("LateWritesCarried", f"{count} late writes went from {old.name} to {state.name}.", "Promote"),)
+
+
+def _cut_short(work: Work, state: CollectionState) -> CollectionState | None:
+    """The other side of a switch to `state` that nobody has looked after yet."""
+    return work.observed.state(str(state.marks.switch.get("from"))) if state.marks.switch else None
 
 
 def _ending(work: Work, migration: Migration) -> Event | None:

@@ -25,7 +25,7 @@ from teal.migration import untouched
 from teal.migration.carried import Carried
 from teal.migration.same import same
 from teal.migration.scan import Scan
-from teal.migration.transform import Transform, across, same_encoder
+from teal.migration.transform import Transform, across, same_encoder, stale_between
 from teal.migration.way import Way
 from teal.migration.work import Work
 from teal.qdrant import wire
@@ -211,6 +211,7 @@ class Round:
         self._keep_what_was_lost(diff, memory)
         memory.left_back = _pass_over(diff.back, memory.left_back)
         memory.left_forth = _pass_over(diff.forth, memory.left_forth)
+        work.session.lately.note(diff.back, work.clock.monotonic())
         await self._settle(work, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
@@ -245,18 +246,22 @@ class Round:
     async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]) -> None:
         """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
         doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
+        compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
+        stale_there = stale_between(pair.serving, pair.retained.name)
+        stale_here = stale_between(pair.retained, pair.serving.name)
         for start in range(0, len(doubtful), BATCH):
             page = doubtful[start : start + BATCH]
             here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
             there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
-            compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
-            for point in page:
-                if point in here and point in there and same(here[point], there[point], compared):
-                    diff.back.pop(point, None)
-                    diff.forth.pop(point, None)
-                    diff.conflicts = [other for other in diff.conflicts if other != point]
-                    self._known(memory, serving=True)[point] = self._serving.seen[point]
-                    self._known(memory, serving=False)[point] = self._retained.seen[point]
+            equal = {p for p in page if p in here and p in there and same(here[p], there[p], compared)}
+            diff.conflicts = [point for point in diff.conflicts if point not in equal]
+            for point in equal:
+                if point in (stale_there if point in diff.back else stale_here):
+                    continue
+                diff.back.pop(point, None)
+                diff.forth.pop(point, None)
+                self._known(memory, serving=True)[point] = self._serving.seen[point]
+                self._known(memory, serving=False)[point] = self._retained.seen[point]
 
     @staticmethod
     def _known(memory: InStep, *, serving: bool) -> dict[RawId, int]:

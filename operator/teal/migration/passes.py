@@ -25,6 +25,7 @@ from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import Ledger, RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
+from teal.domain.stale import Sieve
 from teal.domain.writes import WriteMode
 from teal.migration.scan import Scan, Since
 from teal.migration.throttle import Throttle
@@ -112,6 +113,7 @@ class Pass:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
+            session.lately.recall(Sieve.read(target.marks.stale, self._source), self._clock.monotonic())
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
                 ledger.suspect(await self._on_green())
@@ -122,6 +124,9 @@ class Pass:
             theirs = {point: version for point, version in changed.items() if point in session.ledger.versions}
             session.ledger.record(theirs)
             changed = {point: version for point, version in changed.items() if point not in theirs}
+        # What the first pass brings over was there before the migration; all others have changed since it began.
+        moved = changed if session.writes.passes else changed.keys() & session.ledger.versions.keys()
+        session.lately.note(moved, self._clock.monotonic())
         self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
         if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
             session.writes.kept = len(self._gone)
@@ -228,7 +233,10 @@ class Pass:
             return
         if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
             return
-        await self._work.server.admin.mark(self._target, {marks.CHECKPOINT: self._ledger.digests.as_json()})
+        written = {marks.CHECKPOINT: self._ledger.digests.as_json()}
+        if self._work.plan.population is Population.REEMBED:
+            written[marks.STALE] = session.lately.sieve(self._clock.monotonic()).about(self._source)
+        await self._work.server.admin.mark(self._target, written)
         session.checkpoint_at = self._clock.monotonic()
 
     def _measure(self) -> None:

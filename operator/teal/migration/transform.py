@@ -11,6 +11,7 @@ from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
+from teal.domain.stale import Sieve
 from teal.migration.work import Work, Writes
 from teal.qdrant import wire
 from teal.qdrant.points import Points
@@ -39,8 +40,10 @@ def transform_for(work: Work) -> Transform:
         return _copy(work)
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
-    schema, fresh = work.plan.schema, not (work.target and work.target.points)
-    made = ReEmbed(work.server.points, work.subject, schema, work.embedder, work.plan.text_field, fresh=fresh)
+    resumed = work.target is not None and work.target.points
+    stale = stale_between(work.the_source(), work.subject) if resumed else Sieve.of_all()
+    points, schema, text_field = work.server.points, work.plan.schema, work.plan.text_field
+    made = ReEmbed(points, work.subject, schema, work.embedder, text_field, stale)
     return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
 
 
@@ -64,7 +67,13 @@ def across(
         return unchanged
     if embedder is None or text_field is None or len(other.schema.vectors) != 1:
         return None
-    return ReEmbed(points, other.name, other.schema, embedder, text_field, fresh=False)
+    stale = stale_between(one, other.name)
+    return ReEmbed(points, other.name, other.schema, embedder, text_field, stale)
+
+
+def stale_between(one: CollectionState, other: str) -> Sieve:
+    """Whose vector on `other` may be older than its text, so that it must not be taken for a point of `one`."""
+    return Sieve.read(one.marks.stale, other)
 
 
 def same_encoder(one: Schema, other: Schema) -> bool:
@@ -133,20 +142,19 @@ class ReEmbed:
     """Makes each point's dense vector anew from one text field of its payload.
 
     A text that green already holds with a vector has been paid for: after a restart its vector is taken from
-    green. Equal texts are embedded once (the embedder caches them).
+    green, unless it is among the `stale`. Equal texts are embedded once (the embedder caches them).
     """
 
     def __init__(
-        self, points: Points, target: str, schema: Schema, embedder: Embedder, text_field: str, *, fresh: bool
+        self, points: Points, target: str, schema: Schema, embedder: Embedder, text_field: str, stale: Sieve
     ) -> None:
-        """`fresh`: nothing of `target` can have been paid for."""
         self._points = points
         self._target = target
         self._embedder = embedder
         self._field = text_field
         self._vector = schema.vectors[0]
         self._only_vector = not schema.sparse and self._vector.name == UNNAMED
-        self._resumed = not fresh
+        self._stale = stale
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         if not points:
@@ -174,9 +182,8 @@ class ReEmbed:
         return [str(text) for text in texts]
 
     async def _paid_for(self, points: Sequence[RawPoint], texts: Sequence[str]) -> dict[RawId, Floats]:
-        if not self._resumed:
-            return {}
-        on_green = {p.id: p for p in await self._points.fetch(self._target, [p.id for p in points])}
+        asked = [point.id for point in points if point.id not in self._stale]
+        on_green = {p.id: p for p in await self._points.fetch(self._target, asked)} if asked else {}
         found = {}
         for point, text in zip(points, texts, strict=True):
             green = on_green.get(point.id)

@@ -18,6 +18,7 @@ from teal.domain.ledger import Ledger, RawId
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Plan, Strategy
+from teal.domain.stale import Lately
 from teal.domain.transitions import Event
 from teal.domain.watching import Rules
 from teal.domain.windows import Window
@@ -134,6 +135,7 @@ class Session:
     hook: asyncio.Task[str | None] | None = None
     watch: Any = None
     touched: set[RawId] = field(default_factory=set)
+    lately: Lately = field(default_factory=Lately)
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0
@@ -142,7 +144,7 @@ class Session:
         """Start afresh for another plan, or another green; a plan that goes on keeps what is known."""
         if afresh or self.plan_hash != plan_hash:
             self.stop()
-            fresh = Session(plan_hash=plan_hash, server=self.server, history=self.history, noted=self.noted)
+            fresh = Session(plan_hash, self.server, lately=self.lately, noted=self.noted, history=self.history)
             self.__dict__.update(fresh.__dict__)
 
     def use(self, server: Server) -> None:

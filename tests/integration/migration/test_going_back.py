@@ -59,6 +59,12 @@ def write(engine: EngineHarness, encoders: EmbeddingServer, model: str, **texts:
     )
 
 
+def set_payload(engine: EngineHarness, points: list[int], **payload: Any) -> None:
+    """As the application does it, without the vector."""
+    body = {"points": points, "payload": payload}
+    engine.call("POST", f"/collections/{engine.alias}/points/payload?wait=true", body)
+
+
 async def moved(engine: EngineHarness, encoders: EmbeddingServer, **new: Any) -> tuple[str, str]:
     """Blue by the old encoder and green by the new one, which serves."""
     await engine.until_ready()
@@ -125,3 +131,63 @@ async def test_another_url_is_not_asked(engine: EngineHarness, encoders: Embeddi
     assert 99 not in engine.payloads()
     assert 99 in engine.payloads(green)
     assert "1 could not be" in engine.told("MigrationRolledBack")
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["going-on", "restarted"])
+async def test_a_text_before_the_switch_and_its_vector_after_it(
+    engine: EngineHarness, encoders: EmbeddingServer, restarted: bool
+) -> None:
+    """An application's two requests, and the switch between them: the old side has the text alone."""
+    await engine.until_ready()
+    write(engine, encoders, OLD, **{f"p{n}": f"a text about the number {n}" for n in range(1, 21)})
+    blue = engine.serving()
+    engine.edit(migration={"promotion": {"mode": "Manual"}})
+    engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
+    await engine.until_phase("AwaitingPromotion")
+    set_payload(engine, [3], text="another text")
+    engine.annotate("promote", engine.migration["planHash"])
+    await engine.until_ready()
+    if restarted:
+        await engine.restart()
+    assert engine.serving() != blue
+    (vector,) = embed(encoders, NEW, "another text")
+    body = {"points": [{"id": 3, "vector": vector}]}
+    engine.call("PUT", f"/collections/{engine.alias}/points/vectors?wait=true", body)
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    (wanted,) = embed(encoders, OLD, "another text")
+    assert engine.points()[3]["vector"] == pytest.approx(wanted, abs=1e-4)
+
+
+async def test_a_text_before_going_back_and_its_vector_after_it(
+    engine: EngineHarness, encoders: EmbeddingServer
+) -> None:
+    """The same on the way back, and green has the vector of its new text when it serves again."""
+    blue, green = await moved(engine, encoders)
+    set_payload(engine, [3], text="another text")
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    (vector,) = embed(encoders, OLD, "another text")
+    body = {"points": [{"id": 3, "vector": vector}]}
+    engine.call("PUT", f"/collections/{engine.alias}/points/vectors?wait=true", body)
+    engine.annotate("retry", engine.migration["id"])
+    await engine.until(lambda: engine.serving() == green)
+    await engine.until_ready()
+    (wanted,) = embed(encoders, NEW, "another text")
+    assert engine.points()[3]["vector"] == pytest.approx(wanted, abs=1e-4)
+
+
+async def test_a_payload_that_changes_without_its_text_is_not_embedded_again(
+    engine: EngineHarness, encoders: EmbeddingServer
+) -> None:
+    blue, _ = await moved(engine, encoders)
+    before = encoders.calls("teal").texts
+    set_payload(engine, list(range(1, 21)), seen=True)
+    write(engine, encoders, NEW, p99="a new text")
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    assert all(held["payload"].get("seen") for point, held in engine.points().items() if point != 99)
+    assert encoders.calls("teal").texts - before == 1

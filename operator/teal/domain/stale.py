@@ -20,8 +20,10 @@ from teal.domain.ledger import RawId
 
 BUCKETS = 1 << 16
 SIZE = BUCKETS // 8
-KEPT_SECONDS = 300.0
-"""How far apart the two requests of an application may be, at least; twice of it at most."""
+KEPT_SECONDS = 600.0
+"""How far apart the two requests of an application may be."""
+REMEMBERED = 20_000
+"""Vectors, by their hash. Of a point whose vector is not remembered, any new text counts."""
 
 
 class Sieve:
@@ -69,24 +71,38 @@ class Sieve:
 
 
 class Lately:
-    """Which points have changed in the last five to ten minutes, in constant space."""
+    """The points of one collection whose text has changed in the last ten minutes, and whose vector has not."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[float, Sieve]] = []
+        self._vectors: dict[RawId, int] = {}
+        self._since: dict[RawId, float] = {}
+        self._recalled: tuple[float, Sieve] | None = None
 
-    def note(self, points: Iterable[RawId], now: float) -> None:
-        """At the monotonic time `now` these were found changed."""
-        if not self._spans or now - self._spans[-1][0] > KEPT_SECONDS:
-            self._spans = [*self._spans[-1:], (now, Sieve())]
-        self._spans[-1][1].add(points)
+    def see(self, point: RawId, vector: bytes, now: float, *, new_text: bool) -> None:
+        """At the monotonic time `now` it was found with this vector, and with another text than before or not."""
+        before, found = self._vectors.pop(point, None), hash(vector)
+        self._vectors[point] = found
+        if len(self._vectors) > REMEMBERED:
+            del self._vectors[next(iter(self._vectors))]
+        if before not in (None, found):
+            self._since.pop(point, None)
+        elif new_text:
+            self._since.pop(point, None)
+            self._since[point] = now
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        while now - next(iter(self._since.values())) > KEPT_SECONDS:
+            del self._since[next(iter(self._since))]
 
     def recall(self, known: Sieve, now: float) -> None:
-        """What an earlier process had noted not long before `now`."""
-        self._spans = [(now, known | self.sieve(now))]
+        """What an earlier process had noted, not long before `now`."""
+        self._recalled = now, known
 
     def sieve(self, now: float) -> Sieve:
+        """All whose vector may be older than their text."""
         found = Sieve()
-        for since, points in self._spans:
-            if now - since <= 2 * KEPT_SECONDS:
-                found |= points
+        found.add(point for point, since in self._since.items() if now - since <= KEPT_SECONDS)
+        if self._recalled and now - self._recalled[0] <= KEPT_SECONDS:
+            return found | self._recalled[1]
         return found

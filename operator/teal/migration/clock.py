@@ -17,6 +17,10 @@ class Clock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def elsewhere(self, shown: float) -> float:
+        """The time of another machine, which has just shown `shown`: that, where time passes by itself."""
+        return shown
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

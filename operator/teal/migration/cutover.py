@@ -273,7 +273,7 @@ def stale_since(work: Work, old: CollectionState, new: CollectionState) -> dict[
     if same_encoder(old.schema, new.schema):
         return None
     known = Sieve.read(new.marks.stale, old.name)
-    return (known | work.session.lately.sieve(work.clock.monotonic())).about(old.name)
+    return (known | work.session.lately[old.name].sieve(work.clock.monotonic())).about(old.name)
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -326,9 +326,7 @@ async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> 
     seen: dict[RawId, int] = {}
     async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
         seen.update(page)
-    changed = ledger.changed(seen)
-    work.session.lately.note(changed, work.clock.monotonic())
-    ledger.record(changed)
+    ledger.record(ledger.changed(seen))
     ledger.forget([point for point in ledger.versions if point not in seen])
     state.drained = True
 
@@ -347,7 +345,6 @@ async def _drain(work: Work, state: CutOver, old: CollectionState, new: Collecti
     if not moved and not gone:
         return 0
     state.drained = True
-    work.session.lately.note(moved, work.clock.monotonic())
     known = state.new_side if state.new_side is not None else {}
     found = await work.server.points.fetch(old.name, list(moved))
     points = await transform_for(work)(found)

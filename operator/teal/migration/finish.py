@@ -13,6 +13,7 @@ from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration import cutover, late
 from teal.migration.contract import Note
+from teal.migration.skew import seconds_behind
 from teal.migration.work import Result, Work
 
 
@@ -83,7 +84,9 @@ async def stamp_replaced(work: Work) -> Result:
     serving = work.observed.aliases[work.desired.alias]
     state = work.observed.state(serving)
     since = state.marks.migration.stage_since if state and state.marks.migration else 0.0
-    replaced = Replaced(serving, since or work.clock.now())
+    # Written by a clock that is behind, the deadline would come early as soon as the clock is set right.
+    behind = max(0.0, await seconds_behind(work))
+    replaced = Replaced(serving, (since or work.clock.now()) + behind)
     await work.server.admin.mark(work.subject, {marks.REPLACED: replaced.as_json()})
     work.server.invalidate(work.subject)
     return Result()

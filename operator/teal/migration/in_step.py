@@ -93,10 +93,10 @@ class Pair:
     text_field: str | None
 
     def forth(self, work: Work) -> Transform | None:
-        return across(work.server.points, self.retained, self.serving, work.embedder, self.text_field)
+        return across(work, self.retained, self.serving, work.embedder, self.text_field)
 
     def back(self, work: Work) -> Transform | None:
-        return across(work.server.points, self.serving, self.retained, self.back_embedder, self.text_field)
+        return across(work, self.serving, self.retained, self.back_embedder, self.text_field)
 
 
 async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
@@ -211,7 +211,6 @@ class Round:
         self._keep_what_was_lost(diff, memory)
         memory.left_back = _pass_over(diff.back, memory.left_back)
         memory.left_forth = _pass_over(diff.forth, memory.left_forth)
-        work.session.lately.note(diff.back, work.clock.monotonic())
         await self._settle(work, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]

@@ -24,11 +24,9 @@ async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> 
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
     left_alone = restore(after, new.marks.at_switch, len(after)).versions
-    late = await _different(work, old, new, late)
-    work.session.lately.note(late, work.clock.monotonic())
-    late = [p for p in late if p in left_alone or p not in after]
+    late = [p for p in await _different(work, old, new, late) if p in left_alone or p not in after]
     gone = [p for p in gone if p in left_alone]
-    transform = across(work.server.points, old, new, work.embedder, work.desired.text_field)
+    transform = across(work, old, new, work.embedder, work.desired.text_field)
     carried = len(await untouched.delete(work.server.points, new, gone, after))
     if late and transform is None:
         return None

@@ -113,7 +113,9 @@ class Pass:
             target = self._work.the_target()
             known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
-            session.lately.recall(Sieve.read(target.marks.stale, self._source), self._clock.monotonic())
+            session.lately[self._source].recall(
+                Sieve.read(target.marks.stale, self._source), self._clock.monotonic()
+            )
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
                 ledger.suspect(await self._on_green())
@@ -124,9 +126,6 @@ class Pass:
             theirs = {point: version for point, version in changed.items() if point in session.ledger.versions}
             session.ledger.record(theirs)
             changed = {point: version for point, version in changed.items() if point not in theirs}
-        # What the first pass brings over was there before the migration; all others have changed since it began.
-        moved = changed if session.writes.passes else changed.keys() & session.ledger.versions.keys()
-        session.lately.note(moved, self._clock.monotonic())
         self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
         if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
             session.writes.kept = len(self._gone)
@@ -235,7 +234,7 @@ class Pass:
             return
         written = {marks.CHECKPOINT: self._ledger.digests.as_json()}
         if self._work.plan.population is Population.REEMBED:
-            written[marks.STALE] = session.lately.sieve(self._clock.monotonic()).about(self._source)
+            written[marks.STALE] = session.lately[self._source].sieve(self._clock.monotonic()).about(self._source)
         await self._work.server.admin.mark(self._target, written)
         session.checkpoint_at = self._clock.monotonic()
 

@@ -1,8 +1,9 @@
 """Retiring: after its grace, and only then, blue goes; a snapshot stays.
 
-Checked right before the deletion, not from memory: on no peer does an alias point at it any more. (A peer can lag
-behind or not have followed the switch at all, and sends its clients to blue.) A failed snapshot keeps the
-collection, and the snapshot is one of what is deleted: taken after the deadline, not some time before.
+Checked right before the deletion, not from memory: the deadline has passed by Qdrant's clock, too, and on no peer
+does an alias point at it any more. (A peer can lag behind or not have followed the switch at all, and sends its
+clients to blue.) A failed snapshot keeps the collection, and the snapshot is one of what is deleted: taken after
+the deadline, not some time before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from teal.domain.errors import TransientError
 from teal.domain.schema import version_alias
 from teal.migration.contract import Note
+from teal.migration.skew import seconds_behind
 from teal.migration.work import Result, Work
 
 BLOCKED_SECONDS = 300.0
@@ -20,6 +22,7 @@ BLOCKED_SECONDS = 300.0
 async def run(work: Work) -> Result:
     """Snapshot and delete `subject`, which served before and is past its grace."""
     name, blue = work.subject, work.the_target()
+    await _refuse_early(work, name)
     own = version_alias(work.desired.alias, blue.schema.schema_version)
     await _refuse_aliased(work, name, own)
     snapshot = await _snapshot(work, name) if work.options.snapshot else None
@@ -27,10 +30,23 @@ async def run(work: Work) -> Result:
     if aliases.get(own) == name:
         await work.server.admin.delete_alias(own)
     await work.server.admin.delete(name)
+    work.session.lately.pop(name, None)
     work.server.invalidate()
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
     return Result(notes=(Note("CollectionRetired", message, "Retire"),))
+
+
+async def _refuse_early(work: Work, name: str) -> None:
+    behind = await seconds_behind(work)
+    left = _ended(work) - (work.clock.now() + behind)
+    if behind < 0 < left:
+        raise TransientError(
+            "ClocksDiffer",
+            f"{name} is past its retention by Teal's clock, but by Qdrant's, which is {-behind:,.0f} s behind it, "
+            f"{left:,.0f} s are left. It is kept until both agree; correct the clock that is wrong.",
+            retry_after=min(left, BLOCKED_SECONDS),
+        )
 
 
 async def _refuse_aliased(work: Work, name: str, own: str) -> dict[str, str]:
@@ -55,12 +71,16 @@ async def _refuse_aliased(work: Work, name: str, own: str) -> dict[str, str]:
 
 async def _snapshot(work: Work, name: str) -> str:
     """A snapshot taken since the retention ended; one from a run that crashed is used again."""
-    replaced = work.the_target().marks.replaced
-    ended = (replaced.at if replaced else work.clock.now()) + work.options.keep_for
     for existing in await work.server.admin.snapshots(name):
-        if _taken(existing.created) >= ended:
+        if _taken(existing.created) >= _ended(work):
             return existing.name
     return (await work.server.admin.snapshot(name)).name
+
+
+def _ended(work: Work) -> float:
+    """When the retention was over, in seconds since the epoch."""
+    replaced = work.the_target().marks.replaced
+    return (replaced.at if replaced else work.clock.now()) + work.options.keep_for
 
 
 def _taken(created: str) -> float:

@@ -14,7 +14,6 @@ from teal.domain.schema import UNNAMED, Schema
 from teal.domain.stale import Sieve
 from teal.migration.work import Work, Writes
 from teal.qdrant import wire
-from teal.qdrant.points import Points
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder
 from teal.sources.errors import EmbedderError, VectorError
@@ -40,10 +39,7 @@ def transform_for(work: Work) -> Transform:
         return _copy(work)
     if work.embedder is None or not work.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
-    resumed = work.target is not None and work.target.points
-    stale = stale_between(work.the_source(), work.subject) if resumed else Sieve.of_all()
-    points, schema, text_field = work.server.points, work.plan.schema, work.plan.text_field
-    made = ReEmbed(points, work.subject, schema, work.embedder, text_field, stale)
+    made = ReEmbed(work, work.the_source(), work.subject, work.plan.schema, work.embedder, work.plan.text_field)
     return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
 
 
@@ -60,15 +56,14 @@ def _copy(work: Work) -> Transform:
 
 
 def across(
-    points: Points, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
+    work: Work, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
 ) -> Transform | None:
     """From one live collection to another, by the encoder of `other`; `None` where that cannot be asked."""
     if same_encoder(one.schema, other.schema):
         return unchanged
     if embedder is None or text_field is None or len(other.schema.vectors) != 1:
         return None
-    stale = stale_between(one, other.name)
-    return ReEmbed(points, other.name, other.schema, embedder, text_field, stale)
+    return ReEmbed(work, one, other.name, other.schema, embedder, text_field)
 
 
 def stale_between(one: CollectionState, other: str) -> Sieve:
@@ -142,19 +137,20 @@ class ReEmbed:
     """Makes each point's dense vector anew from one text field of its payload.
 
     A text that green already holds with a vector has been paid for: after a restart its vector is taken from
-    green, unless it is among the `stale`. Equal texts are embedded once (the embedder caches them).
+    green, unless it may be stale. Equal texts are embedded once (the embedder caches them).
     """
 
     def __init__(
-        self, points: Points, target: str, schema: Schema, embedder: Embedder, text_field: str, stale: Sieve
+        self, work: Work, source: CollectionState, target: str, schema: Schema, embedder: Embedder, text_field: str
     ) -> None:
-        self._points = points
+        self._work = work
         self._target = target
+        self._lately = work.session.lately[source.name]
         self._embedder = embedder
         self._field = text_field
         self._vector = schema.vectors[0]
         self._only_vector = not schema.sparse and self._vector.name == UNNAMED
-        self._stale = stale
+        self._stale = stale_between(source, target)
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         if not points:
@@ -182,16 +178,23 @@ class ReEmbed:
         return [str(text) for text in texts]
 
     async def _paid_for(self, points: Sequence[RawPoint], texts: Sequence[str]) -> dict[RawId, Floats]:
-        asked = [point.id for point in points if point.id not in self._stale]
-        on_green = {p.id: p for p in await self._points.fetch(self._target, asked)} if asked else {}
+        there = await self._work.server.points.fetch(self._target, [p.id for p in points])
+        on_green = {point.id: point for point in there}
         found = {}
         for point, text in zip(points, texts, strict=True):
             green = on_green.get(point.id)
-            if green is not None and wire.payload_value(green.payload, self._field) == text:
-                row = wire.read_dense(green.vectors, self._vector.name)
-                if row is not None and len(row) == self._vector.size:
-                    found[point.id] = row
+            known = green is not None and wire.payload_value(green.payload, self._field) == text
+            self._see(point, new_text=green is not None and not known)
+            row = wire.read_dense(green.vectors, self._vector.name) if green and known else None
+            if row is not None and len(row) == self._vector.size and point.id not in self._stale:
+                found[point.id] = row
         return found
+
+    def _see(self, point: RawPoint, *, new_text: bool) -> None:
+        """Whether the vector that it comes with may be older than its text. A new point comes with its own."""
+        row = wire.read_dense(point.vectors, self._vector.name)
+        vector = b"" if row is None else row.tobytes()
+        self._lately.see(point.id, vector, self._work.clock.monotonic(), new_text=new_text)
 
     async def _embed(self, points: Sequence[RawPoint], texts: Sequence[str]) -> Any:
         if not texts:

@@ -8,6 +8,7 @@ any moment: everything that decides correctness is in Qdrant.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,7 +136,7 @@ class Session:
     hook: asyncio.Task[str | None] | None = None
     watch: Any = None
     touched: set[RawId] = field(default_factory=set)
-    lately: Lately = field(default_factory=Lately)
+    lately: defaultdict[str, Lately] = field(default_factory=lambda: defaultdict(Lately))
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0

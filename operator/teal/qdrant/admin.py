@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -94,6 +95,14 @@ class Admin:
             return Version.parse(response.json()["version"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise not_qdrant(self.endpoint.url) from None
+
+    async def time(self) -> float | None:
+        """The server's clock, in seconds since the epoch and to the second; `None` where it is not told."""
+        response = await self._send("time", "GET", self.endpoint.root, "/")
+        try:
+            return parsedate_to_datetime(response.headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            return None
 
     async def names(self) -> frozenset[str]:
         """All collections, by physical name."""

@@ -44,8 +44,11 @@ class ShiftedClock(Clock):
     def monotonic(self) -> float:
         return super().monotonic() + self._shift
 
+    def elsewhere(self, shown: float) -> float:
+        return shown + self._shift
+
     def advance(self, seconds: float) -> None:
-        """Time passes."""
+        """Time passes, everywhere."""
         self._shift += seconds
 
     def jump(self, seconds: float) -> None:

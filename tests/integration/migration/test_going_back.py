@@ -65,6 +65,12 @@ def set_payload(engine: EngineHarness, points: list[int], **payload: Any) -> Non
     engine.call("POST", f"/collections/{engine.alias}/points/payload?wait=true", body)
 
 
+def put_vector(engine: EngineHarness, point: int, vector: list[float]) -> None:
+    """As the application does it, without the text."""
+    body = {"points": [{"id": point, "vector": vector}]}
+    engine.call("PUT", f"/collections/{engine.alias}/points/vectors?wait=true", body)
+
+
 async def moved(engine: EngineHarness, encoders: EmbeddingServer, **new: Any) -> tuple[str, str]:
     """Blue by the old encoder and green by the new one, which serves."""
     await engine.until_ready()
@@ -151,8 +157,7 @@ async def test_a_text_before_the_switch_and_its_vector_after_it(
         await engine.restart()
     assert engine.serving() != blue
     (vector,) = embed(encoders, NEW, "another text")
-    body = {"points": [{"id": 3, "vector": vector}]}
-    engine.call("PUT", f"/collections/{engine.alias}/points/vectors?wait=true", body)
+    put_vector(engine, 3, vector)
     engine.annotate("rollback", engine.migration["id"])
     await engine.until_phase("Held")
     assert engine.serving() == blue
@@ -170,8 +175,7 @@ async def test_a_text_before_going_back_and_its_vector_after_it(
     await engine.until_phase("Held")
     assert engine.serving() == blue
     (vector,) = embed(encoders, OLD, "another text")
-    body = {"points": [{"id": 3, "vector": vector}]}
-    engine.call("PUT", f"/collections/{engine.alias}/points/vectors?wait=true", body)
+    put_vector(engine, 3, vector)
     engine.annotate("retry", engine.migration["id"])
     await engine.until(lambda: engine.serving() == green)
     await engine.until_ready()
@@ -191,3 +195,25 @@ async def test_a_payload_that_changes_without_its_text_is_not_embedded_again(
     assert engine.serving() == blue
     assert all(held["payload"].get("seen") for point, held in engine.points().items() if point != 99)
     assert encoders.calls("teal").texts - before == 1
+
+
+async def test_a_vector_of_its_own_stays_where_only_the_payload_changes(
+    engine: EngineHarness, encoders: EmbeddingServer
+) -> None:
+    """Written before the switch, of another text than the payload's: that has not changed since."""
+    await engine.until_ready()
+    write(engine, encoders, OLD, **{f"p{n}": f"a text about the number {n}" for n in range(1, 21)})
+    blue = engine.serving()
+    engine.edit(migration={"promotion": {"mode": "Manual"}})
+    engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
+    await engine.until_phase("AwaitingPromotion")
+    (own,) = embed(encoders, OLD, "something else")
+    put_vector(engine, 3, own)
+    engine.annotate("promote", engine.migration["planHash"])
+    await engine.until_ready()
+    set_payload(engine, [3], seen=True)
+    engine.annotate("rollback", engine.migration["id"])
+    await engine.until_phase("Held")
+    assert engine.serving() == blue
+    assert engine.points()[3]["payload"]["seen"] is True
+    assert engine.points()[3]["vector"] == pytest.approx(own, abs=1e-4)

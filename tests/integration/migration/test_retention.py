@@ -62,6 +62,31 @@ async def test_a_wall_clock_that_jumps_back_deletes_nothing_early(engine: Engine
     assert blue not in engine.collections()
 
 
+@pytest.mark.fault(23)
+async def test_a_wall_clock_that_jumps_ahead_deletes_nothing_early(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine)
+    engine.clock.jump(86_400.0)
+    await engine.rest()
+    assert blue in engine.collections()
+    assert engine.condition("Reconciling")["reason"] == "ClocksDiffer"
+    assert "86,4" in engine.condition("Reconciling")["message"]
+    engine.clock.jump(-86_400.0)
+    await wait_until(engine, at + 1.0)
+    assert blue not in engine.collections()
+
+
+@pytest.mark.fault(23)
+async def test_a_clock_that_was_behind_at_the_switch_and_is_set_right(engine: EngineHarness) -> None:
+    await engine.until_ready()
+    engine.clock.jump(-86_400.0)
+    blue, at = await replaced(engine)
+    engine.clock.jump(86_400.0)
+    await wait_until(engine, at - 30.0)
+    assert blue in engine.collections()
+    await wait_until(engine, at + 1.0)
+    assert blue not in engine.collections()
+
+
 async def test_it_stays_while_an_alias_points_at_it(engine: EngineHarness) -> None:
     blue, at = await replaced(engine)
     alias = f"{engine.alias}-somebodys"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teal.domain.stale import KEPT_SECONDS, Lately, Sieve
+from teal.domain.stale import KEPT_SECONDS, REMEMBERED, Lately, Sieve
 
 IDS = st.sets(st.binary(min_size=1, max_size=17), max_size=200)
 
@@ -49,30 +49,62 @@ def test_even_the_fullest_mark_is_small() -> None:
     assert len(json.dumps(found.about("docs-1"))) < 12_000
 
 
-@pytest.mark.parametrize(
-    ("age", "expected"),
-    [(0.0, True), (KEPT_SECONDS, True), (2 * KEPT_SECONDS, True), (2 * KEPT_SECONDS + 1, False)],
-)
-def test_a_change_is_forgotten_after_a_while(age: float, expected: bool) -> None:
+@pytest.mark.parametrize(("age", "expected"), [(0.0, True), (KEPT_SECONDS, True), (KEPT_SECONDS + 1, False)])
+def test_a_text_is_forgotten_after_a_while(age: float, expected: bool) -> None:
     lately = Lately()
-    lately.note([b"1"], 1000.0)
+    lately.see(b"1", b"vector", 1000.0, new_text=True)
     assert (b"1" in lately.sieve(1000.0 + age)) is expected
 
 
-@given(st.lists(st.floats(0, 400), min_size=1, max_size=12))
-def test_whatever_is_noted_is_known_for_the_time_promised(pauses: list[float]) -> None:
-    lately, now, noted = Lately(), 0.0, list[tuple[float, bytes]]()
-    for number, pause in enumerate(pauses):
+@given(st.lists(st.tuples(st.floats(0, 400), st.integers(0, 3)), min_size=1, max_size=20))
+def test_whatever_is_noted_is_known_for_the_time_promised(changes: list[tuple[float, int]]) -> None:
+    lately, now, last = Lately(), 0.0, dict[bytes, float]()
+    for pause, number in changes:
         now += pause
-        noted.append((now, bytes([number])))
-        lately.note([bytes([number])], now)
+        point = bytes([number])
+        last[point] = now
+        lately.see(point, b"vector", now, new_text=True)
         found = lately.sieve(now)
-        assert all(point in found for at, point in noted if now - at <= KEPT_SECONDS)
+        assert {each: each in found for each in last} == {
+            each: now - at <= KEPT_SECONDS for each, at in last.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param([("a", False)], False, id="as it was"),
+        pytest.param([("a", False), ("b", True)], False, id="text and vector at once"),
+        pytest.param([("a", False), ("a", True)], True, id="text alone"),
+        pytest.param([("a", False), ("a", True), ("a", False)], True, id="then another part of the payload"),
+        pytest.param([("a", False), ("a", True), ("b", False)], False, id="then its vector"),
+        pytest.param([("a", False), ("a", True), ("a", True)], True, id="two texts"),
+        pytest.param([("a", False), ("b", False)], False, id="a vector alone"),
+        pytest.param([("a", True)], True, id="a text, and nobody knows the vector before"),
+    ],
+)
+def test_a_text_waits_for_its_vector(seen: list[tuple[str, bool]], expected: bool) -> None:
+    lately = Lately()
+    for vector, new_text in seen:
+        lately.see(b"1", vector.encode(), 1.0, new_text=new_text)
+    assert (b"1" in lately.sieve(2.0)) is expected
+
+
+def test_a_vector_that_is_not_remembered_any_more_is_in_doubt() -> None:
+    lately = Lately()
+    for number in range(REMEMBERED + 1):
+        lately.see(number.to_bytes(8, "big"), b"vector", 1.0, new_text=False)
+    for number in (0, REMEMBERED):
+        lately.see(number.to_bytes(8, "big"), b"another", 2.0, new_text=True)
+    found = lately.sieve(3.0)
+    assert (0).to_bytes(8, "big") in found
+    assert REMEMBERED.to_bytes(8, "big") not in found
 
 
 def test_what_an_earlier_process_noted_is_known() -> None:
     lately = Lately()
-    lately.note([b"2"], 10.0)
+    lately.see(b"2", b"vector", 10.0, new_text=True)
     lately.recall(sieve(b"1"), 11.0)
-    lately.note([b"3"], 12.0)
+    lately.see(b"3", b"vector", 12.0, new_text=True)
     assert all(point in lately.sieve(13.0) for point in (b"1", b"2", b"3"))
+    assert b"1" not in lately.sieve(12.0 + KEPT_SECONDS)

@@ -265,6 +265,9 @@ class FakeAdmin(Admin):
     async def version(self) -> Version:
         return await self._carry("version", False, lambda: Version(1, 19, 0))
 
+    async def time(self) -> float | None:
+        return await self._carry("time", False, lambda: None)
+
     async def _call(self, kind: str, _: str, path: str, **given: Any) -> Any:
         parts = [unquote(part) for part in path.split("/")[2:]]
         body = [given["json"]] if given.get("json") is not None else []

@@ -170,11 +170,11 @@ def test_another_encoder_under_load(lives: Lives) -> None:
     with lives.docs.clients(ledger) as clients:
         deaths = lives.killed_everywhere()
     expected = {
-        *("create v2", "upsert v2 in Populating", "patch v2 checkpoint", "delete v2 in CatchingUp"),
+        *("create v2", "upsert v2 in Populating", "patch v2 checkpoint stale", "delete v2 in CatchingUp"),
         *("upsert v2 in Promoting", "index v2 module", "patch v2 optimizers_config", "alias create next v2"),
         *("patch v2 verdict", "patch v1 fence", "patch v1 strict_mode_config to 1", "patch v1 -fence"),
         *(
-            "patch v2 -carried at-switch in-step switch",
+            "patch v2 -carried at-switch in-step stale switch",
             "alias create alias v2",
             "patch v1 replaced",
             "alias delete next",

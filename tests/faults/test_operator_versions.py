@@ -39,7 +39,7 @@ def test_a_downgrade_and_an_upgrade_in_the_midst_of_a_copy(
         first = operator("--no-lease")
         docs.wait_ready()
         ledger = docs.load()
-        gate.shut_at(named("after patch v2 checkpoint"))
+        gate.shut_at(named("after patch v2 checkpoint stale"))
         docs.apply(embedding_set={**LARGE, "schemaVersion": "v2"})
         assert gate.wait_shut(alive=docs.operator_runs), docs.story()
         first.kill()

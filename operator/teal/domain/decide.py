@@ -7,16 +7,17 @@ the alias serving, prefer nothing to in place to a retained collection to a new 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from teal.domain.errors import TerminalError, TransientError
+from teal.domain.errors import TerminalError
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.plan import Desired, Identity, Plan, Population, Reason, Strategy, as_it_was, make_plan
+from teal.domain.ownership import Mine, has_served, ours, owner_text, stage_of
+from teal.domain.plan import Desired, Plan, Population, Reason, Strategy, as_it_was, make_plan
+from teal.domain.refusals import refuse_damaged, refuse_foreign, refuse_foreign_target, refuse_last_copy
 from teal.domain.schema import next_alias, version_alias
-from teal.domain.transitions import HAS_SERVED, Stage
+from teal.domain.transitions import Stage
 from teal.domain.tuning import Change, InPlace, difference
 
 
@@ -57,37 +58,8 @@ class Decision:
     declined: Declined | None = None
 
 
-def ours(state: CollectionState | None, identity: Identity) -> bool:
-    """Whether `state` belongs to this resource.
-
-    The UID decides; a resource that was deleted and applied again has a new one, but a cluster holds only one
-    object of a name, so cluster, namespace and name together are as good.
-    """
-    owner = state.marks.owner if state else None
-    if owner is None:
-        return False
-    return owner.uid == identity.uid or (owner.cluster, owner.namespace, owner.name) == (
-        identity.cluster,
-        identity.namespace,
-        identity.name,
-    )
-
-
-def stage_of(state: CollectionState) -> Stage:
-    """The stage that a collection of ours carries. One that lost its mark is not known to have served."""
-    return state.marks.migration.stage if state.marks.migration else Stage.HELD
-
-
-def has_served(state: CollectionState) -> bool:
-    """Whether the alias ever pointed at it: such a collection is retired, not just dropped."""
-    return stage_of(state) in HAS_SERVED
-
-
 def serving_revision(desired: Desired, serving: CollectionState) -> bool:
     return serving.revision == desired.schema.revision
-
-
-Mine = Mapping[str, CollectionState]
 
 
 def decide(desired: Desired, observed: Observed, now: float) -> Decision:
@@ -116,71 +88,6 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
     return stay or _switch_back(desired, mine, serving, now) or _migrate(desired, observed, mine, serving, now)
 
 
-def refuse_damaged(desired: Desired, observed: Observed) -> None:
-    """Stop where a collection that matters has forgotten, or never could tell this Teal, how far it got."""
-    needed = {observed.aliases.get(desired.alias), desired.target, desired.adopt}
-    for name, state in sorted(observed.states.items()):
-        unowned = state.marks.owner is None and name in needed
-        if state.marks.damaged and (unowned or ours(state, desired.identity)):
-            raise TerminalError(
-                "MarksDamaged",
-                f"The collection {name!r} carries marks of Teal that cannot be read ({state.marks.damaged}), so "
-                "nothing is decided about it. If a newer Teal wrote them, run that one; else repair or remove "
-                "these keys of its metadata, or delete the collection if nothing needs it.",
-            )
-
-
-def refuse_foreign(desired: Desired, observed: Observed) -> None:
-    """Stop before an alias of somebody else's could be touched.
-
-    Collections and aliases are listed one after the other: one that appears or goes in between is no stranger's.
-    """
-    alias = desired.alias
-    if alias in observed.names:
-        raise TerminalError(
-            "AliasIsCollection",
-            f"A collection is named {alias!r}, so Qdrant cannot have an alias of that name. Choose another "
-            f"spec.alias (and set spec.adopt.collection: {alias} to take the collection over).",
-        )
-    serving = observed.aliases.get(alias)
-    if serving and observed.state(serving) is None:
-        raise TransientError(
-            "CollectionChanging", f"{serving!r}, which {alias!r} points at, was not found; looking again."
-        )
-    if serving and not ours(observed.state(serving), desired.identity) and desired.adopt != serving:
-        state = observed.state(serving)
-        adopt = "" if _owned(state) else f", or set spec.adopt.collection: {serving} to take it over"
-        raise TerminalError(
-            "AliasNotOwned",
-            f"The alias {alias!r} points at {serving!r}, which {_owner_text(state)}. "
-            f"Choose another spec.alias{adopt}.",
-        )
-
-
-def _refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> None:
-    """Stop before green would have to be made under a name that somebody else's collection has."""
-    target = desired.target
-    if target in observed.names and target not in mine:
-        adoptable = not _owned(observed.state(target)) and not any(map(has_served, mine.values()))
-        adopt = f", or set spec.adopt.collection: {target}" if adoptable else ""
-        raise TerminalError(
-            "CollectionNotOwned",
-            f"The collection {target!r} exists and {_owner_text(observed.state(target))}. Teal never touches it; "
-            f"remove it, or change spec.schemaVersion{adopt}.",
-        )
-
-
-def _owned(state: CollectionState | None) -> bool:
-    return state is not None and state.marks.owner is not None
-
-
-def _owner_text(state: CollectionState | None) -> str:
-    owner = state.marks.owner if state else None
-    if owner is None:
-        return "Teal did not create"
-    return f"belongs to the VectorCollection {owner.namespace}/{owner.name} (cluster {owner.cluster or 'unknown'})"
-
-
 def _adopt(desired: Desired, observed: Observed, mine: Mine, serving: CollectionState | None) -> Decision | None:
     """Take over the collection that the spec names, unless that has been done: then `adopt` is history."""
     name = desired.adopt
@@ -195,7 +102,7 @@ def _adopt(desired: Desired, observed: Observed, mine: Mine, serving: Collection
         )
     if state.marks.owner:
         raise TerminalError(
-            "CollectionNotOwned", f"The collection {name!r} {_owner_text(state)} and cannot be adopted."
+            "CollectionNotOwned", f"The collection {name!r} {owner_text(state)} and cannot be adopted."
         )
     return Decision(Do.ADOPT, _plan_nothing(desired), name)
 
@@ -255,22 +162,9 @@ def _since(state: CollectionState) -> float:
 
 def _first(desired: Desired, observed: Observed, mine: Mine) -> Decision:
     """Nothing serves and nothing has: make the first revision."""
-    _refuse_last_copy(observed, mine)
+    refuse_last_copy(observed, mine)
     plan = make_plan(desired, None)
     return _drop_abandoned(mine, plan, desired.target) or _provision_or_continue(desired, observed, mine, plan)
-
-
-def _refuse_last_copy(observed: Observed, mine: Mine) -> None:
-    """Somebody deleted blue while green was filled from it: what is on green may be all that is left."""
-    for name, state in mine.items():
-        source = state.marks.migration.source if state.marks.migration else None
-        if state.points and source and source not in observed.names:
-            raise TerminalError(
-                "SourceGone",
-                f"{source!r} was deleted while {name!r} was being filled from it. Its {state.points:,} points may "
-                "be the last copy, so nothing is done. Delete it to start empty; or remove the key teal.dev/owner "
-                f"from its metadata and set spec.adopt.collection: {name} to serve it as it is.",
-            )
 
 
 def _converged(desired: Desired, observed: Observed, mine: Mine, serving: CollectionState, now: float) -> Decision:
@@ -426,7 +320,7 @@ def _migrate(desired: Desired, observed: Observed, mine: Mine, serving: Collecti
 
 
 def _provision_or_continue(desired: Desired, observed: Observed, mine: Mine, plan: Plan) -> Decision:
-    _refuse_foreign_target(desired, observed, mine)
+    refuse_foreign_target(desired, observed, mine)
     if plan.target in mine:
         return Decision(Do.CONTINUE, plan, plan.target)
     return Decision(Do.PROVISION, plan, plan.target)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal, Situation, refusals
-from teal.domain.decide import Decision, Do, has_served, ours, retained_source, serving_revision
+from teal.domain.decide import Decision, Do, retained_source, serving_revision
 from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired
 from teal.domain.transitions import Stage
 from teal.migration.contract import Note

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from teal.domain.decide import Do, has_served, stage_of
+from teal.domain.decide import Do
 from teal.domain.errors import TransientError
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import has_served, stage_of
 from teal.domain.transitions import Stage
 from teal.domain.verdict import Verdict
 from teal.migration.clock import iso

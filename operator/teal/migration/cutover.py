@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -31,6 +30,7 @@ from teal.domain.schema import next_alias
 from teal.domain.stale import Sieve
 from teal.domain.writes import WriteMode
 from teal.migration import passes, untouched
+from teal.migration.scan import versions_of
 from teal.migration.transform import same_encoder, transform_for
 from teal.migration.work import SLICE_SECONDS, Work
 from teal.qdrant import wire
@@ -105,21 +105,18 @@ async def _know_new_side(work: Work, state: CutOver, new: CollectionState) -> No
     if state.new_side is not None:
         return
     work.session.touched = state.dirty
-    known: dict[RawId, int] = {}
-    async for page in work.server.points.scan(new.name, Probe.of(new.schema)):
-        both = _on_both(work, page)
-        known.update(both)
-        state.all_known &= len(both) == len(page)
-    state.new_side = known
+    seen = await versions_of(work, new)
+    state.new_side = _on_both(work, seen)
+    state.all_known = len(state.new_side) == len(seen)
 
 
-def _on_both(work: Work, page: Mapping[RawId, int]) -> Mapping[RawId, int]:
+def _on_both(work: Work, seen: dict[RawId, int]) -> dict[RawId, int]:
     """On the way back the application may have written to the new side alone: such a point is not taken for one
     that both sides have, or the old side would never get it."""
-    memory = work.session.pairs.get((work.the_source().name, work.subject))
+    memory = work.in_step
     if work.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
-        return page
-    return {point: version for point, version in page.items() if memory.known_retained.get(point) == version}
+        return seen
+    return {point: version for point, version in seen.items() if memory.known_retained.get(point) == version}
 
 
 async def _refresh_new_side(work: Work, state: CutOver, new: CollectionState) -> None:
@@ -251,29 +248,29 @@ async def _remember_switch(
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
     if work.writes is not WriteMode.DUAL_WRITE and new.one_sequence and state.all_known:
         state.highest[new.name] = highest(state.new_side or {})
-    if at_rest and old.one_sequence and work.session.ledger:
-        state.highest[old.name] = highest(work.session.ledger.versions)
+    if at_rest and old.one_sequence:
+        state.highest[old.name] = highest(work.session.the_ledger.versions)
     written = {**_in_step(work, state, old, new), marks.SWITCH: {"from": old.name}}
     await work.server.admin.mark(new.name, written)
 
 
 def _in_step(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> dict[str, Any]:
     """The marks that say at which versions both sides hold the same."""
-    there = work.session.ledger.versions if work.session.ledger else {}
+    there = work.session.the_ledger.versions
     return {
         marks.AT_SWITCH: checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
         marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, state.highest.get(old.name))},
         marks.CARRIED: None,
-        marks.STALE: stale_since(work, old, new),
+        **stale_since(work, old, new),
     }
 
 
-def stale_since(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
+def stale_since(work: Work, old: CollectionState, new: CollectionState) -> dict[str, Any]:
     """The mark that says whose vector on `old` may be older than its text; none where vectors are copied."""
     if same_encoder(old.schema, new.schema):
-        return None
-    known = Sieve.read(new.marks.stale, old.name)
-    return (known | work.session.lately[old.name].sieve(work.clock.monotonic())).about(old.name)
+        return {}
+    known = Sieve.read(new.marks.stale, old.name) | work.session.lately[old.name].sieve(work.clock.monotonic())
+    return {marks.STALE: known.about(old.name)}
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:
@@ -320,12 +317,7 @@ async def _drained(
 
 async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> None:
     """What the application wrote to both since the last pass is in step, however a rollback may look at it."""
-    ledger = work.session.ledger
-    if ledger is None:
-        raise LookupError("a switch follows a pass, and a pass leaves a ledger")
-    seen: dict[RawId, int] = {}
-    async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
-        seen.update(page)
+    ledger, seen = work.session.the_ledger, await versions_of(work, old)
     ledger.record(ledger.changed(seen))
     ledger.forget([point for point in ledger.versions if point not in seen])
     state.drained = True
@@ -333,14 +325,8 @@ async def _note_both_sides(work: Work, state: CutOver, old: CollectionState) -> 
 
 async def _drain(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> int:
     """Carry over what reached the old side too late, unless the application has touched the point since."""
-    moved: dict[RawId, int] = {}
-    seen: set[RawId] = set()
-    ledger = work.session.ledger
-    if ledger is None:
-        raise LookupError("a switch follows a pass, and a pass leaves a ledger")
-    async for page in work.server.points.scan(old.name, Probe.of(old.schema)):
-        moved.update(ledger.changed(page))
-        seen.update(page)
+    ledger, seen = work.session.the_ledger, await versions_of(work, old)
+    moved = ledger.changed(seen)
     gone = [p for p in ledger.versions if p not in seen]
     if not moved and not gone:
         return 0

@@ -16,10 +16,11 @@ from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
-from teal.domain.decide import Decision, Do, decide, ours, stage_of
+from teal.domain.decide import Decision, Do, decide
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.forecast import refuse_over_budget
 from teal.domain.observed import Observed
+from teal.domain.ownership import ours, stage_of
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
 from teal.migration import (

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from teal.domain import marks
-from teal.domain.decide import misplaced_aliases, ours
+from teal.domain.decide import misplaced_aliases
 from teal.domain.errors import TransientError
 from teal.domain.marks import Migration, Replaced
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration import cutover, late
@@ -24,7 +25,7 @@ async def finish_switch(work: Work) -> Result:
     notes = await _carry_over(work, state)
     cleared: dict[str, Any] = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
     if old := _cut_short(work, state):
-        cleared[marks.STALE] = cutover.stale_since(work, old, state)
+        cleared |= cutover.stale_since(work, old, state)
     ending = _ending(work, migration) if migration else None
     if migration and ending:
         stage = advance(migration.stage, ending)

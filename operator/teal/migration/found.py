@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from teal.api.values import format_duration
-from teal.domain.decide import Decision, ours
+from teal.domain.decide import Decision
 from teal.domain.errors import TealError
 from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import ours
 from teal.domain.plan import Desired, Identity, Strategy
 from teal.domain.transitions import Event
 from teal.migration.clock import iso

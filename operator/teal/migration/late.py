@@ -9,17 +9,17 @@ from __future__ import annotations
 from teal.domain.ledger import RawId, restore
 from teal.domain.observed import CollectionState
 from teal.migration import untouched
+from teal.migration.scan import versions_of
 from teal.migration.transform import across, same_encoder
 from teal.migration.work import Work
 from teal.qdrant import wire
-from teal.qdrant.points import Probe
 
 BATCH = 250
 
 
 async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
-    before, after = await _scan(work, old), await _scan(work, new)
+    before, after = await versions_of(work, old), await versions_of(work, new)
     at_rest = restore(before, new.marks.in_step, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
@@ -35,13 +35,6 @@ async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> 
         made = await transform(points) if transform else points
         carried += len((await untouched.write(work.server.points, new, made, after)).written)
     return carried
-
-
-async def _scan(work: Work, state: CollectionState) -> dict[RawId, int]:
-    found: dict[RawId, int] = {}
-    async for page in work.server.points.scan(state.name, Probe.of(state.schema)):
-        found.update(page)
-    return found
 
 
 async def _different(work: Work, old: CollectionState, new: CollectionState, points: list[RawId]) -> list[RawId]:

@@ -23,7 +23,7 @@ from teal.domain import marks
 from teal.domain.change_field import Watermark
 from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
-from teal.domain.ledger import Ledger, RawId, fingerprint, restore
+from teal.domain.ledger import RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
 from teal.domain.stale import Sieve
 from teal.domain.writes import WriteMode
@@ -195,28 +195,28 @@ class Pass:
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        read = wire.as_read(found, batch)
-        self._ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
-        self._work.session.touched.update(batch)
+        session, read = self._work.session, wire.as_read(found, batch)
+        session.the_ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
+        session.touched.update(batch)
         self.copied += len(points)
-        if not self._work.session.writes.passes:
-            self._work.session.progress.done += len(batch)
+        if not session.writes.passes:
+            session.progress.done += len(batch)
 
     async def _tell(self, batch: Iterable[RawId]) -> None:
         """Back onto a collection that others may write, too: see `carried.py`."""
-        in_step = self._work.session.pairs.get((self._source, self._target))
+        in_step = self._work.in_step
         if self._backwards and in_step:
             await in_step.carried.tell(self._work, self._source, self._target, batch)
 
     async def _delete_gone(self) -> None:
-        size = 1000
+        session, size = self._work.session, 1000
         while self._gone:
             batch = self._gone[:size]
             left = [*await self._there(batch)] if self._dual else batch
             if left:
                 await self._points.delete(self._target, left)
-            self._ledger.forget(batch)
-            self._work.session.touched.update(batch)
+            session.the_ledger.forget(batch)
+            session.touched.update(batch)
             del self._gone[:size]
             self.deleted += len(left)
 
@@ -232,7 +232,7 @@ class Pass:
             return
         if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
             return
-        written = {marks.CHECKPOINT: self._ledger.digests.as_json()}
+        written = {marks.CHECKPOINT: session.the_ledger.digests.as_json()}
         if self._work.plan.population is Population.REEMBED:
             written[marks.STALE] = session.lately[self._source].sieve(self._clock.monotonic()).about(self._source)
         await self._work.server.admin.mark(self._target, written)
@@ -259,12 +259,6 @@ class Pass:
         session.last_pass_seconds = self._clock.monotonic() - self._since
         session.last_pass_changes = self.copied + self.deleted
         session.progress.throttled = None
-
-    @property
-    def _ledger(self) -> Ledger:
-        if self._work.session.ledger is None:
-            raise LookupError("nothing is copied before the first scan")
-        return self._work.session.ledger
 
 
 def _part(work: Work) -> Since | None:

@@ -8,7 +8,7 @@ EmbeddingSet that is deleted together with the resource that refers to it is gon
 from __future__ import annotations
 
 from teal.domain import marks
-from teal.domain.decide import ours
+from teal.domain.ownership import ours
 from teal.domain.plan import Identity
 from teal.migration.contract import Note, Resource
 from teal.qdrant.pool import Server

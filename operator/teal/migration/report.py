@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal
-from teal.domain.decide import Decision, ours
+from teal.domain.decide import Decision
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import ours
 from teal.domain.plan import Strategy
 from teal.domain.writes import WriteMode, guarantee
 from teal.migration import asked

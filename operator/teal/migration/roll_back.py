@@ -104,7 +104,7 @@ async def _force(work: Work, serving: CollectionState, back: CollectionState, er
 def _losses(work: Work) -> str:
     """What did not go back, and where it is."""
     writes = work.session.writes
-    memory = work.session.pairs.get((work.the_source().name, work.subject))
+    memory = work.in_step
     left, said = len({*writes.left_behind, *(memory.left_back if memory else ())}), ""
     if left:
         told = [writes.left_because, memory.reason if memory else None, *work.plan.warnings]

@@ -65,3 +65,11 @@ class Scan:
             raise
         self._pages = None
         return True
+
+
+async def versions_of(work: Work, state: CollectionState) -> dict[RawId, int]:
+    """All points of a collection with their versions, in one go."""
+    found: dict[RawId, int] = {}
+    async for page in work.server.points.scan(state.name, Probe.of(state.schema)):
+        found.update(page)
+    return found

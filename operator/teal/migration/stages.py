@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from teal.domain import marks
-from teal.domain.decide import ours
 from teal.domain.errors import HeldError
 from teal.domain.marks import Migration
+from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
 from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
 from teal.migration import approval, catch_up, decline, finish, index, populate, promote, verify, watch

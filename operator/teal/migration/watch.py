@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from teal.domain import marks
-from teal.domain.decide import ours, retained_source
+from teal.domain.decide import retained_source
 from teal.domain.marks import Declined, Migration, Watched
+from teal.domain.ownership import ours
 from teal.domain.transitions import Event
 from teal.domain.watching import Look, Rules, is_over, judge
 from teal.migration import decline, hooks, probes, prometheus

@@ -130,7 +130,7 @@ class Session:
     unverified: int = 0
     judged: Quiescence | None = None
     frozen: dict[str, str] | None = None
-    pairs: dict[tuple[str, str], Any] = field(default_factory=dict)
+    pairs: dict[tuple[str | None, str], Any] = field(default_factory=dict)
     """What keeps live collections in step, by the names of the newer and of the retained one: newest first."""
     fresh_until: float = 0.0
     hook: asyncio.Task[str | None] | None = None
@@ -140,6 +140,13 @@ class Session:
     noted: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0
+
+    @property
+    def the_ledger(self) -> Ledger:
+        """What was copied, where a scan has been made."""
+        if self.ledger is None:
+            raise LookupError("nothing was scanned yet")
+        return self.ledger
 
     def begin(self, plan_hash: str, *, afresh: bool = False) -> None:
         """Start afresh for another plan, or another green; a plan that goes on keeps what is known."""
@@ -210,6 +217,11 @@ class Work:
     def unnumbered_by(self) -> str | None:
         """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
         return self.options.change_field if self.source and not self.source.schema.vectors else None
+
+    @property
+    def in_step(self) -> Any:
+        """What is remembered of keeping source and subject in step, where both are live."""
+        return self.session.pairs.get((self.plan.source, self.subject))
 
     @property
     def source(self) -> CollectionState | None:

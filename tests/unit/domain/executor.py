@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from teal.domain import marks
 from teal.domain.carry import create_body
-from teal.domain.decide import Decision, Do, has_served, misplaced_aliases, ours
+from teal.domain.decide import Decision, Do, misplaced_aliases
 from teal.domain.marks import Migration, Replaced
 from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired, Population, Strategy
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance

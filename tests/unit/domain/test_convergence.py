@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from teal.domain.decide import Decision, Do, decide, has_served, ours, stage_of
+from teal.domain.decide import Decision, Do, decide
 from teal.domain.errors import TerminalError
+from teal.domain.ownership import has_served, ours, stage_of
 from teal.domain.plan import Desired
 from teal.domain.transitions import Stage
 from tests.unit.domain.builders import ALIAS, DAY, ME, NOW

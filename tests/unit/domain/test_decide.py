@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from teal.domain.decide import Decision, Do, decide, has_served, misplaced_aliases, ours, stage_of
+from teal.domain.decide import Decision, Do, decide, misplaced_aliases
 from teal.domain.errors import TerminalError, TransientError
 from teal.domain.marks import Marks
 from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import has_served, ours, stage_of
 from teal.domain.plan import Desired, Population, Reason, Strategy
 from teal.domain.schema import Distance, Encoder, Schema
 from teal.domain.transitions import HAS_SERVED, Stage

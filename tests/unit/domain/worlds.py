@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from teal.domain import marks
 from teal.domain.carry import create_body
-from teal.domain.decide import ours
 from teal.domain.marks import Fence, Replaced
+from teal.domain.ownership import ours
 from teal.domain.plan import Desired, Identity, make_plan
 from teal.domain.schema import Distance, Schema
 from teal.domain.transitions import HAS_SERVED, Stage

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from teal.api.manifest import parse
 from teal.api.status import Phase, VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
-from teal.domain.decide import decide, ours
+from teal.domain.decide import decide
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import ours
 from teal.domain.plan import Desired
 from teal.domain.schema import Schema
 from teal.domain.transitions import Event, Stage

@@ -24,10 +24,10 @@ from teal.api.manifest import parse
 from teal.api.status import VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
 from teal.cli.manifests import FileSecrets
-from teal.domain.decide import has_served, ours
 from teal.domain.errors import TransientError, UnknownOutcomeError
 from teal.domain.marks import Owner
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Identity
 from teal.migration import connect, engine, in_step, late
 from teal.migration.contract import Note, Outcome, Resource

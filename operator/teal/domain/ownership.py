@@ -1,0 +1,51 @@
+"""Whose a collection is, by the marks on it, and whether it has ever served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from teal.domain.observed import CollectionState
+from teal.domain.plan import Identity
+from teal.domain.transitions import HAS_SERVED, Stage
+
+Mine = Mapping[str, CollectionState]
+"""The collections of one resource, by name."""
+
+
+def ours(state: CollectionState | None, identity: Identity) -> bool:
+    """Whether `state` belongs to this resource.
+
+    The UID decides; a resource that was deleted and applied again has a new one, but a cluster holds only one
+    object of a name, so cluster, namespace and name together are as good.
+    """
+    owner = state.marks.owner if state else None
+    if owner is None:
+        return False
+    return owner.uid == identity.uid or (owner.cluster, owner.namespace, owner.name) == (
+        identity.cluster,
+        identity.namespace,
+        identity.name,
+    )
+
+
+def stage_of(state: CollectionState) -> Stage:
+    """The stage that a collection of ours carries. One that lost its mark is not known to have served."""
+    return state.marks.migration.stage if state.marks.migration else Stage.HELD
+
+
+def has_served(state: CollectionState) -> bool:
+    """Whether the alias ever pointed at it: such a collection is retired, not just dropped."""
+    return stage_of(state) in HAS_SERVED
+
+
+def owned(state: CollectionState | None) -> bool:
+    """Whether it belongs to any resource, of any cluster."""
+    return state is not None and state.marks.owner is not None
+
+
+def owner_text(state: CollectionState | None) -> str:
+    """Whose it is, for a message."""
+    owner = state.marks.owner if state else None
+    if owner is None:
+        return "Teal did not create"
+    return f"belongs to the VectorCollection {owner.namespace}/{owner.name} (cluster {owner.cluster or 'unknown'})"

@@ -1,0 +1,75 @@
+"""When nothing may be done: marks that cannot be read, what is somebody else's, what may be the last copy."""
+
+from __future__ import annotations
+
+from teal.domain.errors import TerminalError, TransientError
+from teal.domain.observed import Observed
+from teal.domain.ownership import Mine, has_served, ours, owned, owner_text
+from teal.domain.plan import Desired
+
+
+def refuse_damaged(desired: Desired, observed: Observed) -> None:
+    """Stop where a collection that matters has forgotten, or never could tell this Teal, how far it got."""
+    needed = {observed.aliases.get(desired.alias), desired.target, desired.adopt}
+    for name, state in sorted(observed.states.items()):
+        unowned = state.marks.owner is None and name in needed
+        if state.marks.damaged and (unowned or ours(state, desired.identity)):
+            raise TerminalError(
+                "MarksDamaged",
+                f"The collection {name!r} carries marks of Teal that cannot be read ({state.marks.damaged}), so "
+                "nothing is decided about it. If a newer Teal wrote them, run that one; else repair or remove "
+                "these keys of its metadata, or delete the collection if nothing needs it.",
+            )
+
+
+def refuse_foreign(desired: Desired, observed: Observed) -> None:
+    """Stop before an alias of somebody else's could be touched.
+
+    Collections and aliases are listed one after the other: one that appears or goes in between is no stranger's.
+    """
+    alias = desired.alias
+    if alias in observed.names:
+        raise TerminalError(
+            "AliasIsCollection",
+            f"A collection is named {alias!r}, so Qdrant cannot have an alias of that name. Choose another "
+            f"spec.alias (and set spec.adopt.collection: {alias} to take the collection over).",
+        )
+    serving = observed.aliases.get(alias)
+    if serving and observed.state(serving) is None:
+        raise TransientError(
+            "CollectionChanging", f"{serving!r}, which {alias!r} points at, was not found; looking again."
+        )
+    if serving and not ours(observed.state(serving), desired.identity) and desired.adopt != serving:
+        state = observed.state(serving)
+        adopt = "" if owned(state) else f", or set spec.adopt.collection: {serving} to take it over"
+        raise TerminalError(
+            "AliasNotOwned",
+            f"The alias {alias!r} points at {serving!r}, which {owner_text(state)}. "
+            f"Choose another spec.alias{adopt}.",
+        )
+
+
+def refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> None:
+    """Stop before green would have to be made under a name that somebody else's collection has."""
+    target = desired.target
+    if target in observed.names and target not in mine:
+        adoptable = not owned(observed.state(target)) and not any(map(has_served, mine.values()))
+        adopt = f", or set spec.adopt.collection: {target}" if adoptable else ""
+        raise TerminalError(
+            "CollectionNotOwned",
+            f"The collection {target!r} exists and {owner_text(observed.state(target))}. Teal never touches it; "
+            f"remove it, or change spec.schemaVersion{adopt}.",
+        )
+
+
+def refuse_last_copy(observed: Observed, mine: Mine) -> None:
+    """Somebody deleted blue while green was filled from it: what is on green may be all that is left."""
+    for name, state in mine.items():
+        source = state.marks.migration.source if state.marks.migration else None
+        if state.points and source and source not in observed.names:
+            raise TerminalError(
+                "SourceGone",
+                f"{source!r} was deleted while {name!r} was being filled from it. Its {state.points:,} points may "
+                "be the last copy, so nothing is done. Delete it to start empty; or remove the key teal.dev/owner "
+                f"from its metadata and set spec.adopt.collection: {name} to serve it as it is.",
+            )

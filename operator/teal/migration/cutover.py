@@ -216,13 +216,15 @@ async def _switch(
     rest: Quiescence | None,
     *,
     fenced: float | None,
-) -> dict[str, Any]:
-    """One `create_alias`, and the evidence that it was in time."""
+) -> dict[str, Any] | None:
+    """One `create_alias`, and the evidence that it was in time; `None` if the quiet moment is over already."""
     alias, clock = work.desired.alias, work.clock
     await _refresh_new_side(work, state, new)
     await _remember_switch(work, state, old, new, at_rest=rest is not None)
     if (await work.server.admin.aliases()).get(alias) != old.name:
         raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
+    if rest and fenced is None and not await _still_quiet(work, old, rest):
+        return None
     began = clock.monotonic()
     await point_alias(work, alias, new.name)
     alias_seconds = clock.monotonic() - began
@@ -240,6 +242,13 @@ async def _switch(
         "aliasMillis": round(alias_seconds * 1000, 1),
         "fenceMillis": round(fence_seconds * 1000, 1),
     }
+
+
+async def _still_quiet(work: Work, old: CollectionState, rest: Quiescence) -> bool:
+    if work.writes is WriteMode.DUAL_WRITE:
+        return True
+    now = await work.server.admin.quiescence(old.name)
+    return now is not None and rest.same_as(now)
 
 
 async def _remember_switch(

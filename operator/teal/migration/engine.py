@@ -141,7 +141,7 @@ class Engine:
             endpoint = await connect.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
             async with self._pool.use(endpoint) as server:
                 wanted = found.desired = await _as_owner(wanted, server)
-                decision = await self._look(found, wanted, server, max_age=0.0)
+                decision = await self._look(found, wanted, server, since=server.now())
                 if decision.do is Do.PROVISION:
                     work = await self._work(found, wanted, server, decision, Session())
                     found.session.forecast = await provision.estimate(work)
@@ -301,18 +301,19 @@ class Engine:
             pair = in_step.Pair(serving, retained, back, wanted.text_field)
             await in_step.keep(work, pair, found.session.pairs[serving.name, retained.name], until)
 
-    async def _look(self, found: Found, wanted: Desired, server: Server, max_age: float | None = None) -> Decision:
-        """What was seen lately is enough to rest; what is done, or refused, is decided on a fresh look."""
-        found.observed = await server.observe(wanted.alias, wanted.adopt, max_age=max_age)
+    async def _look(self, found: Found, wanted: Desired, server: Server, since: float | None = None) -> Decision:
+        """What was seen lately is enough to rest; what is done, or refused, is decided on what was seen since."""
+        began = server.now()
+        found.observed = await server.observe(wanted.alias, wanted.adopt, since=since)
         try:
             found.decision = decide(wanted, found.observed, self._clock.now())
         except TerminalError:
-            if max_age is not None:
+            if since is not None:
                 raise
         else:
-            if found.decision.do in RESTING or max_age is not None:
+            if found.decision.do in RESTING or since is not None:
                 return found.decision
-        return await self._look(found, wanted, server, max_age=0.0)
+        return await self._look(found, wanted, server, began)
 
     async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
         session = found.session
@@ -408,7 +409,7 @@ def _switches(decision: Decision, found: Found) -> bool:
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:
-    observed = await server.observe(wanted.alias, wanted.adopt, max_age=0.0)
+    observed = await server.observe(wanted.alias, wanted.adopt, since=server.now())
     serving = observed.state(observed.aliases.get(wanted.alias))
     owner = serving.marks.owner if serving else None
     mine = wanted.identity

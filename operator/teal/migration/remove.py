@@ -18,7 +18,7 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
     """Remove all collections of the resource; returns when none is left."""
     spec = resource.manifest.spec
     adopted = spec.adopt.collection if spec.adopt else None
-    observed = await server.observe(resource.manifest.alias, adopted, max_age=0.0)
+    observed = await server.observe(resource.manifest.alias, adopted, since=server.now())
     notes = []
     for name, state in sorted(observed.states.items()):
         owner = state.marks.owner

@@ -74,7 +74,8 @@ def unreachable(url: str, detail: str) -> TransientError:
     return TransientError(
         "QdrantUnreachable",
         f"No answer from {url} ({_short(detail)}). Check that Qdrant runs, that spec.qdrant.url (http or "
-        "https, host, port) and grpcPort are right, and that network policies let Teal through.",
+        "https, host, port) and grpcPort, or --url and --grpc-port, are right, and that network policies let Teal "
+        "through.",
     )
 
 

@@ -83,20 +83,25 @@ class Server:
         await self.points.close()
         await self.admin.close()
 
-    async def observe(self, alias: str, adopt: str | None = None, *, max_age: float | None = None) -> Observed:
+    def now(self) -> float:
+        """The monotonic clock that `observe` goes by, in seconds."""
+        return self._clock()
+
+    async def observe(self, alias: str, adopt: str | None = None, *, since: float | None = None) -> Observed:
         """What is there that concerns the resource with this alias.
 
-        Without `max_age`, the listings are at most `listing_seconds` old and the states `drift_seconds`, changes
-        of our own excepted; with it (in seconds), everything is at most that old.
+        Without `since`, the listings are at most `listing_seconds` old and the states `drift_seconds`, changes of
+        our own excepted; with it, everything is as it was at that moment of `now()`, or later.
 
         Raises:
             TerminalError: reason `QdrantTooOld` or `NotQdrant`, or as `Admin`'s methods.
         """
         version = await self._version.get(self._drift_seconds)
-        listing = await self._listing.get(self._listing_seconds if max_age is None else max_age)
+        began = self._clock()
+        listing = await self._listing.since(began - self._listing_seconds if since is None else since)
         wanted = sorted(listing.concerning(alias, adopt))
-        age = self._drift_seconds if max_age is None else max_age
-        found = await all_of(self._state(name).get(age) for name in wanted)
+        known = began - self._drift_seconds if since is None else since
+        found = await all_of(self._state(name).since(known) for name in wanted)
         states = {state.name: state for state in found if state is not None}
         return Observed(version, listing.names, listing.aliases, states)
 

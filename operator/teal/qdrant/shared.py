@@ -39,17 +39,21 @@ class Shared(Generic[T]):
         self._generation = 0
 
     async def get(self, max_age: float) -> T:
-        """The value, not older than `max_age` seconds.
+        """The value, not older than `max_age` seconds; raises as `since` does."""
+        return await self.since(self._clock() - max_age)
+
+    async def since(self, moment: float) -> T:
+        """The value as it was at that moment of the clock, or later.
 
         Raises:
             Exception: what `load` raised. Those who waited for that request get the same error, later callers
                 ask again.
         """
-        now = self._clock()
-        if (known := self._within(now - max_age)) is not None:
+        if (known := self._within(moment)) is not None:
             return known.value
+        now = self._clock()
         async with self._lock:
-            if (known := self._within(now - max_age)) is not None:
+            if (known := self._within(moment)) is not None:
                 return known.value
             if isinstance(self._outcome, _Failed) and self._outcome.asked_at >= now:
                 raise self._outcome.error

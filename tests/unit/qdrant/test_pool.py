@@ -93,7 +93,7 @@ async def test_a_fresh_look_sees_what_was_just_done() -> None:
     fake.now += 1
     fake.names.add("docs-v2-11111111")
     assert "docs-v2-11111111" not in (await fake.server.observe("docs")).names
-    fresh = await fake.server.observe("docs", max_age=0)
+    fresh = await fake.server.observe("docs", since=fake.server.now())
     assert "docs-v2-11111111" in fresh.states
     assert fake.asked["collection"] == 3
     await fake.server.close()
@@ -114,7 +114,7 @@ async def test_a_deleted_collection_is_forgotten() -> None:
     await fake.server.observe("docs")
     fake.names.clear()
     fake.now += 1
-    assert (await fake.server.observe("docs", max_age=0)).states == {}
+    assert (await fake.server.observe("docs", since=fake.server.now())).states == {}
     assert fake.server._states == {}
     await fake.server.close()
 

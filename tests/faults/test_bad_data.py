@@ -8,11 +8,11 @@ import pytest
 
 from devkit.embeddings import EmbeddingServer
 from tests.faults.support import GREEN, Migrating, content, named, serves_all
+from tests.integration.migration.encoders import NEW, OLD, embedding_set
 from tests.integration.migration.support import EngineHarness, some_points
 from tests.plugins.qdrant import Qdrant
 
 UPSERT, SCROLL, QUERY = (f"GRPC qdrant.Points/{call}" for call in ("Upsert", "Scroll", "Query"))
-SMALL, LARGE = "teal/hashing-svd-16", "teal/hashing-svd-24"
 
 
 def one_answer_then(engine: EngineHarness, call: str, times: int = 1) -> None:
@@ -86,26 +86,14 @@ async def test_a_disk_that_is_full_while_points_are_copied(migrating: Migrating)
 
 @pytest.fixture(scope="module")
 def encoders() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer.start(models=[SMALL, LARGE], faults=True) as server:
+    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
         yield server
 
 
 @pytest.fixture
 async def embedding(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
     """A collection whose next schemaVersion is embedded anew."""
-    declared = {
-        "apiVersion": "teal.dev/v1alpha1",
-        "kind": "EmbeddingSet",
-        "metadata": {"name": "e", "namespace": "search"},
-        "spec": {
-            "schemaVersion": "v1",
-            "dimensions": 16,
-            "model": SMALL,
-            "embedder": {"openAI": {"url": encoders.url}},
-            "source": {"collection": {"textField": "text"}},
-        },
-    }
-    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=declared) as engine:
+    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set(encoders)) as engine:
         yield engine
     encoders.faults()
 
@@ -126,7 +114,7 @@ async def test_equal_texts_are_paid_once_and_all_their_points_are_there(
     )
     paid = encoders.calls("teal").texts
     embedding.edit(migration={"parallelism": 1})
-    embedding.edit_embedding_set(schemaVersion="v2", dimensions=24, model=LARGE)
+    embedding.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
     await embedding.until_phase("Populating")
     await embedding.restart()
     await embedding.until_ready()

@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from devkit.embeddings import EmbeddingServer
-from tests.integration.migration.support import EngineHarness, Json
-from tests.plugins.qdrant import Qdrant
+from tests.integration.migration.encoders import NEW, OLD, embed
+from tests.integration.migration.support import EngineHarness
 
-OLD, NEW = "teal/hashing-svd-16", "teal/hashing-svd-24"
-
-
-@pytest.fixture(scope="module")
-def encoders() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
-        yield server
+TEXTS = {f"p{n}": f"a text about the number {n}" for n in range(1, 21)}
 
 
 @pytest.fixture
-async def engine(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
-    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set(encoders)) as harness:
-        yield harness
-    encoders.faults()
-
-
-def embedding_set(encoders: EmbeddingServer) -> Json:
-    """By the old encoder."""
-    return {
-        "apiVersion": "teal.dev/v1alpha1",
-        "kind": "EmbeddingSet",
-        "metadata": {"name": "e", "namespace": "search"},
-        "spec": {
-            "schemaVersion": "v1",
-            "dimensions": 16,
-            "distance": "Cosine",
-            "model": OLD,
-            "embedder": {"openAI": {"url": encoders.url}},
-            "source": {"collection": {"textField": "text"}},
-        },
-    }
-
-
-def embed(encoders: EmbeddingServer, model: str, *texts: str) -> list[list[float]]:
-    answer = httpx.post(f"{encoders.url}/embeddings", json={"model": model, "input": list(texts)})
-    return [row["embedding"] for row in answer.raise_for_status().json()["data"]]
+def engine(encoding: EngineHarness) -> EngineHarness:
+    return encoding
 
 
 def write(engine: EngineHarness, encoders: EmbeddingServer, model: str, **texts: str) -> None:
@@ -74,12 +42,22 @@ def put_vector(engine: EngineHarness, point: int, vector: list[float]) -> None:
 async def moved(engine: EngineHarness, encoders: EmbeddingServer, **new: Any) -> tuple[str, str]:
     """Blue by the old encoder and green by the new one, which serves."""
     await engine.until_ready()
-    write(engine, encoders, OLD, **{f"p{n}": f"a text about the number {n}" for n in range(1, 21)})
+    write(engine, encoders, OLD, **TEXTS)
     blue = engine.serving()
     engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW, **new)
     await engine.until_ready()
     assert len(engine.payloads()) == 20
     return blue, engine.serving()
+
+
+async def verified(engine: EngineHarness, encoders: EmbeddingServer) -> str:
+    """Blue by the old encoder, which serves; green by the new one awaits promotion."""
+    await engine.until_ready()
+    write(engine, encoders, OLD, **TEXTS)
+    engine.edit(migration={"promotion": {"mode": "Manual"}})
+    engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
+    await engine.until_phase("AwaitingPromotion")
+    return engine.serving()
 
 
 async def test_writes_go_back_by_blues_own_encoder(engine: EngineHarness, encoders: EmbeddingServer) -> None:
@@ -144,12 +122,7 @@ async def test_a_text_before_the_switch_and_its_vector_after_it(
     engine: EngineHarness, encoders: EmbeddingServer, restarted: bool
 ) -> None:
     """An application's two requests, and the switch between them: the old side has the text alone."""
-    await engine.until_ready()
-    write(engine, encoders, OLD, **{f"p{n}": f"a text about the number {n}" for n in range(1, 21)})
-    blue = engine.serving()
-    engine.edit(migration={"promotion": {"mode": "Manual"}})
-    engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
-    await engine.until_phase("AwaitingPromotion")
+    blue = await verified(engine, encoders)
     set_payload(engine, [3], text="another text")
     engine.annotate("promote", engine.migration["planHash"])
     await engine.until_ready()
@@ -201,12 +174,7 @@ async def test_a_vector_of_its_own_stays_where_only_the_payload_changes(
     engine: EngineHarness, encoders: EmbeddingServer
 ) -> None:
     """Written before the switch, of another text than the payload's: that has not changed since."""
-    await engine.until_ready()
-    write(engine, encoders, OLD, **{f"p{n}": f"a text about the number {n}" for n in range(1, 21)})
-    blue = engine.serving()
-    engine.edit(migration={"promotion": {"mode": "Manual"}})
-    engine.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
-    await engine.until_phase("AwaitingPromotion")
+    blue = await verified(engine, encoders)
     (own,) = embed(encoders, OLD, "something else")
     put_vector(engine, 3, own)
     engine.annotate("promote", engine.migration["planHash"])

@@ -5,32 +5,19 @@ Clients of kind (a) use `<alias>-<schemaVersion>`, and move when their own deplo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from devkit.embeddings import EmbeddingServer
+from tests.integration.migration.encoders import NEW, OLD, embed
 from tests.integration.migration.support import EngineHarness, Json, some_points
-from tests.integration.migration.test_going_back import NEW, OLD, embed, embedding_set
 from tests.plugins.qdrant import Qdrant
 
 
 @pytest.fixture
 async def engine(qdrant: Qdrant, prefix: str) -> AsyncIterator[EngineHarness]:
     async with EngineHarness.start(qdrant, f"{prefix}docs", spec={"schemaVersion": "v1"}) as harness:
-        yield harness
-
-
-@pytest.fixture(scope="module")
-def encoders() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
-        yield server
-
-
-@pytest.fixture
-async def encoding(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
-    """Whose two revisions are made by two encoders."""
-    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set(encoders)) as harness:
         yield harness
 
 

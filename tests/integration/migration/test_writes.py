@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,45 +16,18 @@ import pytest
 
 from devkit import corpus
 from devkit.clients import Audit, Clients, Counts, Ledger, Workload, audit, load
-from devkit.embeddings import EmbeddingServer
 from teal.domain.carry import UNLIMITED
 from teal.migration import cutover, passes
 from tests.integration.migration.application import WHOLE_POINTS, Application, dense
+from tests.integration.migration.encoders import NEW
 from tests.integration.migration.support import SIZE, EngineHarness, some_points
-from tests.plugins.qdrant import Qdrant
 
 ENTRIES = corpus.sample(400)
-OLD, NEW = "teal/hashing-svd-16", "teal/hashing-svd-24"
 MAX_FENCE = 5.0
 BUSY = {"readers": 2, "writers": 3, "reads_per_second": 30, "writes_per_second": 40}
 CALM = {"readers": 1, "writers": 1, "reads_per_second": 20, "writes_per_second": 0.5}
 
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def encoders() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
-        yield server
-
-
-@pytest.fixture
-async def reembedding(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
-    embedding_set = {
-        "apiVersion": "teal.dev/v1alpha1",
-        "kind": "EmbeddingSet",
-        "metadata": {"name": "e", "namespace": "search"},
-        "spec": {
-            "schemaVersion": "v1",
-            "dimensions": 16,
-            "distance": "Cosine",
-            "model": OLD,
-            "embedder": {"openAI": {"url": encoders.url}},
-            "source": {"collection": {"textField": "text"}},
-        },
-    }
-    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set) as harness:
-        yield harness
 
 
 @asynccontextmanager
@@ -140,8 +113,8 @@ async def test_the_same_encoder_there_and_back_under_writers_that_never_pause(en
     assert there["fenceMillis"] <= MAX_FENCE * 1000
 
 
-async def test_another_encoder_there_and_back_under_writers_that_never_pause(reembedding: EngineHarness) -> None:
-    engine = reembedding
+async def test_another_encoder_there_and_back_under_writers_that_never_pause(encoding: EngineHarness) -> None:
+    engine = encoding
     engine.edit(migration={"promotion": {"quietWait": "1s", "maxFence": f"{MAX_FENCE:g}s"}})
     await engine.until_ready()
     ledger, blue = loaded(engine), engine.serving()

@@ -301,7 +301,8 @@ def _patched(body: dict[str, Any]) -> list[str]:
     limits = body.get("strict_mode_config") or {}
     words = sorted(body)
     words += [f"to {limits['write_rate_limit']}"] if "write_rate_limit" in limits else []
-    words += sorted(f"{'-' if mark is None else ''}{key.removeprefix(MARKS)}" for key, mark in metadata.items())
+    names = {key: key.removeprefix(MARKS).partition("/")[0] for key in metadata}
+    words += sorted(f"{'-' if mark is None else ''}{names[key]}" for key, mark in metadata.items())
     stage = (metadata.get(MIGRATION) or {}).get("stage")
     return [*words, *([stage] if stage else [])]
 

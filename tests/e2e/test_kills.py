@@ -174,7 +174,7 @@ def test_another_encoder_under_load(lives: Lives) -> None:
         *("upsert v2 in Promoting", "index v2 module", "patch v2 optimizers_config", "alias create next v2"),
         *("patch v2 verdict", "patch v1 fence", "patch v1 strict_mode_config to 1", "patch v1 -fence"),
         *(
-            "patch v2 -carried at-switch in-step stale switch",
+            "patch v2 -carried in-step stale switch",
             "alias create alias v2",
             "patch v1 replaced",
             "alias delete next",

@@ -140,7 +140,7 @@ def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, poi
     for point, version in seen.items():
         now.toggle(point, version)
     proven = [a == b for a, b in zip(saved.values, now.values, strict=True)]
-    sure = _sure_up_to(checkpoint)
+    sure = sure_up_to(checkpoint)
     ledger = Ledger(len(saved.values))
     ledger.record({p: v for p, v in seen.items() if v >= 0 and (v <= sure or proven[now.bucket(p)])})
     return ledger
@@ -156,6 +156,7 @@ def checkpoint_of(versions: Mapping[RawId, int], sure: int | None = None) -> dic
     return {**ledger_of(versions).digests.as_json(), **({} if sure is None else {"highest": sure})}
 
 
-def _sure_up_to(checkpoint: Mapping[str, Any] | None) -> int:
+def sure_up_to(checkpoint: Mapping[str, Any] | None) -> int:
+    """The `highest` version that a checkpoint names, as `restore` has it; `UNKNOWN` if it names none."""
     found = (checkpoint or {}).get("highest")
     return found if isinstance(found, int) else UNKNOWN

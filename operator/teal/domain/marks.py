@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -30,7 +30,6 @@ VERDICT = "teal.dev/verdict"
 REPLACED = "teal.dev/replaced"
 DECLARED = "teal.dev/declared"
 FENCE = "teal.dev/fence"
-AT_SWITCH = "teal.dev/at-switch"
 DECLINED = "teal.dev/declined"
 HOOKS = "teal.dev/hooks"
 BASELINE = "teal.dev/baseline"
@@ -76,6 +75,24 @@ class Mark:
 def is_mark(key: str) -> bool:
     """Whether a key of a collection's metadata is Teal's; all others are the application's."""
     return key.startswith("teal.dev/")
+
+
+def about(key: str, collection: str) -> str:
+    """The key of a mark that a collection carries once for each other one that it has to do with."""
+    return f"{key}/{collection}"
+
+
+def keys_about(metadata: Json | None, collection: str) -> list[str]:
+    """All such keys that name `collection`."""
+    found = metadata or {}
+    return [about(key, collection) for key in (IN_STEP, CARRIED, STALE) if found.get(about(key, collection))]
+
+
+class InStep(NamedTuple):
+    """Digests of when two collections held the same: of the one that carries the mark, and of the one it names."""
+
+    here: Json | None = None
+    there: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -247,12 +264,11 @@ class Marks:
     fence: Fence | None = None
     verdict: Json | None = None
     checkpoint: Json | None = None
-    at_switch: Json | None = None
     frozen: Json | None = None
-    in_step: Json | None = None
-    carried: Json | None = None
+    in_step: Mapping[str, InStep] = field(default_factory=dict)
+    carried: Mapping[str, Json] = field(default_factory=dict)
     switch: Json | None = None
-    stale: Json | None = None
+    stale: Mapping[str, Json] = field(default_factory=dict)
     encoder: Json | None = None
     declared: Json = field(default_factory=dict)
     declined: Declined | None = None
@@ -279,12 +295,14 @@ class Marks:
             fence=reader.read(FENCE, Fence),
             verdict=reader.checked(VERDICT, _Verdict),
             checkpoint=_object(found.get(CHECKPOINT)),
-            at_switch=_object(found.get(AT_SWITCH)),
             frozen=_object(found.get(FROZEN)),
-            in_step=_object(found.get(IN_STEP)),
-            carried=_object(found.get(CARRIED)),
+            in_step={
+                name: InStep(_object(value.get("here")), _object(value.get("there")))
+                for name, value in _by_collection(found, IN_STEP).items()
+            },
+            carried=_by_collection(found, CARRIED),
             switch=_object(found.get(SWITCH)),
-            stale=_object(found.get(STALE)),
+            stale=_by_collection(found, STALE),
             encoder=reader.checked(ENCODER, _Encoder),
             declared=reader.checked(DECLARED, _Declared) or {},
             declined=reader.read(DECLINED, Declined),
@@ -318,6 +336,15 @@ class _Reader:
     def checked(self, key: str, kind: type[Mark]) -> Json | None:
         """The mark `key` as it is, if it reads as a `kind`."""
         return self._found[key] if self.read(key, kind) is not None else None
+
+
+def _by_collection(found: Json, key: str) -> dict[str, Json]:
+    prefix = about(key, "")
+    return {
+        name.removeprefix(prefix): value
+        for name, value in found.items()
+        if name.startswith(prefix) and isinstance(value, Mapping)
+    }
 
 
 def _object(value: Any) -> Json | None:

@@ -53,15 +53,13 @@ class Sieve:
     def of_all(cls) -> Self:
         return cls(b"\xff" * SIZE)
 
-    def about(self, collection: str) -> dict[str, Any]:
-        """The mark that says that these are stale on `collection`."""
-        packed = base64.b64encode(zlib.compress(bytes(self._bits), 9)).decode()
-        return {"collection": collection, "points": packed}
+    def as_json(self) -> dict[str, Any]:
+        return {"points": base64.b64encode(zlib.compress(bytes(self._bits), 9)).decode()}
 
     @classmethod
-    def read(cls, mark: Mapping[str, Any] | None, collection: str) -> Self:
-        """Those that `mark` says to be stale on `collection`: all of them if it cannot be read."""
-        if mark is None or mark.get("collection") != collection:
+    def read(cls, mark: Mapping[str, Any] | None) -> Self:
+        """What `as_json` wrote; none without a mark, all of them if it cannot be read."""
+        if mark is None:
             return cls()
         try:
             bits = zlib.decompress(base64.b64decode(str(mark.get("points")), validate=True))

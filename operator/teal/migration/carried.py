@@ -25,16 +25,22 @@ MOST = 5_000
 
 @dataclass
 class Carried:
-    """Ids by the collection that they are written to."""
+    """Ids by the collection that they are written to, of the serving one and `retained`."""
 
+    retained: str
     told: dict[str, set[RawId]] = field(default_factory=dict)
     lately: dict[str, set[RawId]] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    def read(cls, mark: Mapping[str, Any] | None) -> Carried:
+    def read(cls, retained: str, mark: Mapping[str, Any] | None) -> Carried:
         """What an earlier process told."""
-        return cls({name: {wire.raw_id(each) for each in ids} for name, ids in (mark or {}).items()})
+        return cls(retained, {name: {wire.raw_id(each) for each in ids} for name, ids in (mark or {}).items()})
+
+    @property
+    def key(self) -> str:
+        """Of the mark on the serving collection."""
+        return marks.about(marks.CARRIED, self.retained)
 
     def to(self, collection: str) -> set[RawId]:
         """What Teal may have written to it."""
@@ -49,7 +55,7 @@ class Carried:
             self.lately.setdefault(collection, set()).update(points)
             if fresh:
                 told |= fresh
-                await work.server.admin.mark(serving, {marks.CARRIED: self.as_json()})
+                await work.server.admin.mark(serving, {self.key: self.as_json()})
 
     def keep_lately(self) -> None:
         """A round is over, and the marks vouch for all that was there when it began."""

@@ -27,11 +27,10 @@ from teal.domain.marks import Fence
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Strategy
 from teal.domain.schema import next_alias
-from teal.domain.stale import Sieve
 from teal.domain.writes import WriteMode
 from teal.migration import passes, untouched
 from teal.migration.scan import versions_of
-from teal.migration.transform import same_encoder, transform_for
+from teal.migration.transform import same_encoder, stale_between, transform_for
 from teal.migration.work import SLICE_SECONDS, Work
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
@@ -265,11 +264,13 @@ async def _remember_switch(
 
 def _in_step(work: Work, state: CutOver, old: CollectionState, new: CollectionState) -> dict[str, Any]:
     """The marks that say at which versions both sides hold the same."""
-    there = work.session.the_ledger.versions
+    in_step = {
+        "here": checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
+        "there": checkpoint_of(work.session.the_ledger.versions, state.highest.get(old.name)),
+    }
     return {
-        marks.AT_SWITCH: checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
-        marks.IN_STEP: {"collection": old.name, **checkpoint_of(there, state.highest.get(old.name))},
-        marks.CARRIED: None,
+        marks.about(marks.IN_STEP, old.name): in_step,
+        marks.about(marks.CARRIED, old.name): None,
         **stale_since(work, old, new),
     }
 
@@ -278,8 +279,8 @@ def stale_since(work: Work, old: CollectionState, new: CollectionState) -> dict[
     """The mark that says whose vector on `old` may be older than its text; none where vectors are copied."""
     if same_encoder(old.schema, new.schema):
         return {}
-    known = Sieve.read(new.marks.stale, old.name) | work.session.lately[old.name].sieve(work.clock.monotonic())
-    return {marks.STALE: known.about(old.name)}
+    known = stale_between(new, old.name) | work.session.lately[old.name].sieve(work.clock.monotonic())
+    return {marks.about(marks.STALE, old.name): known.as_json()}
 
 
 async def point_alias(work: Work, alias: str, target: str) -> None:

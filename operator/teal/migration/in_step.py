@@ -19,7 +19,8 @@ from typing import Any
 
 from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
-from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore
+from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
+from teal.domain.marks import InStep as InStepMark
 from teal.domain.observed import CollectionState
 from teal.migration import untouched
 from teal.migration.carried import Carried
@@ -56,10 +57,13 @@ class InStep:
     samples: list[str] = field(default_factory=list)
     left_back: dict[RawId, int] = field(default_factory=dict)
     left_forth: dict[RawId, int] = field(default_factory=dict)
-    carried: Carried = field(default_factory=Carried)
+    carried: Carried = field(init=False)
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.carried = Carried(self.retained)
 
     @property
     def left_behind(self) -> int:
@@ -140,7 +144,7 @@ async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> boo
 
 def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
     if memory.known_serving is None:
-        memory.carried = Carried.read(pair.serving.marks.carried)
+        memory.carried = Carried.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
     memory.round = begun
     return begun
 
@@ -197,10 +201,10 @@ class Round:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
-            at_switch, in_step = _noted(work, pair)
-            memory.known_serving = restore(here, at_switch, len(here)).versions
-            memory.known_retained = restore(there, in_step, len(there)).versions
-            if "highest" in (at_switch or {}):
+            noted = _noted(work, pair)
+            memory.known_serving = restore(here, noted.here, len(here)).versions
+            memory.known_retained = restore(there, noted.there, len(there)).versions
+            if "highest" in (noted.here or {}):
                 self._know_deleted(memory, there)
             self._know_carried(pair, memory)
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
@@ -313,7 +317,7 @@ class Round:
     async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        before_here, before_there = (mark or {} for mark in _noted(work, pair))
+        before_here, before_there = (digest or {} for digest in _noted(work, pair))
         since_here, since_there = (rest.last if rest else None for rest in self.rest)
         if memory.left_back or not pair.serving.one_sequence:
             since_here = None
@@ -321,13 +325,13 @@ class Round:
             since_there = None
         if since_here is not None and since_there is not None:
             memory.carried.keep_lately()
+        in_step = {
+            "here": checkpoint_of(here, since_here or before_here.get("highest")),
+            "there": checkpoint_of(there, since_there or before_there.get("highest")),
+        }
         written = {
-            marks.CARRIED: memory.carried.as_json(),
-            marks.AT_SWITCH: checkpoint_of(here, since_here or before_here.get("highest")),
-            marks.IN_STEP: {
-                "collection": pair.retained.name,
-                **checkpoint_of(there, since_there or before_there.get("highest")),
-            },
+            memory.carried.key: memory.carried.as_json(),
+            marks.about(marks.IN_STEP, pair.retained.name): in_step,
         }
         await work.server.admin.mark(pair.serving.name, written)
         work.server.invalidate(pair.serving.name)
@@ -341,21 +345,22 @@ def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId,
     return still
 
 
-def _noted(work: Work, pair: Pair) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+def _noted(work: Work, pair: Pair) -> InStepMark:
     """Both sides' digests of when they were last in step.
 
-    A collection that was replaced more than once ago has never been in step with what serves now: then nothing is
-    known of the serving side, and of the retained one what its own successor noted.
+    A collection that never was with what serves now was so with others: then nothing is known of the serving
+    side, and of the retained one what the last of its own successors noted.
     """
-    if _notes(pair.serving, pair.retained):
-        return pair.serving.marks.at_switch, pair.serving.marks.in_step
-    successors = [state for state in work.observed.states.values() if _notes(state, pair.retained)]
-    return None, next((state.marks.in_step for state in successors), None)
+    if pair.retained.name in pair.serving.marks.in_step:
+        return pair.serving.marks.in_step[pair.retained.name]
+    successors = [state.marks.in_step.get(pair.retained.name) for state in work.observed.states.values()]
+    last = max((noted for noted in successors if noted), key=_age, default=InStepMark())
+    return InStepMark(None, last.there)
 
 
-def _notes(state: CollectionState, other: CollectionState) -> bool:
-    """Whether `state` carries the mark that says when `other` was in step."""
-    return (state.marks.in_step or {}).get("collection") == other.name
+def _age(noted: InStepMark) -> int:
+    """The higher the later: by the last change that it knows of."""
+    return sure_up_to(noted.there)
 
 
 def pairs_of(
@@ -363,29 +368,24 @@ def pairs_of(
 ) -> list[tuple[CollectionState, CollectionState]]:
     """Which collections are kept in step, each with the one that replaced it: the newest pair first.
 
-    Where several are retained this makes a chain: what is written to the oldest goes up to the serving one, and
+    Where several are retained, what is written to the oldest goes up to the serving one by those in between, and
     what is written there comes down.
     """
     found: list[tuple[CollectionState, CollectionState]] = []
-    newer, left = serving, {each.name: each for each in mine}
-    while newer is not None and newer.marks.in_step:
+    newer_ones, left = [serving] if serving else [], {each.name: each for each in mine}
+    for newer in newer_ones:
         left.pop(newer.name, None)
-        older = retained_by(newer, list(left.values()))
-        if older is None:
-            break
-        found.append((newer, older))
-        newer = older
+        for older in retained_by(newer, list(left.values())) if newer.marks.in_step else ():
+            del left[older.name]
+            found.append((newer, older))
+            newer_ones.append(older)
     return found
 
 
-def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> CollectionState | None:
-    """The collection that served right before `serving` and is still retained."""
+def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> list[CollectionState]:
+    """The collections that `serving` has replaced and that are still retained, the last one first."""
     retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
-    return max(
-        retained,
-        key=lambda s: (_notes(serving, s), s.marks.replaced.at if s.marks.replaced else 0.0),
-        default=None,
-    )
+    return sorted(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, reverse=True)
 
 
 def _take(pending: dict[RawId, int]) -> dict[RawId, int]:

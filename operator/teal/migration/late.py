@@ -7,6 +7,7 @@ point that the application has touched on the new side since is told apart and l
 from __future__ import annotations
 
 from teal.domain.ledger import RawId, restore
+from teal.domain.marks import InStep
 from teal.domain.observed import CollectionState
 from teal.migration import untouched
 from teal.migration.scan import versions_of
@@ -20,10 +21,11 @@ BATCH = 250
 async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
     before, after = await versions_of(work, old), await versions_of(work, new)
-    at_rest = restore(before, new.marks.in_step, len(before)).versions
+    in_step = new.marks.in_step.get(old.name, InStep())
+    at_rest = restore(before, in_step.there, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
-    left_alone = restore(after, new.marks.at_switch, len(after)).versions
+    left_alone = restore(after, in_step.here, len(after)).versions
     late = [p for p in await _different(work, old, new, late) if p in left_alone or p not in after]
     gone = [p for p in gone if p in left_alone]
     transform = across(work, old, new, work.embedder, work.desired.text_field)

@@ -111,10 +111,11 @@ class Pass:
             await self._hold_to_promise()
         if session.ledger is None:
             target = self._work.the_target()
-            known = self._work.the_source().marks.at_switch if self._backwards else target.marks.checkpoint
+            in_step = self._work.the_source().marks.in_step.get(self._target, marks.InStep())
+            known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
             session.lately[self._source].recall(
-                Sieve.read(target.marks.stale, self._source), self._clock.monotonic()
+                Sieve.read(target.marks.stale.get(self._source)), self._clock.monotonic()
             )
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
@@ -234,7 +235,8 @@ class Pass:
             return
         written = {marks.CHECKPOINT: session.the_ledger.digests.as_json()}
         if self._work.plan.population is Population.REEMBED:
-            written[marks.STALE] = session.lately[self._source].sieve(self._clock.monotonic()).about(self._source)
+            stale = session.lately[self._source].sieve(self._clock.monotonic())
+            written[marks.about(marks.STALE, self._source)] = stale.as_json()
         await self._work.server.admin.mark(self._target, written)
         session.checkpoint_at = self._clock.monotonic()
 

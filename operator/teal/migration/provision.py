@@ -12,6 +12,7 @@ from teal.domain import marks
 from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, forecast, refuse_over_budget
 from teal.domain.marks import Migration, Owner
+from teal.domain.ownership import ours
 from teal.domain.plan import Population
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
@@ -30,11 +31,22 @@ async def run(work: Work) -> Result:
     work.session.forecast = figures
     plan, now = work.plan, work.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(work, now), defer=plan.source is not None)
+    await _forget_namesake(work)
     await work.server.admin.create(plan.target, body)
     if work.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
         await work.server.admin.point_alias(next_alias(work.desired.alias), plan.target)
     work.server.invalidate()
     return Result(notes=_notes(work, figures), detail=f"created {plan.target}")
+
+
+async def _forget_namesake(work: Work) -> None:
+    """A revision's name comes again with it: what others noted of an earlier one does not hold for this one."""
+    target = work.plan.target
+    for name, state in work.observed.states.items():
+        noted = marks.keys_about(state.config.get("metadata"), target)
+        if noted and name != target and ours(state, work.desired.identity):
+            await work.server.admin.mark(name, dict.fromkeys(noted))
+            work.server.invalidate(name)
 
 
 async def estimate(work: Work) -> Forecast:

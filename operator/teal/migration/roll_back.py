@@ -85,9 +85,9 @@ async def _force(work: Work, serving: CollectionState, back: CollectionState, er
 
     So staying in step (`in_step.py`) brings over what was written meanwhile, as soon as it can be read.
     """
-    here, there = serving.marks.at_switch, serving.marks.in_step
-    if here and there and there.get("collection") == back.name:
-        turned = {marks.AT_SWITCH: dict(there), marks.IN_STEP: {**here, "collection": serving.name}}
+    here, there = serving.marks.in_step.get(back.name, marks.InStep())
+    if here and there:
+        turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
         await work.server.admin.mark(back.name, turned)
     work.session.stop()
     work.session.pairs.clear()

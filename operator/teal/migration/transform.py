@@ -68,7 +68,7 @@ def across(
 
 def stale_between(one: CollectionState, other: str) -> Sieve:
     """Whose vector on `other` may be older than its text, so that it must not be taken for a point of `one`."""
-    return Sieve.read(one.marks.stale, other)
+    return Sieve.read(one.marks.stale.get(other))
 
 
 def same_encoder(one: Schema, other: Schema) -> bool:

@@ -192,7 +192,7 @@ class Execution:
             yield
             return
         yield from self.catch_up()
-        self.mark(at_switch={"buckets": 1, "digests": "0" * 16})
+        self.server.mark(self.name, {marks.about(marks.IN_STEP, source): {}})
         yield
         assert self.server.aliases.get(self.wanted.alias) == source
         for _ in self.catch_up():

@@ -16,6 +16,7 @@ from teal.domain.marks import (
     Declined,
     Fence,
     Hooks,
+    InStep,
     Mark,
     Marks,
     Migration,
@@ -27,6 +28,7 @@ from teal.domain.transitions import Stage
 from tests.unit.domain.builders import metadata, schema
 
 NAME = "docs-v1-00000000"
+DIGEST = {"buckets": 1, "digests": "1" * 16}
 times = st.floats(0, 1e12)
 texts = st.text(max_size=20)
 kinds = {
@@ -87,7 +89,7 @@ def test_all_marks_of_a_collection() -> None:
             "checks": [{"name": "n", "verdict": "Passed", "message": ""}],
         },
         checkpoint={"buckets": 1, "digests": "0" * 16},
-        at_switch={"buckets": 1, "digests": "1" * 16},
+        **{"in_step/docs-0": {"here": DIGEST, "there": {"buckets": 2}}, "stale/docs-0": {"points": "x"}},
         encoder={"model": "m", "schemaVersion": "v1", "dimensions": 4, "url": None},
         declared={"indexes": ["a"], "quantization": True},
     )
@@ -99,7 +101,10 @@ def test_all_marks_of_a_collection() -> None:
     assert found.fence == Fence(6.0, False, 100)
     for name in ("verdict", "checkpoint", "encoder", "declared"):
         assert getattr(found, name) == written[f"teal.dev/{name}"]
-    assert found.at_switch == written[marks.AT_SWITCH]
+    assert found.in_step == {"docs-0": InStep(DIGEST, {"buckets": 2})}
+    assert (found.stale, found.carried) == ({"docs-0": {"points": "x"}}, {})
+    assert marks.keys_about(written, "docs-0") == ["teal.dev/in-step/docs-0", "teal.dev/stale/docs-0"]
+    assert marks.keys_about(written, "docs-1") == []
 
 
 @pytest.mark.parametrize("found", [None, {}, {"team": "search"}, {marks.OWNER: None}, {marks.OWNER: "me"}])
@@ -152,11 +157,14 @@ def test_what_cannot_be_read_is_said_and_not_guessed(mark: str, value: Any) -> N
     assert not getattr(found, mark)
 
 
-@pytest.mark.parametrize("mark", ["checkpoint", "at_switch"])
-def test_a_checkpoint_is_only_a_proof(mark: str) -> None:
-    found = Marks.read(NAME, metadata(NAME, schema(), **{mark: "lost"}))
+@pytest.mark.parametrize(
+    ("mark", "value"), [("checkpoint", "lost"), ("in_step/docs-0", "lost"), ("in_step/docs-0", {"here": "lost"})]
+)
+def test_a_checkpoint_is_only_a_proof(mark: str, value: Any) -> None:
+    found = Marks.read(NAME, metadata(NAME, schema(), **{mark: value}))
     assert found.damaged is None
-    assert getattr(found, mark) is None
+    assert found.checkpoint is None
+    assert found.in_step.get("docs-0", InStep()) == InStep()
 
 
 anything = st.recursive(
@@ -164,7 +172,8 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = [value for name, value in vars(marks).items() if name.isupper()]
+KEYS = [value for name, value in vars(marks).items() if name.isupper() and isinstance(value, str)]
+KEYS += [marks.about(key, "docs-0") for key in (marks.IN_STEP, marks.CARRIED, marks.STALE)]
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), anything), st.booleans())

@@ -22,8 +22,7 @@ def sieve(*points: bytes) -> Sieve:
 
 @given(IDS, IDS)
 def test_nobody_is_left_out(some: set[bytes], others: set[bytes]) -> None:
-    mark = json.loads(json.dumps((sieve(*some) | sieve(*others)).about("docs-1")))
-    read = Sieve.read(mark, "docs-1")
+    read = Sieve.read(json.loads(json.dumps((sieve(*some) | sieve(*others)).as_json())))
     assert all(point in read for point in some | others)
 
 
@@ -33,20 +32,18 @@ def test_few_others_are_in_it() -> None:
     assert others < 10_000 * 0.03
 
 
-def test_a_mark_is_about_one_collection() -> None:
-    mark = sieve(b"1").about("docs-1")
-    assert b"1" not in Sieve.read(mark, "docs-2")
-    assert b"1" not in Sieve.read(None, "docs-1")
+def test_without_a_mark_it_is_nobody() -> None:
+    assert b"1" not in Sieve.read(None)
 
 
 @pytest.mark.parametrize("points", [None, 7, "no base64!", "AAAA", "eJwDAAAAAAE="])
 def test_a_mark_that_cannot_be_read_means_everybody(points: Any) -> None:
-    assert b"1" in Sieve.read({"collection": "docs-1", "points": points}, "docs-1")
+    assert b"1" in Sieve.read({"points": points})
 
 
 def test_even_the_fullest_mark_is_small() -> None:
     found = sieve(*(n.to_bytes(8, "big") for n in range(0, 400_000, 7)))
-    assert len(json.dumps(found.about("docs-1"))) < 12_000
+    assert len(json.dumps(found.as_json())) < 12_000
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0.0, True), (KEPT_SECONDS, True), (KEPT_SECONDS + 1, False)])

@@ -194,3 +194,25 @@ TestMigrations.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_three_revisions_and_back_to_the_one_between() -> None:
+    """What was deleted while the third served is gone from the second, too, though the way went by the first."""
+    story = Migrations()
+    story.begin(embeds=False, telemetry=True, latency=0.05)
+    story.migrate(version="v3", busy=0)
+    story.stumble_at_the_switch(version="v2", at="point_alias", what="crash before", busy=0)
+    story.go_on(phase="Ready", busy=10)
+    story.migrate(version="v1", busy=0)
+    story.migrate(version="v3", busy=0)
+    story.teardown()
+
+
+def test_back_by_each_revision_in_turn() -> None:
+    """Each that is retained is kept in step, also with one that it went back to and not only came from."""
+    story = Migrations()
+    story.begin(embeds=False, telemetry=True, latency=0.001)
+    for version in ("v2", "v3", "v2", "v1"):
+        story.migrate(version=version, busy=10)
+        story.wait(seconds=5.0)
+    story.teardown()

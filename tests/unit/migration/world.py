@@ -309,14 +309,11 @@ class World:
     @property
     def retained(self) -> CollectionState | None:
         """What served before what serves now, while it is kept."""
-        found = in_step.retained_by(self.state(self.serving), self.mine) if self.serving else None
-        if (
-            found is None
-            or found.marks.replaced is None
-            or found.marks.replaced.at + self.keep_for <= self.clock.now()
-        ):
-            return None
-        return found
+        retained = in_step.retained_by(self.state(self.serving), self.mine) if self.serving else []
+        for last in retained[:1]:
+            if last.marks.replaced and last.marks.replaced.at + self.keep_for > self.clock.now():
+                return last
+        return None
 
     @property
     def keep_for(self) -> float:

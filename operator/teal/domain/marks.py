@@ -88,7 +88,7 @@ def keys_about(metadata: Json | None, collection: str) -> list[str]:
     return [about(key, collection) for key in (IN_STEP, CARRIED, STALE) if found.get(about(key, collection))]
 
 
-class InStep(NamedTuple):
+class Noted(NamedTuple):
     """Digests of when two collections held the same: of the one that carries the mark, and of the one it names."""
 
     here: Json | None = None
@@ -265,7 +265,7 @@ class Marks:
     verdict: Json | None = None
     checkpoint: Json | None = None
     frozen: Json | None = None
-    in_step: Mapping[str, InStep] = field(default_factory=dict)
+    in_step: Mapping[str, Noted] = field(default_factory=dict)
     carried: Mapping[str, Json] = field(default_factory=dict)
     switch: Json | None = None
     stale: Mapping[str, Json] = field(default_factory=dict)
@@ -297,7 +297,7 @@ class Marks:
             checkpoint=_object(found.get(CHECKPOINT)),
             frozen=_object(found.get(FROZEN)),
             in_step={
-                name: InStep(_object(value.get("here")), _object(value.get("there")))
+                name: Noted(_object(value.get("here")), _object(value.get("there")))
                 for name, value in _by_collection(found, IN_STEP).items()
             },
             carried=_by_collection(found, CARRIED),

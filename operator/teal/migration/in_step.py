@@ -20,7 +20,7 @@ from typing import Any
 from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
-from teal.domain.marks import InStep as InStepMark
+from teal.domain.marks import Noted
 from teal.domain.observed import CollectionState
 from teal.migration import untouched
 from teal.migration.carried import Carried
@@ -345,7 +345,7 @@ def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId,
     return still
 
 
-def _noted(work: Work, pair: Pair) -> InStepMark:
+def _noted(work: Work, pair: Pair) -> Noted:
     """Both sides' digests of when they were last in step.
 
     A collection that never was with what serves now was so with others: then nothing is known of the serving
@@ -354,11 +354,11 @@ def _noted(work: Work, pair: Pair) -> InStepMark:
     if pair.retained.name in pair.serving.marks.in_step:
         return pair.serving.marks.in_step[pair.retained.name]
     successors = [state.marks.in_step.get(pair.retained.name) for state in work.observed.states.values()]
-    last = max((noted for noted in successors if noted), key=_age, default=InStepMark())
-    return InStepMark(None, last.there)
+    last = max((noted for noted in successors if noted), key=_age, default=Noted())
+    return Noted(None, last.there)
 
 
-def _age(noted: InStepMark) -> int:
+def _age(noted: Noted) -> int:
     """The higher the later: by the last change that it knows of."""
     return sure_up_to(noted.there)
 

@@ -111,7 +111,7 @@ class Pass:
             await self._hold_to_promise()
         if session.ledger is None:
             target = self._work.the_target()
-            in_step = self._work.the_source().marks.in_step.get(self._target, marks.InStep())
+            in_step = self._work.the_source().marks.in_step.get(self._target, marks.Noted())
             known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
             session.lately[self._source].recall(

@@ -85,7 +85,7 @@ async def _force(work: Work, serving: CollectionState, back: CollectionState, er
 
     So staying in step (`in_step.py`) brings over what was written meanwhile, as soon as it can be read.
     """
-    here, there = serving.marks.in_step.get(back.name, marks.InStep())
+    here, there = serving.marks.in_step.get(back.name, marks.Noted())
     if here and there:
         turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
         await work.server.admin.mark(back.name, turned)

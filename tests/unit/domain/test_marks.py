@@ -16,10 +16,10 @@ from teal.domain.marks import (
     Declined,
     Fence,
     Hooks,
-    InStep,
     Mark,
     Marks,
     Migration,
+    Noted,
     Owner,
     Replaced,
     Watched,
@@ -101,7 +101,7 @@ def test_all_marks_of_a_collection() -> None:
     assert found.fence == Fence(6.0, False, 100)
     for name in ("verdict", "checkpoint", "encoder", "declared"):
         assert getattr(found, name) == written[f"teal.dev/{name}"]
-    assert found.in_step == {"docs-0": InStep(DIGEST, {"buckets": 2})}
+    assert found.in_step == {"docs-0": Noted(DIGEST, {"buckets": 2})}
     assert (found.stale, found.carried) == ({"docs-0": {"points": "x"}}, {})
     assert marks.keys_about(written, "docs-0") == ["teal.dev/in-step/docs-0", "teal.dev/stale/docs-0"]
     assert marks.keys_about(written, "docs-1") == []
@@ -164,7 +164,7 @@ def test_a_checkpoint_is_only_a_proof(mark: str, value: Any) -> None:
     found = Marks.read(NAME, metadata(NAME, schema(), **{mark: value}))
     assert found.damaged is None
     assert found.checkpoint is None
-    assert found.in_step.get("docs-0", InStep()) == InStep()
+    assert found.in_step.get("docs-0", Noted()) == Noted()
 
 
 anything = st.recursive(

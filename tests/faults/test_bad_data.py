@@ -1,16 +1,11 @@
-"""Writes that do not arrive, reads that break off, texts that are equal, a disk that is full."""
+"""Writes that do not arrive, reads that break off, a disk that is full."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-from devkit.embeddings import EmbeddingServer
 from tests.faults.support import GREEN, Migrating, content, named, serves_all
-from tests.integration.migration.encoders import NEW, OLD, embedding_set
 from tests.integration.migration.support import EngineHarness, some_points
-from tests.plugins.qdrant import Qdrant
 
 UPSERT, SCROLL, QUERY = (f"GRPC qdrant.Points/{call}" for call in ("Upsert", "Scroll", "Query"))
 
@@ -82,44 +77,3 @@ async def test_a_disk_that_is_full_while_points_are_copied(migrating: Migrating)
     await engine.until_ready()
     serves_all(engine, expected)
     assert migrating.gate.applied().count("upsert v2 in Populating") == 3
-
-
-@pytest.fixture(scope="module")
-def encoders() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer.start(models=[OLD, NEW], faults=True) as server:
-        yield server
-
-
-@pytest.fixture
-async def embedding(qdrant: Qdrant, prefix: str, encoders: EmbeddingServer) -> AsyncIterator[EngineHarness]:
-    """A collection whose next schemaVersion is embedded anew."""
-    async with EngineHarness.start(qdrant, f"{prefix}docs", embedding_set=embedding_set(encoders)) as engine:
-        yield engine
-    encoders.faults()
-
-
-@pytest.mark.fault(18)
-@pytest.mark.fault(19)
-async def test_equal_texts_are_paid_once_and_all_their_points_are_there(
-    embedding: EngineHarness, encoders: EmbeddingServer
-) -> None:
-    """Though the embedder limits the rate, breaks down in the middle, and Teal is restarted."""
-    await embedding.until_ready()
-    texts = [f"text {n % 40}" for n in range(120)]
-    points = [{"id": n, "vector": [1.0] * 16, "payload": {"text": text}} for n, text in enumerate(texts)]
-    embedding.put(points)
-    encoders.faults(
-        {"kind": "rate-limit", "seconds": 0.1, "agent": "teal", "containing": "text"},
-        {"kind": "error", "status": 503, "skip": 1, "times": 3, "agent": "teal", "containing": "text"},
-    )
-    paid = encoders.calls("teal").texts
-    embedding.edit(migration={"parallelism": 1})
-    embedding.edit_embedding_set(schemaVersion="v2", dimensions=24, model=NEW)
-    await embedding.until_phase("Populating")
-    await embedding.restart()
-    await embedding.until_ready()
-    found = embedding.points()
-    assert {name: point["payload"]["text"] for name, point in found.items()} == dict(enumerate(texts))
-    assert all(found[n]["vector"] == found[n + 40]["vector"] for n in range(80))
-    probes = 20
-    assert encoders.calls("teal").texts - paid <= len(set(texts)) + 32 + probes

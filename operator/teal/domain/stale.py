@@ -1,8 +1,9 @@
 """Whose vector on the replaced side of a switch may be older than the text beside it.
 
 An application that sends a text and then its vector, in two requests, can have a switch come between them. The old
-side then keeps the new text beside the vector of the one before, and nothing there shows it. So whatever changed
-shortly before a switch is noted, and is embedded anew when it is carried back.
+side then keeps the new text beside the vector of the one before, and nothing there shows it. So every point
+whose text changed shortly before a switch, and whose vector did not, is noted, and is embedded anew when it is
+carried back.
 
 What is noted is a bucket for each id, not the id. So the note has a bounded size and leaves nothing out; what it
 names by chance only costs an embedding.
@@ -34,20 +35,15 @@ class Sieve:
 
     def add(self, points: Iterable[RawId]) -> None:
         for point in points:
-            bucket = zlib.crc32(point) % BUCKETS
-            self._bits[bucket >> 3] |= 1 << (bucket & 7)
+            byte, bit = _place(point)
+            self._bits[byte] |= bit
 
     def __contains__(self, point: RawId) -> bool:
-        bucket = zlib.crc32(point) % BUCKETS
-        return bool(self._bits[bucket >> 3] >> (bucket & 7) & 1)
+        byte, bit = _place(point)
+        return bool(self._bits[byte] & bit)
 
     def __or__(self, other: Sieve) -> Sieve:
         return Sieve(bytes(a | b for a, b in zip(self._bits, other._bits, strict=True)))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sieve) and self._bits == other._bits
-
-    __hash__ = None  # type: ignore[assignment]
 
     @classmethod
     def of_all(cls) -> Self:
@@ -66,6 +62,12 @@ class Sieve:
         except (binascii.Error, zlib.error):
             return cls.of_all()
         return cls(bits) if len(bits) == SIZE else cls.of_all()
+
+
+def _place(point: RawId) -> tuple[int, int]:
+    """The byte and the bit of its bucket."""
+    byte, bit = divmod(zlib.crc32(point) % BUCKETS, 8)
+    return byte, 1 << bit
 
 
 class Lately:

@@ -22,9 +22,10 @@ async def finish_switch(work: Work) -> Result:
     """The alias is on `subject`, but its marks do not say so yet."""
     state = work.the_target()
     migration, now = state.marks.migration, work.clock.now()
-    notes = await _carry_over(work, state)
     cleared: dict[str, Any] = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
+    notes: tuple[Note, ...] = ()
     if old := _cut_short(work, state):
+        notes = await _carry_over(work, old, state)
         cleared |= cutover.stale_since(work, old, state)
     ending = _ending(work, migration) if migration else None
     if migration and ending:
@@ -35,11 +36,8 @@ async def finish_switch(work: Work) -> Result:
     return Result(notes=notes)
 
 
-async def _carry_over(work: Work, state: CollectionState) -> tuple[Note, ...]:
+async def _carry_over(work: Work, old: CollectionState, state: CollectionState) -> tuple[Note, ...]:
     """A switch that a crash cut short: what reached the old side meanwhile is looked after now."""
-    old = _cut_short(work, state)
-    if old is None:
-        return ()
     count = await late.carry_over(work, old, state)
     if count is None:
         lost = f"Writes that reached {old.name} during the switch have no vectors for {state.name}."

@@ -25,11 +25,10 @@ from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
-from teal.domain.stale import Sieve
 from teal.domain.writes import WriteMode
 from teal.migration.scan import Scan, Since
 from teal.migration.throttle import Throttle
-from teal.migration.transform import Transform, transform_for
+from teal.migration.transform import Transform, stale_between, transform_for
 from teal.migration.work import Work
 from teal.qdrant import wire
 from teal.qdrant.points import Points, at_least
@@ -114,9 +113,7 @@ class Pass:
             in_step = self._work.the_source().marks.in_step.get(self._target, marks.Noted())
             known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
-            session.lately[self._source].recall(
-                Sieve.read(target.marks.stale.get(self._source)), self._clock.monotonic()
-            )
+            session.lately[self._source].recall(stale_between(target, self._source), self._clock.monotonic())
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
                 ledger.suspect(await self._on_green())

@@ -337,7 +337,7 @@ def _drop_abandoned(mine: Mine, plan: Plan, *keep: str) -> Decision | None:
 def _retire(desired: Desired, mine: Mine, serving: CollectionState, now: float) -> Decision | None:
     for name, state in mine.items():
         replaced = state.marks.replaced
-        if name != serving.name and replaced and now >= replaced.at + desired.keep_for:
+        if name != serving.name and replaced and now >= replaced.until(desired.keep_for):
             return Decision(Do.RETIRE, _plan_nothing(desired), name)
     return None
 

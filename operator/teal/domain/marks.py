@@ -146,6 +146,10 @@ class Replaced(Mark):
     by: str
     at: float
 
+    def until(self, keep_for: float) -> float:
+        """When its retention of `keep_for` seconds ends, in seconds since the epoch."""
+        return self.at + keep_for
+
 
 @dataclass(frozen=True)
 class Fence(Mark):

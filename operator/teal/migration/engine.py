@@ -258,7 +258,7 @@ class Engine:
         """Whether what was written to a retained collection as long as it was kept has been carried over."""
         retired = found.observed.state(decision.subject) if found.observed else None
         replaced = retired.marks.replaced if retired else None
-        ended = replaced.at + wanted.keep_for if replaced else 0.0
+        ended = replaced.until(wanted.keep_for) if replaced else 0.0
         for memory in found.session.pairs.values():
             if memory.last < ended:
                 memory.due = 0.0
@@ -379,7 +379,7 @@ class Engine:
         """Until the next thing that is due by the clock, or the resync."""
         now = self._clock.now()
         due = [
-            state.marks.replaced.at + wanted.keep_for - now
+            state.marks.replaced.until(wanted.keep_for) - now
             for state in (found.observed.states.values() if found.observed else ())
             if state.marks.replaced
         ]

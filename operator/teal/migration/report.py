@@ -234,7 +234,7 @@ def _retained(found: Found) -> list[dict[str, Any]]:
                     "collection": name,
                     "schemaVersion": state.schema.schema_version,
                     "revision": state.revision,
-                    "retainUntil": iso(replaced.at + found.desired.keep_for),
+                    "retainUntil": iso(replaced.until(found.desired.keep_for)),
                 }
             )
     return rows

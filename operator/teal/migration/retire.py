@@ -79,8 +79,8 @@ async def _snapshot(work: Work, name: str) -> str:
 
 def _ended(work: Work) -> float:
     """When the retention was over, in seconds since the epoch."""
-    replaced = work.the_target().marks.replaced
-    return (replaced.at if replaced else work.clock.now()) + work.options.keep_for
+    replaced, keep_for = work.the_target().marks.replaced, work.options.keep_for
+    return replaced.until(keep_for) if replaced else work.clock.now() + keep_for
 
 
 def _taken(created: str) -> float:

@@ -17,7 +17,7 @@ from teal.domain.plan import Strategy
 
 if TYPE_CHECKING:
     from teal.cli.manifests import Manifests
-    from teal.migration.found import Found
+    from teal.migration.report.record import Found
 
 NOTHING, CHANGES, IMPOSSIBLE = 0, 2, 1
 

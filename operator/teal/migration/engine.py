@@ -23,31 +23,22 @@ from teal.domain.observed import Observed
 from teal.domain.ownership import ours, stage_of
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
-from teal.migration import (
-    adopt,
-    connect,
-    decline,
-    finish,
-    in_place,
-    in_step,
-    provision,
-    remove,
-    report,
-    retire,
-    roll_back,
-)
-from teal.migration import embedding_set as embedding_sets
 from teal.migration.clock import Clock
+from teal.migration.context import SLICE_SECONDS, Result, Session, Work
 from teal.migration.contract import Note, Outcome, Reads, Resource
-from teal.migration.cutover import lift_fence
-from teal.migration.desired import desired as resolve
-from teal.migration.desired import options as resolve_options
-from teal.migration.desired import windows
-from teal.migration.embedders import Embedders
-from teal.migration.found import Found, remember
-from teal.migration.stages import continue_migration
-from teal.migration.transform import same_encoder
-from teal.migration.work import SLICE_SECONDS, Result, Session, Work
+from teal.migration.copying.transform import same_encoder
+from teal.migration.cutover.attempt import lift_fence
+from teal.migration.report import embedding_set as embedding_sets
+from teal.migration.report import status as report
+from teal.migration.report.record import Found, remember
+from teal.migration.resolve import connections
+from teal.migration.resolve.desired import desired as resolve
+from teal.migration.resolve.desired import options as resolve_options
+from teal.migration.resolve.desired import windows
+from teal.migration.resolve.embedders import Embedders
+from teal.migration.steps import adopt, decline, delete, in_place, provision, repair, retire, roll_back
+from teal.migration.steps.stages import continue_migration
+from teal.migration.sync import rounds
 from teal.qdrant.pool import QdrantPool, Server
 from teal.sources.embedder import OpenAIEmbedder
 
@@ -64,15 +55,15 @@ IN_STEP_SECONDS = 0.5
 ACTIONS = {
     Do.ADOPT: adopt.adopt,
     Do.CLAIM: adopt.claim,
-    Do.LIFT_FENCE: finish.lift_fence,
+    Do.LIFT_FENCE: repair.lift_fence,
     Do.PROVISION: provision.run,
     Do.CONTINUE: continue_migration,
-    Do.FINISH_SWITCH: finish.finish_switch,
-    Do.SET_ALIASES: finish.set_aliases,
-    Do.RESTORE_ALIAS: finish.restore_alias,
+    Do.FINISH_SWITCH: repair.finish_switch,
+    Do.SET_ALIASES: repair.set_aliases,
+    Do.RESTORE_ALIAS: repair.restore_alias,
     Do.SWITCH_BACK: roll_back.run,
-    Do.DROP_ABANDONED: finish.drop_abandoned,
-    Do.STAMP_REPLACED: finish.stamp_replaced,
+    Do.DROP_ABANDONED: repair.drop_abandoned,
+    Do.STAMP_REPLACED: repair.stamp_replaced,
     Do.RETIRE: retire.run,
     Do.DECLINE: decline.run,
     Do.LIFT_DECLINE: decline.lift,
@@ -138,7 +129,7 @@ class Engine:
         found = Found(resource, self._clock.now())
         try:
             wanted = self._resolve(found)
-            endpoint = await connect.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
+            endpoint = await connections.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
             async with self._pool.use(endpoint) as server:
                 wanted = found.desired = await _as_owner(wanted, server)
                 decision = await self._look(found, wanted, server, since=server.now())
@@ -169,7 +160,7 @@ class Engine:
         if resource.deleting and spec.deletion_policy == "Retain" and not may_hold_writers(resource.status):
             found.finished = True
             return
-        endpoint = await connect.endpoint(spec, resource.namespace, self._secrets)
+        endpoint = await connections.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
             found.session.use(server)
             try:
@@ -186,7 +177,7 @@ class Engine:
             if spec.deletion_policy == "Retain":
                 await self._lift_fences(found, server)
             else:
-                found.notes += await remove.run(server, found.resource, self._identity(found.resource))
+                found.notes += await delete.run(server, found.resource, self._identity(found.resource))
             found.finished = True
             return
         wanted = self._resolve(found)
@@ -284,10 +275,9 @@ class Engine:
         """What was written to one of two live collections goes to the other, for each that is retained."""
         observed, known = found.observed, found.session.pairs
         mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
-        pairs = in_step.pairs_of(found.serving, mine)
+        pairs = rounds.pairs_of(found.serving, mine)
         found.session.pairs = {
-            (serving.name, retained.name): known.get((serving.name, retained.name))
-            or in_step.InStep(retained.name)
+            (serving.name, retained.name): known.get((serving.name, retained.name)) or rounds.InStep(retained.name)
             for serving, retained in pairs
         }
         for serving, retained in pairs:
@@ -298,8 +288,8 @@ class Engine:
                 work, embedder=None if alike else await self._embedders.of(found.resource, wanted, serving)
             )
             back = None if alike else await self._embedders.of(found.resource, wanted, retained)
-            pair = in_step.Pair(serving, retained, back, wanted.text_field)
-            await in_step.keep(work, pair, found.session.pairs[serving.name, retained.name], until)
+            pair = rounds.Pair(serving, retained, back, wanted.text_field)
+            await rounds.keep(work, pair, found.session.pairs[serving.name, retained.name], until)
 
     async def _look(self, found: Found, wanted: Desired, server: Server, since: float | None = None) -> Decision:
         """What was seen lately is enough to rest; what is done, or refused, is decided on what was seen since."""
@@ -366,7 +356,7 @@ class Engine:
             work,
             embedder=await self._embedders.own(resource),
             source_embedder=await self._embedders.other(resource, work.source),
-            judged=connect.judged(resource, self._secrets),
+            judged=connections.judged(resource, self._secrets),
         )
 
     def _require_leadership(self) -> None:

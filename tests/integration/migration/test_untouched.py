@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 
 from teal.domain.observed import CollectionState
-from teal.migration import untouched
+from teal.migration.copying import conditional_writes
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
@@ -68,7 +68,7 @@ async def known(points: Points, live: CollectionState) -> dict[RawId, int]:
 
 
 async def test_what_nobody_touched_is_written_and_settled(points: Watched, live: CollectionState) -> None:
-    put = await untouched.write(points, live, made(1, 2, 3, value=7), await known(points, live))
+    put = await conditional_writes.write(points, live, made(1, 2, 3, value=7), await known(points, live))
     assert await held(points, live) == {1: 7, 2: 7, 3: 7}
     assert put.written == set(THREE)
     assert put.settled == await known(points, live)
@@ -77,7 +77,7 @@ async def test_what_nobody_touched_is_written_and_settled(points: Watched, live:
 async def test_what_was_touched_before_is_left_alone(points: Watched, live: CollectionState) -> None:
     before = await known(points, live)
     await points.upsert(live.name, made(1, 3, value=5))
-    put = await untouched.write(points, live, made(1, 2, 3, value=7), before)
+    put = await conditional_writes.write(points, live, made(1, 2, 3, value=7), before)
     assert await held(points, live) == {1: 5, 2: 7, 3: 5}
     assert put.written == set(put.settled) == {wire.raw_id(2)}
 
@@ -92,7 +92,7 @@ async def test_in_the_moment_between_an_insert_stays_and_a_delete_too(
         await points.delete(live.name, [wire.raw_id(1)])
 
     points.between = application
-    put = await untouched.write(points, live, made(1, 2, 3, value=7), before)
+    put = await conditional_writes.write(points, live, made(1, 2, 3, value=7), before)
     assert await held(points, live) == {2: 7, 3: 5}
     assert set(put.settled) == {wire.raw_id(2)}
 
@@ -107,7 +107,7 @@ async def test_what_was_touched_right_after_is_not_settled(points: Watched, live
         await once(name, made(1, value=5))
 
     points.upsert = then_the_application  # type: ignore[assignment,method-assign]
-    put = await untouched.write(points, live, made(1, 2, value=7), before)
+    put = await conditional_writes.write(points, live, made(1, 2, value=7), before)
     assert await held(points, live) == {1: 5, 2: 7}
     assert set(put.settled) == {wire.raw_id(2)}
 
@@ -115,14 +115,14 @@ async def test_what_was_touched_right_after_is_not_settled(points: Watched, live
 async def test_deletes_spare_what_was_touched(points: Watched, live: CollectionState) -> None:
     before = await known(points, live)
     await points.upsert(live.name, made(1, value=5))
-    gone = await untouched.delete(points, live, THREE, before)
+    gone = await conditional_writes.delete(points, live, THREE, before)
     assert await held(points, live) == {1: 5}
     assert gone == THREE[1:], "what is not there any more is as good as deleted"
 
 
 async def test_more_than_a_batch(points: Watched, live: CollectionState) -> None:
-    many = range(10, 10 + 2 * untouched.BATCH)
-    put = await untouched.write(points, live, made(*many), {})
+    many = range(10, 10 + 2 * conditional_writes.BATCH)
+    put = await conditional_writes.write(points, live, made(*many), {})
     assert len(put.written) == len(put.settled) == len(many)
-    await untouched.delete(points, live, list(put.settled), put.settled)
+    await conditional_writes.delete(points, live, list(put.settled), put.settled)
     assert await points.count(live.name) == 2

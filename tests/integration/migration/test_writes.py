@@ -17,7 +17,8 @@ import pytest
 from devkit import corpus
 from devkit.clients import Audit, Clients, Counts, Ledger, Workload, audit, load
 from teal.domain.carry import UNLIMITED
-from teal.migration import cutover, passes
+from teal.migration.copying import copy_pass
+from teal.migration.cutover import attempt
 from tests.integration.migration.application import WHOLE_POINTS, Application, dense
 from tests.integration.migration.encoders import NEW
 from tests.integration.migration.support import SIZE, EngineHarness, some_points
@@ -150,7 +151,7 @@ async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_switch
     engine: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await engine.declare(50)
-    remember, written = cutover._remember_switch, list[int]()
+    remember, written = attempt._remember_switch, list[int]()
 
     async def and_write(*given: Any, **options: Any) -> None:
         await remember(*given, **options)
@@ -158,7 +159,7 @@ async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_switch
             written.append(1000)
             engine.put(some_points(1, start=1000))
 
-    monkeypatch.setattr(cutover, "_remember_switch", and_write)
+    monkeypatch.setattr(attempt, "_remember_switch", and_write)
     engine.edit(schemaVersion="v2")
     await engine.until_ready()
     switch = safely(engine.migration["writes"])
@@ -175,7 +176,7 @@ async def test_a_writer_that_leaves_no_quiet_moment_is_fenced_and_let_go(
     engine.edit(strictMode={"enabled": True, "maxQueryLimit": 20_000})
     await engine.until(lambda: "ChangedInPlace" in engine.reasons())
     own = strict_mode(engine, blue)
-    advance = passes.advance
+    advance = copy_pass.advance
 
     async def and_write(*given: Any, **options: Any) -> bool:
         complete = await advance(*given, **options)
@@ -184,7 +185,7 @@ async def test_a_writer_that_leaves_no_quiet_moment_is_fenced_and_let_go(
             answers.append(engine.answered("PUT", f"/collections/{engine.alias}/points?wait=true", body))
         return complete
 
-    monkeypatch.setattr(passes, "advance", and_write)
+    monkeypatch.setattr(copy_pass, "advance", and_write)
     engine.edit(schemaVersion="v2")
     await engine.until_ready()
     switch = safely(engine.migration["writes"])
@@ -208,16 +209,16 @@ def strict_mode(engine: EngineHarness, name: str) -> Json:
 def switches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
     """When each switch began its last pass, and when it was over, as monotonic times."""
     found: list[tuple[float, float]] = []
-    attempt = cutover.attempt
+    real = attempt.attempt
 
     async def timed(*given: Any) -> Any:
         began = time.monotonic()
-        proof = await attempt(*given)
+        proof = await real(*given)
         if proof is not None:
             found.append((began, time.monotonic()))
         return proof
 
-    monkeypatch.setattr(cutover, "attempt", timed)
+    monkeypatch.setattr(attempt, "attempt", timed)
     return found
 
 

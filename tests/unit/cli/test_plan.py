@@ -19,7 +19,7 @@ from teal.domain.plan import Desired
 from teal.domain.schema import Datatype
 from teal.domain.transitions import Stage
 from teal.domain.tuning import Tuning
-from teal.migration.found import Found
+from teal.migration.report.record import Found
 from tests.unit.domain.builders import NOW, dense, desired, name_of, observed, schema, state
 from tests.unit.migration.test_report import RESOURCE
 

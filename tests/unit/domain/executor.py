@@ -19,7 +19,7 @@ from teal.domain.plan import Desired, Population, Strategy
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.tuning import difference
-from teal.migration.adopt import as_declared
+from teal.migration.steps.adopt import as_declared
 from tests.unit.domain.builders import migration, owner
 from tests.unit.domain.qdrant_model import Qdrant
 

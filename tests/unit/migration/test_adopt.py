@@ -6,7 +6,7 @@ import pytest
 
 from teal.domain.observed import CollectionState
 from teal.domain.schema import Distance, Schema
-from teal.migration.adopt import as_declared
+from teal.migration.steps.adopt import as_declared
 from tests.unit.domain.builders import dense, desired, schema, state
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from teal.domain.in_step import Side, difference
 from teal.domain.ledger import RawId, ledger_of
-from teal.migration.transform import unchanged
-from teal.migration.way import Way
+from teal.migration.copying.transform import unchanged
+from teal.migration.sync.direction import Way
 from teal.qdrant.wire import Point, RawPoint
 from tests.unit.domain.builders import state
 

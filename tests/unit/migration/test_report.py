@@ -20,13 +20,13 @@ from teal.domain.plan import Desired
 from teal.domain.schema import Schema
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Check, Verdict, as_mark
-from teal.migration import report
 from teal.migration.clock import iso
-from teal.migration.conditions import conditions as conditions_of
-from teal.migration.conditions import phase as phase_of
+from teal.migration.context import Result, Session
 from teal.migration.contract import Note, Resource
-from teal.migration.found import Found, remember
-from teal.migration.work import Result, Session
+from teal.migration.report import status as report
+from teal.migration.report.conditions import conditions as conditions_of
+from teal.migration.report.conditions import phase as phase_of
+from teal.migration.report.record import Found, remember
 from tests.unit.api.manifests import collection
 from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, observed, schema, state
 from tests.unit.domain.qdrant_model import Qdrant

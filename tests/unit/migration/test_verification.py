@@ -13,7 +13,7 @@ from teal.domain.quality import JudgedQuery
 from teal.domain.schema import Datatype, Distance
 from teal.domain.transitions import Event
 from teal.domain.verdict import Check, Verdict
-from teal.migration import verify
+from teal.migration.steps import verify
 from teal.migration.verification.content import close, payload_differs
 from teal.migration.verification.judged import parse
 from teal.qdrant import wire

@@ -29,11 +29,14 @@ from teal.domain.marks import Owner
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Identity
-from teal.migration import connect, engine, in_step, late
+from teal.migration import engine
 from teal.migration.contract import Note, Outcome, Resource
-from teal.migration.desired import desired as resolve
-from teal.migration.desired import options
+from teal.migration.cutover import late_writes
 from teal.migration.engine import Engine
+from teal.migration.resolve import connections
+from teal.migration.resolve.desired import desired as resolve
+from teal.migration.resolve.desired import options
+from teal.migration.sync import rounds
 from teal.migration.verification import latency
 from teal.qdrant import wire
 from teal.qdrant.pool import QdrantPool
@@ -191,10 +194,10 @@ class World:
                 pass
 
         with (
-            patch.object(connect, "OpenAIEmbedder", Embedder),
+            patch.object(connections, "OpenAIEmbedder", Embedder),
             patch.object(engine, "resolve_options", lambda resource: replace(options(resource), batch=5)),
-            patch.object(in_step, "BATCH", 5),
-            patch.object(late, "BATCH", 5),
+            patch.object(rounds, "BATCH", 5),
+            patch.object(late_writes, "BATCH", 5),
             patch.multiple(latency, WARM_UP=1, SEARCHES=5),
         ):
             yield
@@ -309,7 +312,7 @@ class World:
     @property
     def retained(self) -> CollectionState | None:
         """What served before what serves now, while it is kept."""
-        retained = in_step.retained_by(self.state(self.serving), self.mine) if self.serving else []
+        retained = rounds.retained_by(self.state(self.serving), self.mine) if self.serving else []
         for last in retained[:1]:
             if last.marks.replaced and last.marks.replaced.at + self.keep_for > self.clock.now():
                 return last

@@ -1,0 +1,1 @@
+"""Bringing points from one collection to another."""

@@ -1,0 +1,294 @@
+"""One pass of catching up; populating green is the first of them.
+
+A pass reads the version of every point of blue, copies those whose version is not the one in the ledger, and
+deletes from green what blue no longer has. The order carries the guarantee: a version is noted *before* the
+content is read, so a point that changes in between is copied now and seen as changed by the next pass.
+
+A pass works in slices: `advance` returns when its time is over and goes on where it stopped, so that an edit, a
+shutdown or a status write never waits for a large collection.
+
+With `DualWrite` the application writes green too, so a pass only fills in what green has never had, and never
+overwrites (`insert_only`). What it fills in can have been deleted on both sides since it was read, and the next
+pass sees that; so only a pass that had nothing to write leaves green as the application wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterable
+
+from teal.domain import marks
+from teal.domain.change_field import Watermark
+from teal.domain.errors import HeldError
+from teal.domain.in_step import is_loss
+from teal.domain.ledger import RawId, fingerprint, restore
+from teal.domain.plan import Population, Strategy
+from teal.domain.writes import WriteMode
+from teal.migration.context import Work
+from teal.migration.copying.scan import Scan, Since
+from teal.migration.copying.throttle import Throttle
+from teal.migration.copying.transform import Transform, stale_between, transform_for
+from teal.qdrant import wire
+from teal.qdrant.points import Points, at_least
+
+CHECKPOINT_SECONDS = 3.0
+RATE_SECONDS = 10.0
+
+
+class Pass:
+    """Takes green to blue's state at the versions that one scan sees."""
+
+    def __init__(self, work: Work, source: str, target: str, *, by_field: bool = False) -> None:
+        """`by_field`: look only at what the change field leads to, and at what is new or gone."""
+        self._work = work
+        self._clock = work.clock
+        self._points: Points = work.server.points
+        self._source, self._target = source, target
+        self._transform: Transform = transform_for(work)
+        self._throttle = Throttle(work, source)
+        embeds = work.plan.population is Population.REEMBED
+        self._batch = work.options.embedding_batch if embeds else work.options.batch
+        self._dual = work.writes is WriteMode.DUAL_WRITE
+        self._field = work.options.change_field
+        self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
+        if work.session.watermark.name != self._field:
+            work.session.watermark = Watermark(self._field)
+        self._highest = work.session.watermark.highest
+        self._part = _part(work) if by_field else None
+        self._scan = Scan(work, work.the_source(), self._part)
+        self._compared = False
+        self._pending: deque[dict[RawId, int]] = deque()
+        self._gone: list[RawId] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._since = self._clock.monotonic()
+        self._done_at: deque[tuple[float, int]] = deque([(self._since, 0)])
+        self.copied = 0
+        self.deleted = 0
+
+    async def advance(self, until: float = math.inf) -> bool:
+        """Work until the monotonic time `until`; true when the pass is complete and checkpointed.
+
+        Raises:
+            TransientError: try again; nothing that was done is lost.
+            HeldError: a point cannot be carried over.
+        """
+        if not await self._scan.advance(until):
+            return False
+        if not self._compared:
+            await self._compare()
+            self._compared = True
+        await self._copy_until(until)
+        if self._pending or self._running:
+            await self._checkpoint(CHECKPOINT_SECONDS)
+            return False
+        await self._delete_gone()
+        await self._checkpoint(0.0)
+        self._account()
+        return True
+
+    @property
+    def scanned(self) -> bool:
+        """Whether all that has to be done is known, so that an interrupted pass can go on."""
+        return self._compared
+
+    @property
+    def by_field(self) -> bool:
+        """Whether it looks at a part only."""
+        return self._part is not None
+
+    def cancel(self) -> None:
+        """Stop copying; what was not finished is found again by the next scan."""
+        for task in self._running:
+            task.cancel()
+
+    async def _compare(self) -> None:
+        """From what the scan saw to what has to be done."""
+        session = self._work.session
+        if self._work.writes is WriteMode.FROZEN:
+            await self._hold_to_promise()
+        if session.ledger is None:
+            target = self._work.the_target()
+            in_step = self._work.the_source().marks.in_step.get(self._target, marks.Noted())
+            known = in_step.here if self._backwards else target.marks.checkpoint
+            ledger = restore(self._scan.seen, known, len(self._scan.seen))
+            session.lately[self._source].recall(stale_between(target, self._source), self._clock.monotonic())
+            if target.points:
+                # All of it: what blue loses before its content is read must be known to have been here.
+                ledger.suspect(await self._on_green())
+            session.ledger = ledger
+        changed = session.ledger.changed(self._scan.seen)
+        if self._dual:
+            # What is on green already, or was and has been deleted there, is the application's own affair.
+            theirs = {point: version for point, version in changed.items() if point in session.ledger.versions}
+            session.ledger.record(theirs)
+            changed = {point: version for point, version in changed.items() if point not in theirs}
+        self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
+        if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
+            session.writes.kept = len(self._gone)
+            session.ledger.forget(self._gone)
+            self._gone = []
+        # Bucket by bucket, or a checkpoint in the midst of a pass would have parts of all and prove nothing.
+        bucket = session.ledger.digests.bucket
+        ids = sorted(changed.items(), key=lambda entry: bucket(entry[0]))
+        size = self._batch
+        self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
+        if not session.writes.passes:
+            session.progress.total = len(self._scan.seen)
+            session.progress.done = len(self._scan.seen) - len(ids)
+
+    async def _hold_to_promise(self) -> None:
+        """Frozen: what the first scan saw is what every later one must see, in this process or another."""
+        now = {"fingerprint": fingerprint(self._scan.seen)}
+        promised = self._work.session.frozen or self._work.the_target().marks.frozen
+        if promised is None:
+            await self._work.server.admin.mark(self._target, {marks.FROZEN: now})
+            self._work.session.frozen = now
+        elif promised != now:
+            ledger = self._work.session.ledger
+            moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
+            raise HeldError(
+                "WroteWhileFrozen",
+                f"spec.migration.writes is Frozen, but {self._source} was written to during the migration. Pause "
+                "its writers and retry, or use CatchUp.",
+                tuple(wire.id_text(point) for point in moved),
+            )
+
+    async def _on_green(self) -> set[RawId]:
+        found: set[RawId] = set()
+        async for page in self._points.ids(self._target):
+            found.update(page)
+        return found
+
+    async def _copy_until(self, until: float) -> None:
+        """Keep `parallelism` batches in flight. Those that are when the time is over go on meanwhile."""
+        while self._pending or self._running:
+            if self._clock.monotonic() < until and await self._throttle.clear(until):
+                while self._pending and len(self._running) < self._work.options.parallelism:
+                    self._running.add(asyncio.create_task(self._copy(self._pending.popleft())))
+            if not self._running:
+                return
+            left = None if until == math.inf else max(0.0, until - self._clock.monotonic())
+            done, self._running = await asyncio.wait(
+                self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                return
+            self._measure()
+            for outcome in await asyncio.gather(*done, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+
+    async def _copy(self, batch: dict[RawId, int]) -> None:
+        try:
+            there = await self._there(batch) if self._dual else set()
+            found = await self._points.fetch(self._source, [point for point in batch if point not in there])
+            if self._field:
+                self._work.session.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
+            points = await self._transform(found)
+            if points:
+                await self._tell(batch)
+                await self._points.upsert(self._target, points, only="insert" if self._dual else None)
+        except BaseException:
+            self._pending.appendleft(batch)
+            raise
+        session, read = self._work.session, wire.as_read(found, batch)
+        session.the_ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
+        session.touched.update(batch)
+        self.copied += len(points)
+        if not session.writes.passes:
+            session.progress.done += len(batch)
+
+    async def _tell(self, batch: Iterable[RawId]) -> None:
+        """Back onto a collection that others may write, too: see `carried.py`."""
+        in_step = self._work.in_step
+        if self._backwards and in_step:
+            await in_step.carried.tell(self._work, self._source, self._target, batch)
+
+    async def _delete_gone(self) -> None:
+        session, size = self._work.session, 1000
+        while self._gone:
+            batch = self._gone[:size]
+            left = [*await self._there(batch)] if self._dual else batch
+            if left:
+                await self._points.delete(self._target, left)
+            session.the_ledger.forget(batch)
+            session.touched.update(batch)
+            del self._gone[:size]
+            self.deleted += len(left)
+
+    async def _there(self, points: Iterable[RawId]) -> set[RawId]:
+        """Which of them green has now."""
+        found = await self._points.fetch(self._target, list(points), vectors=False, payload=False)
+        return {point.id for point in found}
+
+    async def _checkpoint(self, at_most_every: float) -> None:
+        """Durable, because every recorded point was applied with `wait=true` before."""
+        session = self._work.session
+        if self._backwards or self._clock.monotonic() - session.checkpoint_at < at_most_every:
+            return
+        if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
+            return
+        written = {marks.CHECKPOINT: session.the_ledger.digests.as_json()}
+        if self._work.plan.population is Population.REEMBED:
+            stale = session.lately[self._source].sieve(self._clock.monotonic())
+            written[marks.about(marks.STALE, self._source)] = stale.as_json()
+        await self._work.server.admin.mark(self._target, written)
+        session.checkpoint_at = self._clock.monotonic()
+
+    def _measure(self) -> None:
+        """The rate over the last seconds, so that a stall is seen and a burst does not mislead."""
+        now = self._clock.monotonic()
+        self._done_at.append((now, self.copied))
+        while len(self._done_at) > 2 and now - self._done_at[0][0] > RATE_SECONDS:
+            self._done_at.popleft()
+        since, before = self._done_at[0]
+        if now > since:
+            self._work.session.progress.rate = (self.copied - before) / (now - since)
+
+    def _account(self) -> None:
+        session = self._work.session
+        if session.writes.passes:
+            session.writes.caught_up += self.copied
+        session.writes.copied += self.copied
+        session.writes.deleted += self.deleted
+        session.writes.passes += 1
+        session.watermark.complete(self._highest)
+        session.last_pass_seconds = self._clock.monotonic() - self._since
+        session.last_pass_changes = self.copied + self.deleted
+        session.progress.throttled = None
+
+
+def _part(work: Work) -> Since | None:
+    """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
+    ledger, floor, name = work.session.ledger, work.session.watermark.floor, work.options.change_field
+    if ledger is None or floor is None or name is None or work.writes is WriteMode.FROZEN:
+        return None
+    return Since(ledger, at_least(name, floor))
+
+
+async def advance(work: Work, until: float = math.inf, *, by_field: bool = False) -> bool:
+    """Go on with the pass that is under way, or begin one; true when it is complete.
+
+    `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
+    under way is given up; what it has not done is found again.
+    """
+    session = work.session
+    current = session.running_pass
+    if current is not None and current.by_field and not by_field:
+        current.cancel()
+        current = None
+    if current is None:
+        source = work.the_source().name
+        current = session.running_pass = Pass(work, source, work.subject, by_field=by_field)
+    try:
+        complete: bool = await current.advance(until)
+    except BaseException:
+        # A scan that broke off shows a part of blue; taken for all of it, the rest would be deleted from green.
+        if not current.scanned:
+            session.running_pass = None
+        raise
+    if complete:
+        session.running_pass = None
+    return complete

@@ -1,0 +1,67 @@
+"""Population gives way to the serving collection's readers.
+
+The measure is a small search on blue by Teal itself, at most once a second. Too slow means wait; a search that
+cannot be measured also means wait, because a guard that fails open is none. Waiting is shown as throttled, with
+the reason, and is not a stall.
+"""
+
+from __future__ import annotations
+
+from teal.domain.errors import TransientError
+from teal.migration.context import Work
+from teal.qdrant.points import any_search
+
+PROBE_SECONDS = 1.0
+PAUSE_SECONDS = 0.2
+LIMIT = 10
+
+
+async def small_search(work: Work, collection: str, name: str) -> int:
+    """One search as a reader would make it, for any vector; how many points it found.
+
+    `name` is what the request says (an alias or the collection itself), `collection` whose schema it is.
+    """
+    state = work.observed.state(collection)
+    if state is None:
+        raise LookupError(f"{collection} was not observed")
+    by, vector = any_search(state.schema)
+    return len(await work.server.points.query(name, vector, LIMIT, name=by))
+
+
+class Throttle:
+    """Says when the next batch may start. Without `throttle.maxReadLatencyMillis` it always may."""
+
+    def __init__(self, work: Work, serving: str) -> None:
+        self._work = work
+        self._serving = serving
+        self._limit = work.options.max_read_latency
+        self._measured_at = float("-inf")
+        self._reason: str | None = None
+
+    async def clear(self, until: float) -> bool:
+        """Wait while reads are slow; false when `until` comes first."""
+        if self._limit is None:
+            return True
+        clock = self._work.clock
+        while True:
+            if clock.monotonic() - self._measured_at >= PROBE_SECONDS:
+                await self._measure(self._limit)
+            self._work.session.progress.throttled = self._reason
+            if self._reason is None:
+                return True
+            if clock.monotonic() >= until:
+                return False
+            await clock.sleep(PAUSE_SECONDS)
+
+    async def _measure(self, limit: float) -> None:
+        clock = self._work.clock
+        began = clock.monotonic()
+        try:
+            await small_search(self._work, self._serving, self._serving)
+        except TransientError as error:
+            self._reason = f"the latency of reads cannot be measured: {error.message}"
+        else:
+            took = clock.monotonic() - began
+            slow = f"a search on {self._serving} took {took * 1000:.0f} ms (limit {limit * 1000:.0f} ms)"
+            self._reason = slow if took > limit else None
+        self._measured_at = clock.monotonic()

@@ -1,0 +1,211 @@
+"""From a point of blue to the point of green: the same bytes, or the same payload with a new vector."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from teal.domain.errors import HeldError, TealError
+from teal.domain.ledger import RawId
+from teal.domain.observed import CollectionState
+from teal.domain.plan import Population, Strategy
+from teal.domain.schema import UNNAMED, Schema
+from teal.domain.stale import Sieve
+from teal.migration.context import Work, Writes
+from teal.qdrant import wire
+from teal.qdrant.wire import Floats, Point, RawPoint
+from teal.sources.embedder import Embedder
+from teal.sources.errors import EmbedderError, VectorError
+
+Transform = Callable[[Sequence[RawPoint]], Awaitable[Sequence[RawPoint]]]
+"""Raw points in, raw points out, same ids in the same order.
+
+Raises:
+    HeldError: a point cannot be carried over; its id is among the samples.
+"""
+
+
+async def unchanged(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+    """Copying: Qdrant itself refuses a vector that does not fit."""
+    return points
+
+
+def transform_for(work: Work) -> Transform:
+    """What the plan's population does with each point."""
+    if work.plan.population is Population.NONE:
+        return LeaveBehind(work)
+    if work.plan.population is Population.COPY:
+        return _copy(work)
+    if work.embedder is None or not work.plan.text_field:
+        raise LookupError("a plan that re-embeds has an embedder and a text field")
+    made = ReEmbed(work, work.the_source(), work.subject, work.plan.schema, work.embedder, work.plan.text_field)
+    return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
+
+
+def _copy(work: Work) -> Transform:
+    """All vectors as they are; only where green has fewer, each point is opened to leave the others out."""
+    before, after = (names_of(schema) for schema in (work.the_source().schema, work.plan.schema))
+    if before <= after:
+        return unchanged
+
+    async def fewer(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        return [Point(point.id, point.payload, wire.only(point.vectors, after)) for point in points]
+
+    return fewer
+
+
+def across(
+    work: Work, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
+) -> Transform | None:
+    """From one live collection to another, by the encoder of `other`; `None` where that cannot be asked."""
+    if same_encoder(one.schema, other.schema):
+        return unchanged
+    if embedder is None or text_field is None or len(other.schema.vectors) != 1:
+        return None
+    return ReEmbed(work, one, other.name, other.schema, embedder, text_field)
+
+
+def stale_between(one: CollectionState, other: str) -> Sieve:
+    """Whose vector on `other` may be older than its text, so that it must not be taken for a point of `one`."""
+    return Sieve.read(one.marks.stale.get(other))
+
+
+def same_encoder(one: Schema, other: Schema) -> bool:
+    """Whether vectors can be copied between the two as they are."""
+    if (one.model, one.schema_version) != (other.model, other.schema_version) and (one.model or other.model):
+        return False
+    return _sizes(one) == _sizes(other)
+
+
+def _sizes(schema: Schema) -> dict[str, int]:
+    return {vector.name: vector.size for vector in schema.vectors}
+
+
+def names_of(schema: Schema) -> frozenset[str]:
+    """The names of all vectors, dense and sparse."""
+    return frozenset({vector.name for vector in schema.vectors} | set(schema.sparse))
+
+
+class LeaveBehind:
+    """A way back that no point can take: who is left behind is remembered, to be counted and shown."""
+
+    def __init__(self, work: Work) -> None:
+        self._left = work.session.writes.left_behind
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        self._left.update(point.id for point in points)
+        return []
+
+
+class AsManyAsPossible:
+    """Makes what can be made: going back must not wait for an embedder. What stays behind is told in `writes`."""
+
+    def __init__(self, writes: Writes, make: Transform) -> None:
+        self._writes = writes
+        self._make = make
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        made: list[RawPoint] = []
+        try:
+            made += [] if self._writes.left_because else await self._make(points)
+        except HeldError:
+            made += await self._each(points)
+        except TealError as error:
+            if not _is_embedders(error):
+                raise
+            self._writes.left_because = error.message
+        done = {point.id for point in made}
+        self._writes.left_behind -= done
+        self._writes.left_behind.update(point.id for point in points if point.id not in done)
+        return made
+
+    async def _each(self, points: Sequence[RawPoint]) -> list[RawPoint]:
+        """One of them cannot be made: the others can."""
+        made: list[RawPoint] = []
+        for point in points:
+            with suppress(HeldError):
+                made += await self._make([point])
+        return made
+
+
+def _is_embedders(error: TealError) -> bool:
+    return isinstance(error, EmbedderError) or error.reason in ("SecretNotFound", "SecretKeyNotFound")
+
+
+class ReEmbed:
+    """Makes each point's dense vector anew from one text field of its payload.
+
+    A text that green already holds with a vector has been paid for: after a restart its vector is taken from
+    green, unless it may be stale. Equal texts are embedded once (the embedder caches them).
+    """
+
+    def __init__(
+        self, work: Work, source: CollectionState, target: str, schema: Schema, embedder: Embedder, text_field: str
+    ) -> None:
+        self._work = work
+        self._target = target
+        self._lately = work.session.lately[source.name]
+        self._embedder = embedder
+        self._field = text_field
+        self._vector = schema.vectors[0]
+        self._only_vector = not schema.sparse and self._vector.name == UNNAMED
+        self._stale = stale_between(source, target)
+
+    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
+        if not points:
+            return points
+        texts = self._texts(points)
+        paid = await self._paid_for(points, texts)
+        todo = [i for i, point in enumerate(points) if point.id not in paid]
+        rows = await self._embed([points[i] for i in todo], [texts[i] for i in todo])
+        fresh = {points[i].id: row for i, row in zip(todo, rows, strict=True)}
+        return [self._with(point, paid[point.id] if point.id in paid else fresh[point.id]) for point in points]
+
+    def _texts(self, points: Sequence[RawPoint]) -> list[str]:
+        texts = [wire.payload_value(point.payload, self._field) for point in points]
+        missing = [
+            p for p, text in zip(points, texts, strict=True) if not isinstance(text, str) or not text.strip()
+        ]
+        if missing:
+            samples = tuple(wire.id_text(point.id) for point in missing)
+            raise HeldError(
+                "TextMissing",
+                f"Point {samples[0]} has no text in its payload field {self._field!r}, so it cannot be embedded. "
+                "Add the text, delete the point, or name another source.collection.textField.",
+                samples,
+            )
+        return [str(text) for text in texts]
+
+    async def _paid_for(self, points: Sequence[RawPoint], texts: Sequence[str]) -> dict[RawId, Floats]:
+        there = await self._work.server.points.fetch(self._target, [p.id for p in points])
+        on_green = {point.id: point for point in there}
+        found = {}
+        for point, text in zip(points, texts, strict=True):
+            green = on_green.get(point.id)
+            known = green is not None and wire.payload_value(green.payload, self._field) == text
+            self._see(point, new_text=green is not None and not known)
+            row = wire.read_dense(green.vectors, self._vector.name) if green and known else None
+            if row is not None and len(row) == self._vector.size and point.id not in self._stale:
+                found[point.id] = row
+        return found
+
+    def _see(self, point: RawPoint, *, new_text: bool) -> None:
+        """Whether the vector that it comes with may be older than its text. A new point comes with its own."""
+        row = wire.read_dense(point.vectors, self._vector.name)
+        vector = b"" if row is None else row.tobytes()
+        self._lately.see(point.id, vector, self._work.clock.monotonic(), new_text=new_text)
+
+    async def _embed(self, points: Sequence[RawPoint], texts: Sequence[str]) -> Any:
+        if not texts:
+            return []
+        try:
+            return (await self._embedder.embed(texts)).vectors
+        except VectorError as error:
+            name = wire.id_text(points[error.index].id)
+            raise HeldError(error.reason, f"Point {name}: {error.message}", (name,)) from error
+
+    def _with(self, point: RawPoint, row: Any) -> RawPoint:
+        if self._only_vector:
+            return Point(point.id, point.payload, wire.dense_vectors([row])[0])
+        return Point(point.id, point.payload, wire.with_dense(point.vectors, self._vector.name, row))

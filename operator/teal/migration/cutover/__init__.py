@@ -1,0 +1,1 @@
+"""Moving the alias so that no acknowledged write is lost."""

@@ -1,0 +1,154 @@
+"""Searches as readers make them, before the switch and after it: the figures that a watch compares.
+
+The same points are asked about on both sides, each by its own vector there, because two encoders' vectors cannot
+be compared but the time that a search takes can. Points that have gone meanwhile are asked about by any vector, so
+that a collection which has lost everything still answers, with nothing. A probe that is refused or takes too long
+has failed; one that finds no server has not been made: nothing is concluded from a Qdrant that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from uuid import UUID
+
+from teal.domain import marks
+from teal.domain.errors import TealError, TransientError
+from teal.domain.marks import Baseline
+from teal.domain.observed import CollectionState
+from teal.migration.context import Work
+from teal.qdrant import wire
+from teal.qdrant.points import Query, any_search
+
+POINTS = 20
+LIMIT = 10
+ROUNDS = 3
+PROBE_SECONDS = 5.0
+ROUND_SECONDS = 5.0
+AWAY = ("QdrantUnreachable", "QdrantTLSFailed")
+
+
+@dataclass
+class Figures:
+    """What probes met: seconds of those that were answered, counts of those that failed or found nothing."""
+
+    seconds: list[float] = field(default_factory=list)
+    failed: int = 0
+    empty: int = 0
+    away: str | None = None
+
+    @property
+    def median(self) -> float | None:
+        return median(self.seconds) if self.seconds else None
+
+    @property
+    def p95(self) -> float | None:
+        """The 95th percentile of the seconds."""
+        if len(self.seconds) < 2:
+            return self.seconds[0] if self.seconds else None
+        return quantiles(self.seconds, n=20, method="inclusive")[-1]
+
+    @property
+    def error_rate(self) -> float | None:
+        made = len(self.seconds) + self.failed
+        return self.failed / made if made else None
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked: one vector for each probe, by the vector's name."""
+
+    name: str
+    vectors: tuple[Query, ...]
+
+
+async def ask(work: Work, questions: Questions) -> Figures:
+    """One round of searches through the alias; it ends early where each takes long."""
+    found, clock = Figures(), work.clock
+    began = clock.monotonic()
+    for vector in questions.vectors:
+        await _one(work, questions.name, vector, found)
+        if found.away or clock.monotonic() - began > ROUND_SECONDS:
+            break
+    return found
+
+
+async def _one(work: Work, name: str, vector: Query, found: Figures) -> None:
+    began = work.clock.monotonic()
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            hits = await work.server.points.query(work.desired.alias, vector, LIMIT, name=name)
+    except TimeoutError:
+        found.failed += 1
+    except TealError as error:
+        if error.reason in AWAY:
+            found.away = error.message
+        else:
+            found.failed += 1
+    else:
+        found.seconds.append(work.clock.monotonic() - began)
+        found.empty += not hits
+
+
+async def questions(work: Work, state: CollectionState, points: Sequence[str]) -> Questions:
+    """The vectors that these points have on this side."""
+    name, anything = any_search(state.schema)
+    vectors = await _own(work, state, name, [_raw(point) for point in points])
+    if not vectors and not state.schema.vectors:
+        # No sparse vector finds just anything, so others are asked about.
+        vectors = await _own(work, state, name, await _some(work, state))
+    return Questions(name, tuple(vectors) or (anything,) * max(1, len(points)))
+
+
+async def _own(work: Work, state: CollectionState, name: str, points: Sequence[wire.RawId]) -> list[Query]:
+    stored = await work.server.points.fetch(state.name, points, payload=False)
+    read = wire.read_dense if state.schema.vectors else wire.read_sparse
+    own = [read(point.vectors, name) for point in stored]
+    return [vector for vector in own if vector is not None and len(vector)]
+
+
+async def _some(work: Work, state: CollectionState) -> list[wire.RawId]:
+    async for page in work.server.points.ids(state.name, page=POINTS):
+        return page
+    return []
+
+
+async def prepare_watch(work: Work, before: CollectionState) -> None:
+    """Take the baseline that the watch of `subject` will need, once for each way to it."""
+    migration, known = work.the_target().marks.migration, work.the_target().marks.baseline
+    if migration is None or not work.options.watch.duration or (known and known.migration == migration.id):
+        return
+    await take_baseline(work, before, migration.id)
+
+
+async def take_baseline(work: Work, before: CollectionState, migration: str) -> None:
+    """Measure `before`, which serves, and keep its figures on the collection that is to replace it.
+
+    Raises:
+        TransientError: it does not answer, so there is nothing to compare with later.
+    """
+    points = [wire.id_text(point) for point in await _some(work, before)]
+    asked = await questions(work, before, points)
+    await ask(work, asked)  # the first round warms up
+    rounds = [await ask(work, asked) for _ in range(ROUNDS)]
+    whole = Figures(
+        [seconds for each in rounds for seconds in each.seconds],
+        sum(each.failed for each in rounds),
+        sum(each.empty for each in rounds),
+    )
+    if whole.median is None or whole.p95 is None:
+        raise TransientError(
+            "NoBaseline",
+            f"{before.name} answers no search through {work.desired.alias!r}, so there is nothing to compare with "
+            "after the switch.",
+        )
+    answered = bool(points) and not whole.empty
+    baseline = Baseline(migration, tuple(points), whole.median, whole.p95, whole.error_rate or 0.0, answered)
+    await work.server.admin.mark(work.subject, {marks.BASELINE: baseline.as_json(), marks.WATCHED: None})
+    work.server.invalidate(work.subject)
+
+
+def _raw(point: str) -> wire.RawId:
+    return wire.raw_id(int(point)) if point.isdecimal() else wire.raw_id(UUID(point))

@@ -1,0 +1,85 @@
+"""The status of an EmbeddingSet: one probe of its embedder, now and then, and who uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teal.api.embedding_set import EmbeddingSet
+from teal.api.unsupported import unsupported_source
+from teal.domain.errors import TealError
+from teal.migration.clock import Clock, iso
+from teal.migration.contract import Secrets
+from teal.migration.resolve import connections
+from teal.sources.embedder import Probe
+
+PROBE_SECONDS = 3600.0
+FAILED_SECONDS = 60.0
+
+
+class Probes:
+    """Remembers each embedder's answer, because a probe costs tokens."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[str, float, Probe | TealError]] = {}
+
+    async def status(
+        self, found: EmbeddingSet, namespace: str, used_by: Sequence[str], secrets: Secrets
+    ) -> Mapping[str, Any]:
+        """The whole status, with `Ready` saying whether the embedder answers as the spec says."""
+        probe = await self._probe(found, namespace, secrets)
+        status: dict[str, Any] = {
+            "observedGeneration": found.metadata.generation or 0,
+            "usedBy": sorted(used_by),
+            "conditions": [self._ready(found, probe)],
+        }
+        if isinstance(probe, Probe):
+            status |= {"probedDimensions": probe.dimensions, "fingerprint": probe.fingerprint}
+        return status
+
+    async def _probe(self, found: EmbeddingSet, namespace: str, secrets: Secrets) -> Probe | TealError | None:
+        key = found.metadata.uid or f"{namespace}/{found.metadata.name}"
+        spec = found.spec.model_dump_json()
+        known, until, answer = self._known.get(key, ("", 0.0, None))
+        if known == spec and answer is not None and self._clock.now() < until:
+            return answer
+        embedder = connections.embedder(found, namespace, secrets)
+        if embedder is None:
+            return None
+        async with embedder:
+            try:
+                fresh: Probe | TealError = await embedder.probe()
+            except TealError as error:
+                fresh = error
+        keep = FAILED_SECONDS if isinstance(fresh, TealError) else PROBE_SECONDS
+        self._known[key] = (spec, self._clock.now() + keep, fresh)
+        return fresh
+
+    def _ready(self, found: EmbeddingSet, probe: Probe | TealError | None) -> dict[str, Any]:
+        status, reason, message = _judge(found, probe)
+        return {
+            "type": "Ready",
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "observedGeneration": found.metadata.generation or 0,
+            "lastTransitionTime": iso(self._clock.now()),
+        }
+
+
+def _judge(found: EmbeddingSet, probe: Probe | TealError | None) -> tuple[str, str, str]:
+    problems = unsupported_source(found.spec)
+    if problems:
+        return "False", "NotSupportedYet", "; ".join(problems)
+    if probe is None:
+        return "True", "NoEmbedder", "Vectors are made elsewhere; nothing to probe."
+    if isinstance(probe, TealError):
+        return "False", probe.reason, probe.message
+    if probe.dimensions != found.spec.dimensions:
+        message = (
+            f"The embedder answers vectors of {probe.dimensions} dimensions where the spec declares "
+            f"{found.spec.dimensions}. Correct dimensions or model."
+        )
+        return "False", "WrongDimensions", message
+    return "True", "EmbedderAnswers", f"{found.spec.model} answers {probe.dimensions} dimensions."

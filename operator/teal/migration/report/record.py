@@ -1,0 +1,83 @@
+"""What one reconcile found and did, gathered as it goes: all that the report is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from teal.api.values import format_duration
+from teal.domain.decide import Decision
+from teal.domain.errors import TealError
+from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import ours
+from teal.domain.plan import Desired, Identity, Strategy
+from teal.domain.transitions import Event
+from teal.migration.clock import iso
+from teal.migration.context import Result, Session
+from teal.migration.contract import Note, Resource
+
+
+@dataclass
+class Found:
+    """What one reconcile found and did, gathered as it goes."""
+
+    resource: Resource
+    now: float
+    session: Session = field(default_factory=Session)
+    desired: Desired | None = None
+    observed: Observed | None = None
+    decision: Decision | None = None
+    error: TealError | None = None
+    notes: list[Note] = field(default_factory=list)
+    detail: str = ""
+    endpoint: str = ""
+    requeue_after: float = 60.0
+    suspended: bool = False
+    finished: bool = False
+    failed: bool = False
+    identity: Identity | None = None
+    """Whose collections are ours, where the spec could not be resolved to `desired`."""
+
+    @property
+    def serving(self) -> CollectionState | None:
+        """The collection behind the alias, if it is ours."""
+        identity = self.desired.identity if self.desired else self.identity
+        if self.observed is None or identity is None:
+            return None
+        state = self.observed.state(self.observed.aliases.get(self.resource.manifest.alias))
+        return state if ours(state, identity) else None
+
+    @property
+    def target(self) -> CollectionState | None:
+        """The green of a migration under way."""
+        if self.decision is None or self.observed is None:
+            return None
+        if self.decision.plan.strategy in (Strategy.NOTHING, Strategy.IN_PLACE):
+            return None
+        return self.observed.state(self.decision.plan.target)
+
+
+def remember(found: Found, result: Result) -> None:
+    """Keep what a finished migration leaves in `history`, until the status has been written."""
+    decision = found.decision
+    if decision is None or decision.plan.source is None:
+        return
+    by_event = {Event.SWITCHED: "Promoted", Event.FAILED: "Held"}
+    outcome = result.outcome or (by_event.get(result.event) if result.event else None)
+    if outcome is None:
+        return
+    target = found.target
+    began = target.marks.migration.started_at if target and target.marks.migration else found.now
+    named = {"id": target.marks.migration.id} if target and target.marks.migration else {}
+    found.session.history.append(
+        {
+            **named,
+            "from": decision.plan.source,
+            "to": decision.plan.target,
+            "outcome": outcome,
+            "points": found.session.progress.total,
+            "duration": format_duration(timedelta(seconds=max(0, round(found.now - began)))),
+            "finishedAt": iso(found.now),
+            "message": "; ".join(note.message for note in result.notes)[:500],
+        }
+    )

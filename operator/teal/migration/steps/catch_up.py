@@ -1,0 +1,36 @@
+"""Catching up: passes over blue's versions until they are short enough to go on."""
+
+from __future__ import annotations
+
+from teal.domain.transitions import Event
+from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.contract import Note
+from teal.migration.copying import copy_pass
+from teal.qdrant import wire
+
+SHORT_CHANGES = 1000
+SHORT_SHARE = 0.01
+
+
+async def run(work: Work) -> Result:
+    """A pass that found little to copy ends the stage; the promotion makes the last passes itself."""
+    if work.source is None:
+        return Result(Event.CAUGHT_UP)
+    if not await copy_pass.advance(work, work.clock.monotonic() + SLICE_SECONDS, by_field=True):
+        return Result()
+    little = max(SHORT_CHANGES, SHORT_SHARE * work.source.points)
+    return Result(Event.CAUGHT_UP if work.session.last_pass_changes <= little else None, _without(work))
+
+
+def _without(work: Work) -> tuple[Note, ...]:
+    """Points that the change field does not lead to."""
+    found, name = work.session.watermark, work.options.change_field
+    if not name or not found.without:
+        return ()
+    samples = ", ".join(map(wire.id_text, found.samples))
+    message = (
+        f"{found.without:,} points have no number or date in {name!r} (such as {samples}): their changes are "
+        "found by passes over all points alone."
+    )
+    found.without = 0
+    return (Note("MigrationWarning", message, "CatchUp", warning=True),)

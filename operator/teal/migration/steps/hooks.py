@@ -1,0 +1,149 @@
+"""Requests around the switch, for teams that can pause their writers: a gate before it, a notice after it.
+
+The gate must answer 2xx or nothing is switched; it is then asked again after 1, 5, 10 and 30 minutes, which is
+kept on green, so that a restart does not ask sooner. The notice is told once, and its failure is reported and
+changes nothing. Either may be repeated after a crash: `Idempotency-Key` is the same for the same migration and
+hook. The first revision and a rollback ask nobody.
+
+A hook may take minutes, so its request goes on between two steps and an edit never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from teal.domain import marks
+from teal.domain.marks import Hooks
+from teal.domain.transitions import Event
+from teal.migration.clock import iso
+from teal.migration.context import SLICE_SECONDS, Hook, Result, Work
+from teal.migration.contract import Note
+
+BACK_OFF = (60.0, 300.0, 600.0, 1800.0)
+POLL_SECONDS = 0.1
+PAUSE_SECONDS = 0.5
+LONGEST_PAUSE = 30.0
+
+BEFORE, AFTER = "beforeSwitch", "afterSwitch"
+
+
+async def before_switch(work: Work) -> Result:
+    """APPROVED when the gate has answered, or there is none; else what to wait for."""
+    hook, known = work.options.before_switch, _known(work)
+    if hook is None:
+        return Result(Event.APPROVED)
+    wait = known.not_before - work.clock.now()
+    if 0 < wait <= BACK_OFF[-1]:
+        return Result(requeue_after=wait, detail=_closed(known))
+    if not await _over(work, hook, BEFORE, SLICE_SECONDS):
+        return Result(requeue_after=POLL_SECONDS, detail=(known.message and _closed(known)) or _asking(hook))
+    refused = _answer(work)
+    if refused is None:
+        return Result(Event.APPROVED, (Note("GateOpened", f"The hook {BEFORE} ({hook.url}) agreed.", "Promote"),))
+    pause = BACK_OFF[min(known.refusals, len(BACK_OFF) - 1)]
+    closed = replace(
+        known, refusals=known.refusals + 1, not_before=work.clock.now() + pause, message=f"{hook.url} {refused}"
+    )
+    await _remember(work, closed)
+    first = Note("GateClosed", f"{_closed(closed)} Nothing is switched meanwhile.", "Promote", warning=True)
+    return Result(notes=(first,) if closed.refusals == 1 else (), requeue_after=pause, detail=_closed(closed))
+
+
+async def after_switch(work: Work) -> tuple[bool, tuple[Note, ...]]:
+    """Whether the notice has been given, as far as it can be; and the Note about it."""
+    hook, known = work.options.after_switch, _known(work)
+    if hook is None or known.told:
+        return True, ()
+    if not await _over(work, hook, AFTER, 0.0):
+        return False, ()
+    failed = _answer(work)
+    await _remember(work, replace(known, told=True))
+    if failed is None:
+        return True, ()
+    message = f"The hook {AFTER} was not told of the switch: {hook.url} {failed}. The switch stays."
+    return True, (Note("HookFailed", message, "Promote", warning=True),)
+
+
+def _known(work: Work) -> Hooks:
+    """What the hooks have said to this attempt at this migration."""
+    state = work.the_target()
+    migration = state.marks.migration
+    name = migration.id if migration else ""
+    found = state.marks.hooks
+    return found if found and found.migration == name else Hooks(name)
+
+
+async def _remember(work: Work, known: Hooks) -> None:
+    await work.server.admin.mark(work.subject, {marks.HOOKS: known.as_json()})
+    work.server.invalidate(work.subject)
+
+
+def _closed(known: Hooks) -> str:
+    again = iso(known.not_before)
+    return f"The hook {BEFORE} keeps the gate closed: {known.message}. It is asked again at {again}."
+
+
+def _asking(hook: Hook) -> str:
+    return f"Waiting for the answer of the hook {BEFORE} ({hook.url})."
+
+
+async def _over(work: Work, hook: Hook, name: str, seconds: float) -> bool:
+    """Whether the request, begun if it is not under way, has ended within `seconds`."""
+    session = work.session
+    if session.hook is None:
+        session.hook = asyncio.create_task(post(hook, _body(work, name), f"{_known(work).migration}/{name}"))
+        await asyncio.sleep(0)
+    done, _ = await asyncio.wait({session.hook}, timeout=seconds)
+    return bool(done)
+
+
+def _answer(work: Work) -> str | None:
+    task, work.session.hook = work.session.hook, None
+    if task is None:
+        raise LookupError("no hook was asked")
+    return task.result()
+
+
+def _body(work: Work, name: str) -> dict[str, Any]:
+    migration = work.the_target().marks.migration
+    identity = work.desired.identity
+    return {
+        "hook": name,
+        "phase": migration.stage.value if migration else None,
+        "planHash": migration.plan_hash if migration else None,
+        "migration": migration.id if migration else None,
+        "source": migration.source if migration else None,
+        "target": work.subject,
+        "alias": work.desired.alias,
+        "resource": {"namespace": identity.namespace, "name": identity.name, "uid": identity.uid},
+    }
+
+
+async def post(hook: Hook, body: dict[str, Any], key: str) -> str | None:
+    """Ask until the answer is 2xx or the attempts are used up: `None`, or in words why not."""
+    why = ""
+    async with httpx.AsyncClient(timeout=hook.timeout, follow_redirects=False) as client:
+        for attempt in range(hook.retries + 1):
+            if attempt:
+                await asyncio.sleep(min(LONGEST_PAUSE, PAUSE_SECONDS * 2 ** (attempt - 1)))
+            failed = await _attempt(client, hook, body, key)
+            if failed is None:
+                return None
+            why = f"{failed} ({attempt + 1} attempts)" if attempt else failed
+    return why
+
+
+async def _attempt(client: httpx.AsyncClient, hook: Hook, body: dict[str, Any], key: str) -> str | None:
+    try:
+        async with asyncio.timeout(hook.timeout):
+            # The answer's body says nothing to Teal, so it is not read.
+            async with client.stream("POST", hook.url, json=body, headers={"Idempotency-Key": key}) as response:
+                return None if response.is_success else f"answered {response.status_code}"
+    except (TimeoutError, httpx.TimeoutException):
+        return f"did not answer within {hook.timeout:g} s"
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        return f"cannot be reached: {str(error) or type(error).__name__}"

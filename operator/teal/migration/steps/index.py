@@ -1,0 +1,69 @@
+"""Indexing: payload indexes first (HNSW builds links for them), then the declared optimizer settings.
+
+Right after a PATCH a server can still show green with the old configuration, so readiness counts only when it
+is seen on several polls in a row.
+"""
+
+from __future__ import annotations
+
+from teal.domain import marks
+from teal.domain.errors import HeldError
+from teal.domain.transitions import Event
+from teal.domain.tuning import difference
+from teal.migration.context import Result, Work
+
+POLLS = 3
+POLL_SECONDS = 0.5
+DEFAULT_INDEXING_THRESHOLD = 10000
+FELL_BEHIND_SECONDS = 60.0
+
+
+async def run(work: Work) -> Result:
+    """One look at the index: set what is missing, or wait, or report that it is complete."""
+    session, clock = work.session, work.clock
+    if not session.step_since:
+        session.step_since = clock.monotonic()
+    if await _configure(work):
+        session.ready_polls = 0
+        return Result(requeue_after=POLL_SECONDS)
+    readiness = await work.server.admin.ready(work.subject)
+    if readiness.failed:
+        raise HeldError("IndexingFailed", f"Qdrant cannot index {work.subject}: {readiness.failed}")
+    session.ready_polls = session.ready_polls + 1 if readiness.ready else 0
+    if session.ready_polls < POLLS:
+        return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")
+    took = clock.monotonic() - session.step_since
+    session.step_since = 0.0
+    session.ready_polls = 0
+    behind = work.source is not None and took > max(FELL_BEHIND_SECONDS, 3 * session.last_pass_seconds)
+    return Result(Event.FELL_BEHIND if behind else Event.INDEXED)
+
+
+async def _configure(work: Work) -> bool:
+    """Bring green's configuration to the plan's; true when something had to be set."""
+    name = work.subject
+    target = await work.server.admin.collection(name)
+    if target is None:
+        raise LookupError(f"{name} is gone")
+    tuning = work.plan.tuning
+    missing = difference(tuning, target)
+    patch = dict(missing.patch)
+    deferred = (target.config.get("optimizer_config") or {}).get("indexing_threshold") == 0
+    wanted = (tuning.sections.get("optimizers_config") or {}).get("indexing_threshold")
+    if deferred and wanted is None:
+        patch = {**patch, "optimizers_config": {"indexing_threshold": DEFAULT_INDEXING_THRESHOLD}}
+    for field in missing.drop_indexes:
+        await work.server.admin.delete_index(name, field)
+    for field, schema in missing.create_indexes.items():
+        await work.server.admin.create_index(name, field, schema)
+    if patch:
+        await work.server.admin.patch(name, patch)
+    # Last, or what an edit takes away would pass for the application's own after a crash.
+    declared = work.desired.tuning.declared()
+    if target.marks.declared != declared:
+        await work.server.admin.mark(name, {marks.DECLARED: declared})
+        work.server.invalidate(name)
+    changed = bool(patch or missing.create_indexes or missing.drop_indexes)
+    if changed:
+        work.server.invalidate(name)
+    return changed

@@ -1,0 +1,42 @@
+"""Promoting: the alias moves to green, by the one cut-over that both directions share.
+
+What allowed it must still hold at every attempt, and what served is measured right before, to be watched against.
+"""
+
+from __future__ import annotations
+
+from teal.domain.transitions import Event
+from teal.migration.context import Result, Work
+from teal.migration.contract import Note
+from teal.migration.cutover import attempt
+from teal.migration.probing import search
+from teal.migration.steps import await_promotion
+
+RETRY_SECONDS = 0.5
+
+
+async def run(work: Work) -> Result:
+    """One attempt; without a blue there is nobody to miss and the alias is set at once."""
+    blue, green = work.source, work.the_target()
+    if blue is None:
+        await attempt.point_alias(work, work.desired.alias, green.name)
+        note = Note("AliasCreated", f"The alias {work.desired.alias!r} serves {green.name}.", "Promote")
+        return Result(Event.SWITCHED, (note,))
+    withdrawn = await_promotion.obstacle(work)
+    if withdrawn:
+        work.session.cutover.clear()
+        return Result(Event.WITHDRAWN, (Note("PromotionWithdrawn", withdrawn, "Promote"),))
+    await search.prepare_watch(work, blue)
+    proof = await attempt.attempt(work, blue, green)
+    if proof is None:
+        return Result(requeue_after=RETRY_SECONDS, detail="waiting for a moment without writes")
+    work.session.writes.proof = proof
+    held = f"writers held for {proof['fenceMillis']:.0f} ms" if proof["fenceMillis"] else "no writer held"
+    note = Note(
+        "CutoverCompleted",
+        f"The alias {work.desired.alias!r} moved from {blue.name} to {green.name} in "
+        f"{proof['aliasMillis']:.0f} ms ({proof['switch'].lower()}, {held}, "
+        f"{proof['lateWrites']} late writes drained).",
+        "Promote",
+    )
+    return Result(Event.SWITCHED, (note,))

@@ -1,0 +1,91 @@
+"""Retiring: after its grace, and only then, blue goes; a snapshot stays.
+
+Checked right before the deletion, not from memory: the deadline has passed by Qdrant's clock, too, and on no peer
+does an alias point at it any more. (A peer can lag behind or not have followed the switch at all, and sends its
+clients to blue.) A failed snapshot keeps the collection, and the snapshot is one of what is deleted: taken after
+the deadline, not some time before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from teal.domain.errors import TransientError
+from teal.domain.schema import version_alias
+from teal.migration.context import Result, Work
+from teal.migration.contract import Note
+from teal.migration.steps.clock_skew import seconds_behind
+
+BLOCKED_SECONDS = 300.0
+
+
+async def run(work: Work) -> Result:
+    """Snapshot and delete `subject`, which served before and is past its grace."""
+    name, blue = work.subject, work.the_target()
+    await _refuse_early(work, name)
+    own = version_alias(work.desired.alias, blue.schema.schema_version)
+    await _refuse_aliased(work, name, own)
+    snapshot = await _snapshot(work, name) if work.options.snapshot else None
+    aliases = await _refuse_aliased(work, name, own)
+    if aliases.get(own) == name:
+        await work.server.admin.delete_alias(own)
+    await work.server.admin.delete(name)
+    work.session.lately.pop(name, None)
+    work.server.invalidate()
+    kept = f"; its snapshot is {snapshot}" if snapshot else ""
+    message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
+    return Result(notes=(Note("CollectionRetired", message, "Retire"),))
+
+
+async def _refuse_early(work: Work, name: str) -> None:
+    behind = await seconds_behind(work)
+    left = _ended(work) - (work.clock.now() + behind)
+    if behind < 0 < left:
+        raise TransientError(
+            "ClocksDiffer",
+            f"{name} is past its retention by Teal's clock, but by Qdrant's, which is {-behind:,.0f} s behind it, "
+            f"{left:,.0f} s are left. It is kept until both agree; correct the clock that is wrong.",
+            retry_after=min(left, BLOCKED_SECONDS),
+        )
+
+
+async def _refuse_aliased(work: Work, name: str, own: str) -> dict[str, str]:
+    """All aliases of all peers, none of which points at `name` but its own `<alias>-<schemaVersion>`."""
+    by_peer = await work.server.admin.aliases_by_peer()
+    foreign = [
+        (alias, peer)
+        for peer, aliases in by_peer.items()
+        for alias, target in aliases.items()
+        if target == name and alias != own
+    ]
+    if foreign:
+        alias, peer = min(foreign)
+        raise TransientError(
+            "RetirementBlocked",
+            f"{name} is past its retention, but at {peer} the alias {alias!r} still points at it. "
+            "Move or delete that alias, or extend spec.retention.keepFor.",
+            retry_after=BLOCKED_SECONDS,
+        )
+    return {alias: target for aliases in by_peer.values() for alias, target in aliases.items()}
+
+
+async def _snapshot(work: Work, name: str) -> str:
+    """A snapshot taken since the retention ended; one from a run that crashed is used again."""
+    for existing in await work.server.admin.snapshots(name):
+        if _taken(existing.created) >= _ended(work):
+            return existing.name
+    return (await work.server.admin.snapshot(name)).name
+
+
+def _ended(work: Work) -> float:
+    """When the retention was over, in seconds since the epoch."""
+    replaced, keep_for = work.the_target().marks.replaced, work.options.keep_for
+    return replaced.until(keep_for) if replaced else work.clock.now() + keep_for
+
+
+def _taken(created: str) -> float:
+    """Seconds since the epoch of a server's UTC time; what cannot be read is long ago."""
+    try:
+        return datetime.fromisoformat(created).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0

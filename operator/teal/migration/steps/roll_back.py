@@ -1,0 +1,132 @@
+"""Rolling back: a revision that is still retained is wanted again, so the alias goes back to it.
+
+It is wanted because the spec declares it once more, or because the way from it was declined (`decline.py`).
+Nothing is populated again. The pass runs from the serving side to the retained one and takes only what changed
+since the switch, whose versions were noted on the serving side right before it; then the cut-over is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from teal.domain import marks
+from teal.domain.errors import TransientError
+from teal.domain.ledger import ledger_of
+from teal.domain.marks import Migration
+from teal.domain.observed import CollectionState
+from teal.domain.transitions import Event, Stage, advance
+from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.contract import Note
+from teal.migration.cutover import attempt
+from teal.migration.probing import search
+from teal.migration.steps import decline, repair
+from teal.migration.sync.rounds import InStep, Pair, take_back
+
+HURRY_SECONDS = 5.0
+"""How long a rollback that somebody asked for, or that the watch did, waits for a moment without writes."""
+PATIENCE_SECONDS = 30.0
+"""How long a breach may last because what serves cannot be read."""
+
+
+async def run(work: Work) -> Result:
+    """Mark the retained collection as on its way back, bring it up to date, switch."""
+    serving, back = work.the_source(), work.the_target()
+    migration = back.marks.migration
+    if migration is None or migration.stage is not Stage.ROLLING_BACK:
+        await _begin(work, migration)
+        reasons = "; ".join(str(reason) for reason in work.plan.reasons)
+        why = work.declined.message if work.declined else reasons
+        note = Note("RollbackStarted", f"{serving.name} → {back.name}, which is retained: {why}", "RollBack")
+        return Result(notes=(note,))
+    if work.declined:
+        hurried = replace(work.options, quiet_wait=min(HURRY_SECONDS, work.options.quiet_wait))
+        work = replace(work, options=hurried)
+    try:
+        return await _return(work, serving, back, migration)
+    except TransientError as error:
+        if not _cannot_wait(work):
+            raise
+        return await _force(work, serving, back, error)
+
+
+async def _return(work: Work, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
+    if work.session.ledger is None:
+        until = work.clock.monotonic() + SLICE_SECONDS
+        memory = work.session.pairs.setdefault((serving.name, back.name), InStep(back.name))
+        pair = Pair(serving, back, work.embedder, work.desired.text_field)
+        if not await take_back(work, pair, memory, until):
+            return Result(detail="bringing the retained collection up to date")
+        work.session.ledger = ledger_of(memory.known_serving or {})
+        work.session.writes.copied += memory.back
+    if repair.is_watched_again(work, migration):
+        await search.prepare_watch(work, serving)
+    proof = await attempt.attempt(work, serving, back)
+    if proof is None:
+        return Result(requeue_after=0.2, detail="waiting for a moment without writes")
+    work.session.writes.proof = proof
+    await work.server.admin.mark(back.name, {marks.SWITCH: None})
+    work.server.invalidate()
+    writes = work.session.writes
+    taken, losses = writes.copied + writes.deleted, _losses(work)
+    message = f"The alias {work.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
+    work.session.pairs.clear()
+    note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
+    return Result(notes=(note,), outcome="RolledBack")
+
+
+def _cannot_wait(work: Work) -> bool:
+    """Whether what serves has been found bad and cannot even be read: readers come first then."""
+    declined = work.declined
+    if declined is None or declined.reason != decline.WATCH_BREACHED:
+        return False
+    return work.clock.now() - declined.at > PATIENCE_SECONDS
+
+
+async def _force(work: Work, serving: CollectionState, back: CollectionState, error: TransientError) -> Result:
+    """Switch without the last pass. Both sides' versions of the switch stay, seen from the other side.
+
+    So staying in step (`in_step.py`) brings over what was written meanwhile, as soon as it can be read.
+    """
+    here, there = serving.marks.in_step.get(back.name, marks.Noted())
+    if here and there:
+        turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
+        await work.server.admin.mark(back.name, turned)
+    work.session.stop()
+    work.session.pairs.clear()
+    work.session.cutover.clear()
+    await attempt.point_alias(work, work.desired.alias, back.name)
+    message = (
+        f"The alias {work.desired.alias!r} is back on {back.name} without what was written since the switch, "
+        f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."
+    )
+    note = Note("MigrationRolledBack", message, "RollBack", warning=True)
+    return Result(notes=(note,), outcome="RolledBack")
+
+
+def _losses(work: Work) -> str:
+    """What did not go back, and where it is."""
+    writes = work.session.writes
+    memory = work.in_step
+    left, said = len({*writes.left_behind, *(memory.left_back if memory else ())}), ""
+    if left:
+        told = [writes.left_because, memory.reason if memory else None, *work.plan.warnings]
+        why = next((text for text in told if text), "they have no text to embed")
+        said += f", {left:,} could not be and are on {work.plan.source} alone ({why})"
+    kept = max(writes.kept, memory.kept if memory else 0)
+    if kept:
+        said += (
+            f"; {kept:,} points that have gone from {work.plan.source} are kept, because they are more than half "
+            "of all: if they were deleted on purpose, delete them again"
+        )
+    return said
+
+
+async def _begin(work: Work, migration: Migration | None) -> None:
+    now, plan = work.clock.now(), work.plan
+    before = migration or Migration(plan.hash, plan.data_hash, Stage.READY, plan.source, now)
+    breached = work.declined is not None and work.declined.reason == decline.WATCH_BREACHED
+    stage = advance(before.stage, Event.BREACHED if breached else Event.REVERTED)
+    # Another attempt each time, so that an annotation that named an earlier way to it cannot act on this one.
+    begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
+    await work.server.admin.mark(work.subject, {marks.MIGRATION: begun.as_json()})
+    work.server.invalidate(work.subject)

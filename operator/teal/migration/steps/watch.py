@@ -1,0 +1,154 @@
+"""Watching: for a while after the switch, is what serves as good as what served before?
+
+Probes through the alias and the user's Prometheus queries at every interval, judged by `domain.watching`. A breach
+declines the migration on blue, and everything else follows from that mark. How long has been watched is kept on
+green, so a restart goes on from there; the time in which nobody looked does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from teal.domain import marks
+from teal.domain.decide import retained_source
+from teal.domain.marks import Declined, Migration, Watched
+from teal.domain.ownership import ours
+from teal.domain.transitions import Event
+from teal.domain.watching import Look, Rules, is_over, judge
+from teal.migration.context import Result, Work
+from teal.migration.contract import Note
+from teal.migration.probing import prometheus, search
+from teal.migration.steps import decline, hooks
+
+WRITE_SECONDS = 30.0
+GAP = 2.0
+"""Intervals; a longer time between two looks is one in which nobody looked."""
+
+
+@dataclass
+class Memory:
+    """What the next look starts from; `looked` and `written` are monotonic times."""
+
+    watched: Watched
+    questions: search.Questions | None = None
+    looked: float | None = None
+    written: float = float("-inf")
+    due: float = float("-inf")
+    nothing_left: bool = False
+
+
+async def run(work: Work) -> Result:
+    """One look, if it is time; done when `watch.duration` has been watched and the hook has been told."""
+    migration = work.the_target().marks.migration
+    if migration is None or migration.source is None:
+        return Result(Event.WATCHED)
+    told, notes = await hooks.after_switch(work)
+    if not work.options.watch.duration:
+        return Result(Event.WATCHED, notes) if told else Result(None, notes, hooks.POLL_SECONDS)
+    memory = _memory(work, migration)
+    if work.clock.monotonic() >= memory.due:
+        breach = await _look(work, migration, memory)
+        if breach:
+            return await _breached(work, migration, memory, breach, notes)
+    if told and is_over(work.options.watch, memory.watched):
+        return await _end(work, memory, notes)
+    wait = memory.due - work.clock.monotonic() if told else hooks.POLL_SECONDS
+    return Result(None, notes, max(0.01, wait), detail=_paused(memory))
+
+
+def _memory(work: Work, migration: Migration) -> Memory:
+    """That of this process, else what green remembers of the same migration."""
+    known = work.session.watch
+    if isinstance(known, Memory) and known.watched.migration == migration.id:
+        return known
+    kept = work.the_target().marks.watched
+    watched = kept if kept and kept.migration == migration.id else Watched(migration.id)
+    memory = work.session.watch = Memory(watched)
+    return memory
+
+
+async def _look(work: Work, migration: Migration, memory: Memory) -> str | None:
+    """Probe and ask; the breach in words if it is one."""
+    rules, clock, green = work.options.watch, work.clock, work.the_target()
+    baseline = green.marks.baseline
+    if baseline and baseline.migration != migration.id:
+        baseline = None
+    if memory.questions is None:
+        memory.questions = await search.questions(work, green, baseline.points if baseline else ())
+    figures = await search.ask(work, memory.questions)
+    readings = prometheus.Readings()
+    if work.options.prometheus:
+        readings = await prometheus.read(work.options.prometheus, work.options.queries)
+    now = clock.monotonic()
+    look = Look(
+        seconds=_since(memory.looked, now, rules),
+        p95=figures.p95,
+        error_rate=figures.error_rate,
+        empty=figures.empty,
+        out_of_range=readings.out_of_range,
+        unsure=(*((figures.away,) if figures.away else ()), *readings.unsure),
+    )
+    paused_before = memory.watched.paused
+    memory.watched, breach = judge(rules, baseline, memory.watched, look)
+    memory.looked = now
+    left = rules.duration - memory.watched.seconds
+    memory.due = now + (min(rules.interval, left) if left > 0 else rules.interval)
+    if memory.watched.paused != paused_before or now - memory.written >= WRITE_SECONDS:
+        await _write(work, memory)
+    return breach
+
+
+def _since(looked: float | None, now: float, rules: Rules) -> float:
+    """Seconds since the last look; none if there was a gap."""
+    if looked is None or now - looked > GAP * rules.interval + search.ROUND_SECONDS:
+        return 0.0
+    return now - looked
+
+
+async def _write(work: Work, memory: Memory) -> None:
+    await work.server.admin.mark(work.subject, {marks.WATCHED: memory.watched.as_json()})
+    memory.written = work.clock.monotonic()
+    work.server.invalidate(work.subject)
+
+
+async def _breached(
+    work: Work, migration: Migration, memory: Memory, breach: str, notes: tuple[Note, ...]
+) -> Result:
+    """Back to blue, if it is still there."""
+    mine = {n: s for n, s in work.observed.states.items() if ours(s, work.desired.identity)}
+    back = retained_source(mine, work.the_target())
+    await _write(work, memory)
+    if back is None:
+        memory.watched = replace(memory.watched, slow_for=None, failing_for=None)
+        told = () if memory.nothing_left else (_alone(work, breach),)
+        memory.nothing_left = True
+        return Result(None, (*notes, *told), max(0.01, memory.due - work.clock.monotonic()))
+    why = f"The switch to {work.subject} is undone: {breach}."
+    declined = Declined(
+        work.desired.wish, migration.plan_hash, migration.attempt, decline.WATCH_BREACHED, why, work.clock.now()
+    )
+    result = await decline.write(work, back.name, declined)
+    return replace(result, notes=(*notes, *result.notes))
+
+
+def _alone(work: Work, breach: str) -> Note:
+    message = f"{breach}; but what {work.subject} replaced is gone, so there is nothing to go back to."
+    return Note("WatchBreached", message, "Watch", warning=True)
+
+
+async def _end(work: Work, memory: Memory, notes: tuple[Note, ...]) -> Result:
+    await _write(work, memory)
+    work.session.watch = None
+    message = f"{work.subject} has served for {memory.watched.seconds:.0f} s{_figures(work, memory)}."
+    return Result(Event.WATCHED, (*notes, Note("MigrationCompleted", message, "Watch")))
+
+
+def _figures(work: Work, memory: Memory) -> str:
+    baseline, p95 = work.the_target().marks.baseline, memory.watched.p95
+    if baseline is None or p95 is None:
+        return ""
+    return f"; searches took {p95 * 1000:.1f} ms at last, {baseline.p95 * 1000:.1f} ms before (95th percentile)"
+
+
+def _paused(memory: Memory) -> str:
+    return f"The watch is paused: {memory.watched.paused}." if memory.watched.paused else ""

@@ -1,0 +1,1 @@
+"""Keeping two live revisions in step."""

@@ -1,0 +1,395 @@
+"""Both live revisions stay in step, for clients that move with their own deployment.
+
+From the switch until its retention ends, the retained collection can still be written to by
+`<alias>-<schemaVersion>`, and a rollback wants it complete. So at intervals both sides' versions are scanned and
+what changed on one is written to the other, with the other's encoder where it differs. A side whose `op_num`s
+have not moved since the last round is not scanned again, and a round that took long is followed by a long pause:
+staying in step must not cost more than a twentieth of the time.
+
+The versions at which both were last in step are kept as digests on the serving collection, so a crash costs one
+comparison of the buckets that were written to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from teal.domain import marks
+from teal.domain.in_step import Diff, Side, difference, is_loss
+from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
+from teal.domain.marks import Noted
+from teal.domain.observed import CollectionState
+from teal.migration.context import Work
+from teal.migration.copying import conditional_writes
+from teal.migration.copying.equality import same
+from teal.migration.copying.scan import Scan
+from teal.migration.copying.transform import Transform, across, same_encoder, stale_between
+from teal.migration.sync.direction import Way
+from teal.migration.sync.write_ahead import Carried
+from teal.qdrant import wire
+from teal.qdrant.collection import Quiescence
+from teal.sources.embedder import Embedder
+
+PAUSE_SECONDS = 10.0
+SHARE = 0.05
+FORGOTTEN_SECONDS = 300.0
+BATCH = 250
+SAMPLES = 10
+WORTH_SHOWING = 60
+
+
+@dataclass
+class InStep:
+    """What is remembered between rounds, and what status shows."""
+
+    retained: str
+    due: float = 0.0
+    round: Round | None = None
+    known_serving: dict[RawId, int] | None = None
+    known_retained: dict[RawId, int] | None = None
+    at_rest: tuple[Quiescence | None, Quiescence | None] = (None, None)
+    forth: int = 0
+    back: int = 0
+    conflicts: int = 0
+    samples: list[str] = field(default_factory=list)
+    left_back: dict[RawId, int] = field(default_factory=dict)
+    left_forth: dict[RawId, int] = field(default_factory=dict)
+    carried: Carried = field(init=False)
+    kept: int = 0
+    reason: str | None = None
+    last: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.carried = Carried(self.retained)
+
+    @property
+    def left_behind(self) -> int:
+        """Points that one side has and the other cannot be given."""
+        return len(self.left_back) + len(self.left_forth)
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        lag = round(now - self.last) if self.last else 0
+        row: dict[str, Any] = {
+            "collection": self.retained,
+            "lagSeconds": lag if lag > WORTH_SHOWING else 0,
+            "toServing": self.forth,
+            "toRetained": self.back,
+            "conflicts": self.conflicts,
+            "leftBehind": self.left_behind,
+        }
+        if self.samples:
+            row["samples"] = self.samples
+        if self.reason:
+            row["reason"] = self.reason
+        return row
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two sides, and the encoder of the retained one if it can be asked."""
+
+    serving: CollectionState
+    retained: CollectionState
+    back_embedder: Embedder | None
+    text_field: str | None
+
+    def forth(self, work: Work) -> Transform | None:
+        return across(work, self.retained, self.serving, work.embedder, self.text_field)
+
+    def back(self, work: Work) -> Transform | None:
+        return across(work, self.serving, self.retained, self.back_embedder, self.text_field)
+
+
+async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
+    """Go on with a round, or begin one if it is time; returns when it is over or `until` has come.
+
+    A round that was left half-way a while ago is given up: what it has seen may not be so any more.
+    """
+    clock = work.clock
+    began, current = clock.monotonic(), memory.round
+    if current is None or began - current.left_at > FORGOTTEN_SECONDS:
+        if began < memory.due:
+            return
+        rest = await _quiescence(work, pair)
+        if _still(memory.at_rest, rest):
+            memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
+            return
+        current = _begin(pair, memory, Round(work, pair, rest))
+    over = await _advance(current, work, pair, memory, until)
+    current.left_at = clock.monotonic()
+    current.took += current.left_at - began
+    if over:
+        memory.at_rest, memory.round = current.rest, None
+        memory.due, memory.last = current.left_at + max(PAUSE_SECONDS, current.took / SHARE), clock.now()
+
+
+async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
+
+    What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
+    True when it is over; `memory.known_serving` then are the versions that a pass can go on from.
+    """
+    current = memory.round
+    if current is None or not current.only_back:
+        rest = await _quiescence(work, pair)
+        current = _begin(pair, memory, Round(work, pair, rest, only_back=True))
+    if not await _advance(current, work, pair, memory, until):
+        return False
+    memory.round = None
+    return True
+
+
+def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
+    if memory.known_serving is None:
+        memory.carried = Carried.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
+    memory.round = begun
+    return begun
+
+
+async def _advance(current: Round, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    """A round that broke off is given up: what it had taken in hand is found again by the next one."""
+    try:
+        return await current.advance(work, pair, memory, until)
+    except BaseException:
+        memory.round, memory.at_rest = None, (None, None)
+        raise
+
+
+async def _quiescence(work: Work, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
+    admin = work.server.admin
+    return await admin.quiescence(pair.serving.name), await admin.quiescence(pair.retained.name)
+
+
+def _still(
+    before: tuple[Quiescence | None, Quiescence | None], now: tuple[Quiescence | None, Quiescence | None]
+) -> bool:
+    return all(b is not None and n is not None and b.same_as(n) for b, n in zip(before, now, strict=True))
+
+
+class Round:
+    """One comparison of both sides, and the writes that follow from it."""
+
+    def __init__(
+        self,
+        work: Work,
+        pair: Pair,
+        rest: tuple[Quiescence | None, Quiescence | None],
+        *,
+        only_back: bool = False,
+    ) -> None:
+        self.took = 0.0
+        self.left_at = work.clock.monotonic()
+        self.rest = rest
+        self.only_back = only_back
+        self._serving = Scan(work, pair.serving)
+        self._retained = Scan(work, pair.retained)
+        self._diff: Diff | None = None
+        self._ahead = False
+
+    async def advance(self, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+        """Scan and write until the time is over; true when both sides are in step again."""
+        if not await self._serving.advance(until) or not await self._retained.advance(until):
+            return False
+        if self._diff is None:
+            self._diff = await self._compare(work, pair, memory)
+        return await self._apply(work, pair, memory, self._diff, until)
+
+    async def _compare(self, work: Work, pair: Pair, memory: InStep) -> Diff:
+        here, there = self._serving.seen, self._retained.seen
+        restored = memory.known_serving is None or memory.known_retained is None
+        if memory.known_serving is None or memory.known_retained is None:
+            noted = _noted(work, pair)
+            memory.known_serving = restore(here, noted.here, len(here)).versions
+            memory.known_retained = restore(there, noted.there, len(there)).versions
+            if "highest" in (noted.here or {}):
+                self._know_deleted(memory, there)
+            self._know_carried(pair, memory)
+        diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
+        if self.only_back:
+            self._ahead = bool(diff.forth)
+            diff.forth.clear()
+            diff.drop_serving.clear()
+        self._keep_what_was_lost(diff, memory)
+        memory.left_back = _pass_over(diff.back, memory.left_back)
+        memory.left_forth = _pass_over(diff.forth, memory.left_forth)
+        await self._settle(work, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
+        memory.conflicts += len(diff.conflicts)
+        memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
+        return diff
+
+    @staticmethod
+    def _know_deleted(memory: InStep, there: Mapping[RawId, int]) -> None:
+        """Where the mark vouches for every point of the serving side, each was on the retained one too."""
+        known = memory.known_retained or {}
+        known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
+
+    def _know_carried(self, pair: Pair, memory: InStep) -> None:
+        """What Teal brought to one side and the other does not have any more was deleted there."""
+        for side, other, known, unknown in (
+            (self._retained, self._serving, memory.known_retained, memory.known_serving),
+            (self._serving, self._retained, memory.known_serving, memory.known_retained),
+        ):
+            for point in memory.carried.to((pair.retained if side is self._retained else pair.serving).name):
+                if point in side.seen and point not in other.seen and known is not None and unknown is not None:
+                    known[point] = side.seen[point]
+                    unknown.setdefault(point, UNKNOWN)
+
+    def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
+        """One side has lost more than half of its points: that must not empty the other one too."""
+        for gone, side in ((diff.drop_retained, self._serving), (diff.drop_serving, self._retained)):
+            if is_loss(len(gone), len(side.seen)):
+                diff.conflicts = [point for point in diff.conflicts if point not in set(gone)]
+                memory.kept = max(memory.kept, len(gone))
+                memory.reason = f"{len(gone):,} points have gone from one side at once: the other one keeps them"
+                gone.clear()
+
+    async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]) -> None:
+        """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
+        doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
+        compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
+        stale_there = stale_between(pair.serving, pair.retained.name)
+        stale_here = stale_between(pair.retained, pair.serving.name)
+        for start in range(0, len(doubtful), BATCH):
+            page = doubtful[start : start + BATCH]
+            here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
+            there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
+            equal = {p for p in page if p in here and p in there and same(here[p], there[p], compared)}
+            diff.conflicts = [point for point in diff.conflicts if point not in equal]
+            for point in equal:
+                if point in (stale_there if point in diff.back else stale_here):
+                    continue
+                diff.back.pop(point, None)
+                diff.forth.pop(point, None)
+                self._known(memory, serving=True)[point] = self._serving.seen[point]
+                self._known(memory, serving=False)[point] = self._retained.seen[point]
+
+    @staticmethod
+    def _known(memory: InStep, *, serving: bool) -> dict[RawId, int]:
+        known = memory.known_serving if serving else memory.known_retained
+        if known is None:
+            raise LookupError("a comparison leaves what is known")
+        return known
+
+    async def _apply(self, work: Work, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
+        moved = bool(diff)
+        while diff.forth or diff.back:
+            if work.clock.monotonic() >= until:
+                return False
+            if diff.forth:
+                memory.forth += await self._carry(work, pair, self._forth(work, pair, memory), diff.forth, memory)
+            else:
+                memory.back += await self._carry(work, pair, self._back(work, pair, memory), diff.back, memory)
+        memory.forth += await self._drop(work, self._forth(work, pair, memory), diff.drop_serving)
+        memory.back += await self._drop(work, self._back(work, pair, memory), diff.drop_retained)
+        if moved:
+            await self._remember(work, pair, memory)
+        return True
+
+    def _forth(self, work: Work, pair: Pair, memory: InStep) -> Way:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        seen, left = self._serving.seen, memory.left_forth
+        return Way(pair.retained, pair.serving, there, here, seen, left, pair.forth(work))
+
+    def _back(self, work: Work, pair: Pair, memory: InStep) -> Way:
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        seen, left = self._retained.seen, memory.left_back
+        return Way(pair.serving, pair.retained, here, there, seen, left, pair.back(work))
+
+    @staticmethod
+    async def _drop(work: Work, way: Way, points: list[RawId]) -> int:
+        dropped = await conditional_writes.delete(work.server.points, way.target, points, way.seen_target)
+        for point in dropped:
+            way.known_source.pop(point, None)
+            way.known_target.pop(point, None)
+        return len(dropped)
+
+    @staticmethod
+    async def _carry(work: Work, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
+        batch = _take(pending)
+        await memory.carried.tell(work, pair.serving.name, way.target.name, batch)
+        count, why_not = await way.carry(work, batch)
+        memory.reason = why_not or memory.reason
+        return count
+
+    async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
+        """In step, durably. Whatever was written before the scans began has been seen by them."""
+        here, there = self._known(memory, serving=True), self._known(memory, serving=False)
+        before_here, before_there = (digest or {} for digest in _noted(work, pair))
+        since_here, since_there = (rest.last if rest else None for rest in self.rest)
+        if memory.left_back or not pair.serving.one_sequence:
+            since_here = None
+        if memory.left_forth or self._ahead or not pair.retained.one_sequence:
+            since_there = None
+        if since_here is not None and since_there is not None:
+            memory.carried.keep_lately()
+        in_step = {
+            "here": checkpoint_of(here, since_here or before_here.get("highest")),
+            "there": checkpoint_of(there, since_there or before_there.get("highest")),
+        }
+        written = {
+            memory.carried.key: memory.carried.as_json(),
+            marks.about(marks.IN_STEP, pair.retained.name): in_step,
+        }
+        await work.server.admin.mark(pair.serving.name, written)
+        work.server.invalidate(pair.serving.name)
+
+
+def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
+    """What could not be carried at this very version is not tried again; what of `left` that still is."""
+    still = {point: version for point, version in left.items() if changed.get(point) == version}
+    for point in still:
+        del changed[point]
+    return still
+
+
+def _noted(work: Work, pair: Pair) -> Noted:
+    """Both sides' digests of when they were last in step.
+
+    A collection that never was with what serves now was so with others: then nothing is known of the serving
+    side, and of the retained one what the last of its own successors noted.
+    """
+    if pair.retained.name in pair.serving.marks.in_step:
+        return pair.serving.marks.in_step[pair.retained.name]
+    successors = [state.marks.in_step.get(pair.retained.name) for state in work.observed.states.values()]
+    last = max((noted for noted in successors if noted), key=_age, default=Noted())
+    return Noted(None, last.there)
+
+
+def _age(noted: Noted) -> int:
+    """The higher the later: by the last change that it knows of."""
+    return sure_up_to(noted.there)
+
+
+def pairs_of(
+    serving: CollectionState | None, mine: Sequence[CollectionState]
+) -> list[tuple[CollectionState, CollectionState]]:
+    """Which collections are kept in step, each with the one that replaced it: the newest pair first.
+
+    Where several are retained, what is written to the oldest goes up to the serving one by those in between, and
+    what is written there comes down.
+    """
+    found: list[tuple[CollectionState, CollectionState]] = []
+    newer_ones, left = [serving] if serving else [], {each.name: each for each in mine}
+    for newer in newer_ones:
+        left.pop(newer.name, None)
+        for older in retained_by(newer, list(left.values())) if newer.marks.in_step else ():
+            del left[older.name]
+            found.append((newer, older))
+            newer_ones.append(older)
+    return found
+
+
+def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> list[CollectionState]:
+    """The collections that `serving` has replaced and that are still retained, the last one first."""
+    retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
+    return sorted(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, reverse=True)
+
+
+def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
+    batch = dict(list(pending.items())[:BATCH])
+    for point in batch:
+        del pending[point]
+    return batch

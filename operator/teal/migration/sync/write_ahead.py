@@ -1,0 +1,65 @@
+"""Which points Teal itself writes to one of two live collections, told durably before it does.
+
+After a crash, a point that only one side has is either the application's newest write there, or one that Teal
+brought there and the application has deleted on the other side since. Versions do not tell which; without this
+list every such point would have to be taken for new, and what was deleted would come back to life.
+
+The list is short: what both sides' marks vouch for (`domain.ledger.restore`) is dropped from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from teal.domain import marks
+from teal.domain.ledger import RawId
+from teal.migration.context import Work
+from teal.qdrant import wire
+
+MOST = 5_000
+"""Points; a longer list would be too large for a mark, and what it leaves out counts as new after a crash."""
+
+
+@dataclass
+class Carried:
+    """Ids by the collection that they are written to, of the serving one and `retained`."""
+
+    retained: str
+    told: dict[str, set[RawId]] = field(default_factory=dict)
+    lately: dict[str, set[RawId]] = field(default_factory=dict)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @classmethod
+    def read(cls, retained: str, mark: Mapping[str, Any] | None) -> Carried:
+        """What an earlier process told."""
+        return cls(retained, {name: {wire.raw_id(each) for each in ids} for name, ids in (mark or {}).items()})
+
+    @property
+    def key(self) -> str:
+        """Of the mark on the serving collection."""
+        return marks.about(marks.CARRIED, self.retained)
+
+    def to(self, collection: str) -> set[RawId]:
+        """What Teal may have written to it."""
+        return self.told.get(collection, set())
+
+    async def tell(self, work: Work, serving: str, collection: str, points: Iterable[RawId]) -> None:
+        """On `serving`: these are going to be written to `collection`."""
+        async with self._lock:
+            told = self.told.setdefault(collection, set())
+            room = MOST - len(told)
+            fresh = set(list(set(points) - told)[: max(0, room)])
+            self.lately.setdefault(collection, set()).update(points)
+            if fresh:
+                told |= fresh
+                await work.server.admin.mark(serving, {self.key: self.as_json()})
+
+    def keep_lately(self) -> None:
+        """A round is over, and the marks vouch for all that was there when it began."""
+        self.told, self.lately = self.lately, {}
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: sorted(map(wire.plain_id, ids), key=str) for name, ids in self.told.items() if ids}

@@ -17,7 +17,7 @@ from teal.domain.plan import Strategy
 
 if TYPE_CHECKING:
     from teal.cli.manifests import Manifests
-    from teal.migration.report.record import Found
+    from teal.migration.report.record import ReconcileRecord
 
 NOTHING, CHANGES, IMPOSSIBLE = 0, 2, 1
 
@@ -67,7 +67,7 @@ def plan(
         raise typer.Exit(CHANGES)
 
 
-async def _plan(manifests: Manifests) -> list[Found]:
+async def _plan(manifests: Manifests) -> list[ReconcileRecord]:
     from teal.cli.manifests import CLUSTER
     from teal.migration.engine import Engine
 
@@ -78,7 +78,7 @@ async def _plan(manifests: Manifests) -> list[Found]:
         await engine.close()
 
 
-def describe(found: Found) -> dict[str, Any]:
+def describe(found: ReconcileRecord) -> dict[str, Any]:
     """One resource's plan, for machines."""
     row: dict[str, Any] = {"resource": found.resource.key, "alias": found.resource.manifest.alias}
     if found.error:
@@ -102,7 +102,7 @@ def describe(found: Found) -> dict[str, Any]:
     return row
 
 
-def steps(found: Found) -> list[str]:
+def steps(found: ReconcileRecord) -> list[str]:
     """The plan in words, in order."""
     if found.decision is None or found.decision.do is Do.REST:
         return []
@@ -117,7 +117,7 @@ def steps(found: Found) -> list[str]:
     return named or [f"{decision.do.value} {decision.subject or ''}".strip()]
 
 
-def _print(console: Console, found: Found) -> None:
+def _print(console: Console, found: ReconcileRecord) -> None:
     row = describe(found)
     console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})", highlight=False)
     if "error" in row:

@@ -191,7 +191,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Work:
+class Context:
     """One resource's migration in hand: what is wanted, what was seen, and the tools to change it."""
 
     desired: Desired
@@ -228,7 +228,7 @@ class Work:
         return self.observed.state(self.plan.source)
 
     @property
-    def target(self) -> CollectionState | None:
+    def subject_state(self) -> CollectionState | None:
         return self.observed.state(self.subject)
 
     def the_source(self) -> CollectionState:
@@ -237,7 +237,7 @@ class Work:
             raise LookupError(f"{self.plan.source} was not observed")
         return self.source
 
-    def the_target(self) -> CollectionState:
-        if self.target is None:
+    def the_subject(self) -> CollectionState:
+        if self.subject_state is None:
             raise LookupError(f"{self.subject} was not observed")
-        return self.target
+        return self.subject_state

@@ -1,4 +1,4 @@
-"""The engine: observe, decide, do one bounded piece of work, report. The same with and without a cluster.
+"""The engine: observe, decide, do one bounded piece of ctx, report. The same with and without a cluster.
 
 Everything that it does is found again by looking: `decide` names the next thing from what Qdrant shows, a step
 does it, and the stage on the collection moves on by the transition table. A decision to act is never taken on a
@@ -24,13 +24,13 @@ from teal.domain.ownership import ours, stage_of
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
 from teal.migration.clock import Clock
-from teal.migration.context import SLICE_SECONDS, Result, Session, Work
+from teal.migration.context import SLICE_SECONDS, Context, Result, Session
 from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.copying.transform import same_encoder
 from teal.migration.cutover.attempt import lift_fence
 from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
-from teal.migration.report.record import Found, remember
+from teal.migration.report.record import ReconcileRecord, remember
 from teal.migration.resolve import connections
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
@@ -115,247 +115,251 @@ class Engine:
         await self._embedders.close(uid)
 
     async def inspect_embedding_set(
-        self, found: EmbeddingSet, namespace: str, used_by: Sequence[str]
+        self, record: EmbeddingSet, namespace: str, used_by: Sequence[str]
     ) -> Mapping[str, Any]:
         """The status of an EmbeddingSet: does its embedder answer, and with what."""
-        return await self._probes.status(found, namespace, used_by, self._secrets)
+        return await self._probes.status(record, namespace, used_by, self._secrets)
 
-    async def plan(self, resource: Resource) -> Found:
+    async def plan(self, resource: Resource) -> ReconcileRecord:
         """What `reconcile` would do next, and why; nothing is touched.
 
         Asked on behalf of whoever owns the serving collection, if the resource has that owner's namespace and
         name: so a pipeline outside the cluster sees what the operator in it would do.
         """
-        found = Found(resource, self._clock.now())
+        record = ReconcileRecord(resource, self._clock.now())
         try:
-            wanted = self._resolve(found)
+            wanted = self._resolve(record)
             endpoint = await connections.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
             async with self._pool.use(endpoint) as server:
-                wanted = found.desired = await _as_owner(wanted, server)
-                decision = await self._look(found, wanted, server, since=server.now())
+                wanted = record.desired = await _as_owner(wanted, server)
+                decision = await self._look(record, wanted, server, since=server.now())
                 if decision.do is Do.PROVISION:
-                    work = await self._work(found, wanted, server, decision, Session())
-                    found.session.forecast = await provision.estimate(work)
-                    refuse_over_budget(found.session.forecast, work.options.max_tokens)
+                    ctx = await self._work(record, wanted, server, decision, Session())
+                    record.session.forecast = await provision.estimate(ctx)
+                    refuse_over_budget(record.session.forecast, ctx.options.max_tokens)
         except TealError as error:
-            found.error = error
-        return found
+            record.error = error
+        return record
 
     async def reconcile(self, resource: Resource) -> Outcome:
         """One bounded step towards what `resource` declares. Expected errors end in its status, not here."""
         session = self._sessions.setdefault(resource.uid, Session())
-        found = Found(resource, self._clock.now(), session, identity=self._identity(resource))
+        record = ReconcileRecord(resource, self._clock.now(), session, identity=self._identity(resource))
         try:
-            await self._advance(found)
+            await self._advance(record)
         except TealError as error:
-            self._failed(found, error)
+            self._failed(record, error)
         else:
             session.failures = 0
-        return report.outcome(found)
+        return report.outcome(record)
 
-    async def _advance(self, found: Found) -> None:
-        resource = found.resource
+    async def _advance(self, record: ReconcileRecord) -> None:
+        resource = record.resource
         spec = resource.manifest.spec
-        found.endpoint = spec.qdrant.url
+        record.endpoint = spec.qdrant.url
         if resource.deleting and spec.deletion_policy == "Retain" and not may_hold_writers(resource.status):
-            found.finished = True
+            record.finished = True
             return
         endpoint = await connections.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
-            found.session.use(server)
+            record.session.use(server)
             try:
-                await self._serve(found, server)
+                await self._serve(record, server)
             except TealError:
-                await self._free_writers(found, server)
+                await self._free_writers(record, server)
                 raise
 
-    async def _serve(self, found: Found, server: Server) -> None:
-        spec = found.resource.manifest.spec
-        if found.resource.deleting:
+    async def _serve(self, record: ReconcileRecord, server: Server) -> None:
+        spec = record.resource.manifest.spec
+        if record.resource.deleting:
             self._require_leadership()
-            found.session.stop()
+            record.session.stop()
             if spec.deletion_policy == "Retain":
-                await self._lift_fences(found, server)
+                await self._lift_fences(record, server)
             else:
-                found.notes += await delete.run(server, found.resource, self._identity(found.resource))
-            found.finished = True
+                record.notes += await delete.run(server, record.resource, self._identity(record.resource))
+            record.finished = True
             return
-        wanted = self._resolve(found)
+        wanted = self._resolve(record)
         if spec.suspend:
-            found.session.stop()
-            await self._free_writers(found, server)
-            found.observed = await server.observe(wanted.alias, wanted.adopt)
-            found.suspended = True
+            record.session.stop()
+            await self._free_writers(record, server)
+            record.observed = await server.observe(wanted.alias, wanted.adopt)
+            record.suspended = True
         else:
-            await self._work_a_while(found, wanted, server)
+            await self._work_a_while(record, wanted, server)
 
-    async def _free_writers(self, found: Found, server: Server) -> None:
+    async def _free_writers(self, record: ReconcileRecord, server: Server) -> None:
         """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
         with suppress(TealError):
             self._require_leadership()
-            await self._lift_fences(found, server)
+            await self._lift_fences(record, server)
 
-    async def _lift_fences(self, found: Found, server: Server) -> None:
-        identity = self._identity(found.resource)
-        found.observed = await server.observe(found.resource.manifest.alias)
-        for name, state in found.observed.states.items():
+    async def _lift_fences(self, record: ReconcileRecord, server: Server) -> None:
+        identity = self._identity(record.resource)
+        record.observed = await server.observe(record.resource.manifest.alias)
+        for name, state in record.observed.states.items():
             if state.marks.fence and ours(state, identity):
                 await lift_fence(server, name)
 
     def _identity(self, resource: Resource) -> Identity:
         return Identity(resource.uid, self._cluster, resource.namespace, resource.name)
 
-    def _resolve(self, found: Found) -> Desired:
-        resource = found.resource
+    def _resolve(self, record: ReconcileRecord) -> Desired:
+        resource = record.resource
         embedding_set = resource.embedding_set.spec if resource.embedding_set else None
         problems = unsupported(resource.manifest.spec, embedding_set)
         if problems:
             raise TerminalError("NotSupportedYet", "; ".join(problems))
-        found.desired = resolve(resource, self._cluster)
+        record.desired = resolve(resource, self._cluster)
         windows(resource.manifest.spec)
-        return found.desired
+        return record.desired
 
-    async def _work_a_while(self, found: Found, wanted: Desired, server: Server) -> None:
+    async def _work_a_while(self, record: ReconcileRecord, wanted: Desired, server: Server) -> None:
         """Steps until there is nothing to do, something to wait for or to show, or the slice is over."""
         until = self._clock.monotonic() + SLICE_SECONDS
         while True:
-            decision = await self._look(found, wanted, server)
+            decision = await self._look(record, wanted, server)
             if decision.do in RESTING:
-                await self._keep_in_step(found, wanted, server, decision, until)
-                found.session.noted.clear()
-                found.requeue_after = self._rest(found, wanted)
+                await self._keep_in_step(record, wanted, server, decision, until)
+                record.session.noted.clear()
+                record.requeue_after = self._rest(record, wanted)
                 return
-            if _switches(decision, found) and not may_hold_writers(found.resource.status):
+            if _switches(decision, record) and not may_hold_writers(record.resource.status):
                 # Writers are held back only when the host knows that it must not let the resource go.
-                found.requeue_after = 0.1
+                record.requeue_after = 0.1
                 return
-            if decision.do is Do.RETIRE and not await self._last_round(found, wanted, server, decision, until):
-                found.requeue_after = 0.0
+            if decision.do is Do.RETIRE and not await self._last_round(record, wanted, server, decision, until):
+                record.requeue_after = 0.0
                 return
-            result = await self._act(found, wanted, server, decision)
-            found.notes += result.notes
-            found.detail = result.detail
+            result = await self._act(record, wanted, server, decision)
+            record.notes += result.notes
+            record.detail = result.detail
             shown = decision.do in (Do.PROVISION, Do.SWITCH_BACK) and decision.plan.source is not None
             if shown or result.requeue_after or self._clock.monotonic() >= until:
-                found.requeue_after = result.requeue_after
-                decision = await self._look(found, wanted, server)
-                if decision.do is Do.CONTINUE and not _switches(decision, found):
-                    await self._keep_in_step_meanwhile(found, wanted, server, decision)
+                record.requeue_after = result.requeue_after
+                decision = await self._look(record, wanted, server)
+                if decision.do is Do.CONTINUE and not _switches(decision, record):
+                    await self._keep_in_step_meanwhile(record, wanted, server, decision)
                 return
 
     async def _last_round(
-        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, until: float
     ) -> bool:
         """Whether what was written to a retained collection as long as it was kept has been carried over."""
-        retired = found.observed.state(decision.subject) if found.observed else None
+        retired = record.observed.state(decision.subject) if record.observed else None
         replaced = retired.marks.replaced if retired else None
         ended = replaced.until(wanted.keep_for) if replaced else 0.0
-        for memory in found.session.pairs.values():
+        for memory in record.session.pairs.values():
             if memory.last < ended:
                 memory.due = 0.0
-        await self._keep_in_step(found, wanted, server, decision, until)
-        kept = [memory for memory in found.session.pairs.values() if memory.retained == decision.subject]
+        await self._keep_in_step(record, wanted, server, decision, until)
+        kept = [memory for memory in record.session.pairs.values() if memory.retained == decision.subject]
         return all(memory.last >= ended for memory in kept)
 
     async def _keep_in_step_meanwhile(
-        self, found: Found, wanted: Desired, server: Server, decision: Decision
+        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision
     ) -> None:
         """While it migrates or is watched: after the step, which must not fail because of this."""
         until = self._clock.monotonic() + IN_STEP_SECONDS
         try:
-            await self._keep_in_step(found, wanted, server, decision, until)
+            await self._keep_in_step(record, wanted, server, decision, until)
         except TransientError as error:
-            found.detail = found.detail or error.message
-        due = min((memory.due for memory in found.session.pairs.values()), default=math.inf)
-        found.requeue_after = min(found.requeue_after, max(1.0, due - self._clock.monotonic()))
+            record.detail = record.detail or error.message
+        due = min((memory.due for memory in record.session.pairs.values()), default=math.inf)
+        record.requeue_after = min(record.requeue_after, max(1.0, due - self._clock.monotonic()))
 
     async def _keep_in_step(
-        self, found: Found, wanted: Desired, server: Server, decision: Decision, until: float
+        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, until: float
     ) -> None:
         """What was written to one of two live collections goes to the other, for each that is retained."""
-        observed, known = found.observed, found.session.pairs
+        observed, known = record.observed, record.session.pairs
         mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
-        pairs = rounds.pairs_of(found.serving, mine)
-        found.session.pairs = {
+        pairs = rounds.pairs_of(record.serving, mine)
+        record.session.pairs = {
             (serving.name, retained.name): known.get((serving.name, retained.name)) or rounds.InStep(retained.name)
             for serving, retained in pairs
         }
         for serving, retained in pairs:
             self._require_leadership()
-            work = await self._work(found, wanted, server, decision, found.session)
+            ctx = await self._work(record, wanted, server, decision, record.session)
             alike = same_encoder(serving.schema, retained.schema)
-            work = replace(
-                work, embedder=None if alike else await self._embedders.of(found.resource, wanted, serving)
+            ctx = replace(
+                ctx, embedder=None if alike else await self._embedders.of(record.resource, wanted, serving)
             )
-            back = None if alike else await self._embedders.of(found.resource, wanted, retained)
+            back = None if alike else await self._embedders.of(record.resource, wanted, retained)
             pair = rounds.Pair(serving, retained, back, wanted.text_field)
-            await rounds.keep(work, pair, found.session.pairs[serving.name, retained.name], until)
+            await rounds.keep(ctx, pair, record.session.pairs[serving.name, retained.name], until)
 
-    async def _look(self, found: Found, wanted: Desired, server: Server, since: float | None = None) -> Decision:
+    async def _look(
+        self, record: ReconcileRecord, wanted: Desired, server: Server, since: float | None = None
+    ) -> Decision:
         """What was seen lately is enough to rest; what is done, or refused, is decided on what was seen since."""
         began = server.now()
-        found.observed = await server.observe(wanted.alias, wanted.adopt, since=since)
+        record.observed = await server.observe(wanted.alias, wanted.adopt, since=since)
         try:
-            found.decision = decide(wanted, found.observed, self._clock.now())
+            record.decision = decide(wanted, record.observed, self._clock.now())
         except TerminalError:
             if since is not None:
                 raise
         else:
-            if found.decision.do in RESTING or since is not None:
-                return found.decision
-        return await self._look(found, wanted, server, began)
+            if record.decision.do in RESTING or since is not None:
+                return record.decision
+        return await self._look(record, wanted, server, began)
 
-    async def _act(self, found: Found, wanted: Desired, server: Server, decision: Decision) -> Result:
-        session = found.session
-        work = await self._work(found, wanted, server, decision, session)
-        if decision.do is Do.CONTINUE and work.target and stage_of(work.target) is Stage.VERIFYING:
-            work = await self._with_witnesses(found.resource, work)
+    async def _act(self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision) -> Result:
+        session = record.session
+        ctx = await self._work(record, wanted, server, decision, session)
+        if decision.do is Do.CONTINUE and ctx.subject_state and stage_of(ctx.subject_state) is Stage.VERIFYING:
+            ctx = await self._with_witnesses(record.resource, ctx)
         self._require_leadership()
         if decision.plan.source is not None:
             # A green that has to be made again is empty, whatever is remembered of the one that somebody deleted.
             session.begin(decision.plan.data_hash, afresh=decision.do is Do.PROVISION)
         if decision.do is Do.APPLY_IN_PLACE:
-            return await in_place.run(work, decision.in_place)
-        result = await ACTIONS[decision.do](work)
-        remember(found, result)
+            return await in_place.run(ctx, decision.in_place)
+        result = await ACTIONS[decision.do](ctx)
+        remember(record, result)
         return result
 
     async def _work(
-        self, found: Found, wanted: Desired, server: Server, decision: Decision, session: Session
-    ) -> Work:
-        observed: Observed = found.observed  # type: ignore[assignment]
-        return Work(
+        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, session: Session
+    ) -> Context:
+        observed: Observed = record.observed  # type: ignore[assignment]
+        return Context(
             desired=wanted,
-            options=resolve_options(found.resource),
+            options=resolve_options(record.resource),
             plan=decision.plan,
             observed=observed,
             server=server,
             session=session,
             clock=self._clock,
             subject=decision.subject or wanted.target,
-            embedder=await self._embedder_for(found, wanted, decision),
+            embedder=await self._embedder_for(record, wanted, decision),
             declined=decision.declined,
         )
 
-    async def _embedder_for(self, found: Found, wanted: Desired, decision: Decision) -> OpenAIEmbedder | None:
+    async def _embedder_for(
+        self, record: ReconcileRecord, wanted: Desired, decision: Decision
+    ) -> OpenAIEmbedder | None:
         """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
-        subject = found.observed.state(decision.subject) if found.observed else None
+        subject = record.observed.state(decision.subject) if record.observed else None
         if subject is not None and decision.do is Do.FINISH_SWITCH:
-            return await self._embedders.of(found.resource, wanted, subject)
+            return await self._embedders.of(record.resource, wanted, subject)
         if decision.plan.population is not Population.REEMBED:
             return None
         if subject is not None and decision.declined and decision.do is Do.SWITCH_BACK:
-            return await self._embedders.other(found.resource, subject)
-        return await self._embedders.own(found.resource)
+            return await self._embedders.other(record.resource, subject)
+        return await self._embedders.own(record.resource)
 
-    async def _with_witnesses(self, resource: Resource, work: Work) -> Work:
+    async def _with_witnesses(self, resource: Resource, ctx: Context) -> Context:
         """What verification asks beside Qdrant: both sides' encoders, and queries whose answers are known."""
-        if work.source is None:
-            return work
+        if ctx.source is None:
+            return ctx
         return replace(
-            work,
+            ctx,
             embedder=await self._embedders.own(resource),
-            source_embedder=await self._embedders.other(resource, work.source),
+            source_embedder=await self._embedders.other(resource, ctx.source),
             judged=connections.judged(resource, self._secrets),
         )
 
@@ -365,34 +369,34 @@ class Engine:
                 "NotLeader", "Another operator may hold the lease by now: nothing is changed here."
             )
 
-    def _rest(self, found: Found, wanted: Desired) -> float:
+    def _rest(self, record: ReconcileRecord, wanted: Desired) -> float:
         """Until the next thing that is due by the clock, or the resync."""
         now = self._clock.now()
         due = [
             state.marks.replaced.until(wanted.keep_for) - now
-            for state in (found.observed.states.values() if found.observed else ())
+            for state in (record.observed.states.values() if record.observed else ())
             if state.marks.replaced
         ]
-        due += [max(0.5, memory.due - self._clock.monotonic()) for memory in found.session.pairs.values()]
+        due += [max(0.5, memory.due - self._clock.monotonic()) for memory in record.session.pairs.values()]
         return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
 
-    def _failed(self, found: Found, error: TealError) -> None:
-        session = found.session
-        found.error = error
+    def _failed(self, record: ReconcileRecord, error: TealError) -> None:
+        session = record.session
+        record.error = error
         session.failures += 1
         if self._clock.now() - session.noted.get(error.reason, 0.0) > NOTE_AGAIN_SECONDS:
             session.noted[error.reason] = self._clock.now()
-            found.notes.append(Note(error.reason, error.message, warning=True))
+            record.notes.append(Note(error.reason, error.message, warning=True))
         if isinstance(error, TransientError):
-            found.failed = error.retry_after is None
-            found.requeue_after = error.retry_after or 1.0
+            record.failed = error.retry_after is None
+            record.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
-            found.requeue_after = STALLED_SECONDS
+            record.requeue_after = STALLED_SECONDS
 
 
-def _switches(decision: Decision, found: Found) -> bool:
+def _switches(decision: Decision, record: ReconcileRecord) -> bool:
     """Whether the next step may hold writers back."""
-    subject = found.observed.state(decision.subject) if found.observed else None
+    subject = record.observed.state(decision.subject) if record.observed else None
     if decision.plan.source is None or subject is None or decision.do not in (Do.CONTINUE, Do.SWITCH_BACK):
         return False
     return stage_of(subject) in SWITCHING

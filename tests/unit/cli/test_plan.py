@@ -19,7 +19,7 @@ from teal.domain.plan import Desired
 from teal.domain.schema import Datatype
 from teal.domain.transitions import Stage
 from teal.domain.tuning import Tuning
-from teal.migration.report.record import Found
+from teal.migration.report.record import ReconcileRecord
 from tests.unit.domain.builders import NOW, dense, desired, name_of, observed, schema, state
 from tests.unit.migration.test_report import RESOURCE
 
@@ -27,13 +27,13 @@ V1, V2 = schema(), schema(version="v2")
 BLUE, GREEN = name_of(V1), name_of(V2)
 
 
-def planned(wanted: Desired, *states: CollectionState, alias: str | None = None) -> Found:
+def planned(wanted: Desired, *states: CollectionState, alias: str | None = None) -> ReconcileRecord:
     lesser = {"docs-v1": BLUE} if alias == BLUE else {}
     seen = observed(*states, alias=alias, **lesser)
-    return Found(RESOURCE, NOW, desired=wanted, observed=seen, decision=decide(wanted, seen, NOW))
+    return ReconcileRecord(RESOURCE, NOW, desired=wanted, observed=seen, decision=decide(wanted, seen, NOW))
 
 
-def printed(found: Found) -> str:
+def printed(found: ReconcileRecord) -> str:
     console = Console(file=io.StringIO(), soft_wrap=True)
     command._print(console, found)
     file = console.file
@@ -58,7 +58,7 @@ class TestSteps:
         assert steps(FIRST) == [f"create {BLUE}", "index", "point the alias at it"]
 
     @pytest.mark.parametrize(("found", "verb"), [(COPY, "copy"), (REEMBED, "embed the text of")])
-    def test_blue_green(self, found: Found, verb: str) -> None:
+    def test_blue_green(self, found: ReconcileRecord, verb: str) -> None:
         named = steps(found)
         assert named[:2] == [f"create {GREEN} beside {BLUE}", f"{verb} its points, while {BLUE} serves"]
         assert named[-1] == f"watch, then keep {BLUE} until its retention ends"
@@ -73,7 +73,7 @@ class TestSteps:
         assert steps(RETIRE) == [f"retire {GREEN}"]
 
     @pytest.mark.parametrize("found", [FIRST, RESTING, COPY, REEMBED, IN_PLACE, BACK, RETIRE])
-    def test_no_word_is_left_open(self, found: Found) -> None:
+    def test_no_word_is_left_open(self, found: ReconcileRecord) -> None:
         assert not any("{" in line or "None" in line for line in steps(found))
 
 
@@ -102,7 +102,7 @@ class TestDescribe:
         assert (row["next"], row["strategy"], row["steps"]) == ("rest", "Nothing", [])
 
     def test_a_refusal(self) -> None:
-        found = Found(RESOURCE, NOW, error=TerminalError("AliasNotOwned", "Choose another."))
+        found = ReconcileRecord(RESOURCE, NOW, error=TerminalError("AliasNotOwned", "Choose another."))
         assert describe(found) == {
             "resource": "search/docs",
             "alias": "docs",
@@ -110,7 +110,7 @@ class TestDescribe:
         }
 
     def test_nothing_known(self) -> None:
-        assert describe(Found(RESOURCE, NOW)) == {"resource": "search/docs", "alias": "docs"}
+        assert describe(ReconcileRecord(RESOURCE, NOW)) == {"resource": "search/docs", "alias": "docs"}
 
 
 class TestPrinted:
@@ -129,7 +129,7 @@ class TestPrinted:
         wanted = desired(V1, tuning=Tuning(indexes={"chunks[].id": {"type": "uuid"}}))
         assert "payload_index.chunks[].id" in printed(planned(wanted, state(V1), alias=BLUE))
         refusal: Any = TerminalError("X", "see [spec.alias]")
-        assert "see [spec.alias]" in printed(Found(RESOURCE, NOW, error=refusal))
+        assert "see [spec.alias]" in printed(ReconcileRecord(RESOURCE, NOW, error=refusal))
 
 
 def test_a_migration_under_way_is_planned_from_where_it_is() -> None:

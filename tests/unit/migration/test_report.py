@@ -26,7 +26,7 @@ from teal.migration.contract import Note, Resource
 from teal.migration.report import status as report
 from teal.migration.report.conditions import conditions as conditions_of
 from teal.migration.report.conditions import phase as phase_of
-from teal.migration.report.record import Found, remember
+from teal.migration.report.record import ReconcileRecord, remember
 from tests.unit.api.manifests import collection
 from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, observed, schema, state
 from tests.unit.domain.qdrant_model import Qdrant
@@ -42,7 +42,7 @@ LATER = NOW + 60
 
 def found(
     wanted: Schema, *states: CollectionState, alias: str | None = None, error: TealError | None = None, **more: Any
-) -> Found:
+) -> ReconcileRecord:
     """What a reconcile found, whose decision was made and perhaps ended in `error`."""
     given_ = desired(wanted, keep_for=DAY)
     names = {each.name for each in states}
@@ -52,17 +52,17 @@ def found(
     whole: dict[str, Any] = {"desired": given_, "observed": seen, "error": error, **more}
     if not isinstance(error, TerminalError):
         whole["decision"] = decide(given_, seen, NOW)
-    return Found(resource, NOW, **whole)
+    return ReconcileRecord(resource, NOW, **whole)
 
 
-def conditions(of: Found) -> dict[str, tuple[str, str]]:
+def conditions(of: ReconcileRecord) -> dict[str, tuple[str, str]]:
     """Type → (status, reason)."""
     rows = conditions_of(of)
     assert len({row["type"] for row in rows}) == len(rows)
     return {row["type"]: (row["status"], row["reason"]) for row in rows}
 
 
-def assert_sound(of: Found) -> None:
+def assert_sound(of: ReconcileRecord) -> None:
     """What holds for every status, whatever was found."""
     status = report.status(of)
     assert status["phase"] in get_args(Phase)
@@ -80,7 +80,7 @@ def assert_sound(of: Found) -> None:
     assert (shown["Available"][0] == "True") == (of.serving is not None)
 
 
-SITUATIONS: dict[str, tuple[Found, str, tuple[str, str], tuple[str, str], str | None]] = {
+SITUATIONS: dict[str, tuple[ReconcileRecord, str, tuple[str, str], tuple[str, str], str | None]] = {
     "nothing yet": (
         found(V1), "Provisioning", ("False", "Provisioning"), ("False", "AliasMissing"), "Reconciling",
     ),
@@ -136,7 +136,7 @@ SITUATIONS: dict[str, tuple[Found, str, tuple[str, str], tuple[str, str], str | 
 
 @pytest.mark.parametrize(("of", "phase", "ready", "available", "busy"), SITUATIONS.values(), ids=SITUATIONS)
 def test_what_is_shown(
-    of: Found, phase: str, ready: tuple[str, str], available: tuple[str, str], busy: str | None
+    of: ReconcileRecord, phase: str, ready: tuple[str, str], available: tuple[str, str], busy: str | None
 ) -> None:
     shown = conditions(of)
     assert phase_of(of) == phase
@@ -150,7 +150,7 @@ def test_what_is_shown(
 @given(worlds(), declarations, st.sampled_from([None, HeldError, TransientError]))
 def test_every_world_can_be_reported(server: Qdrant, wanted: Desired, trouble: type[TealError] | None) -> None:
     seen = server.observe(wanted.alias, wanted.adopt)
-    of = Found(RESOURCE, NOW, desired=wanted, observed=seen)
+    of = ReconcileRecord(RESOURCE, NOW, desired=wanted, observed=seen)
     try:
         of.decision = decide(wanted, seen, NOW)
         of.error = trouble("SomeTrouble", "What to do.") if trouble else None
@@ -166,9 +166,9 @@ class TestUnreachable:
 
     BEFORE = report.status(SITUATIONS["migrating"][0])
 
-    def unreachable(self, **more: Any) -> Found:
+    def unreachable(self, **more: Any) -> ReconcileRecord:
         error = TransientError("QdrantUnreachable", "No answer.")
-        return Found(replace(RESOURCE, **more), LATER, desired=desired(V2), error=error)
+        return ReconcileRecord(replace(RESOURCE, **more), LATER, desired=desired(V2), error=error)
 
     def test_the_first_time(self) -> None:
         of = self.unreachable()
@@ -320,7 +320,7 @@ class TestSections:
 
 
 class TestHistory:
-    def finished(self, event: Event | None, *notes: Note, wanted: Schema = V2, **more: Any) -> Found:
+    def finished(self, event: Event | None, *notes: Note, wanted: Schema = V2, **more: Any) -> ReconcileRecord:
         of = found(wanted, state(V1, **more), state(V2, Stage.PROMOTING), alias=BLUE)
         of.session.progress.total = 9
         remember(of, Result(event, notes))

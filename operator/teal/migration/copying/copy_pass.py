@@ -26,7 +26,7 @@ from teal.domain.in_step import is_loss
 from teal.domain.ledger import RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
 from teal.domain.writes import WriteMode
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.migration.copying.scan import Scan, Since
 from teal.migration.copying.throttle import Throttle
 from teal.migration.copying.transform import Transform, stale_between, transform_for
@@ -40,24 +40,24 @@ RATE_SECONDS = 10.0
 class Pass:
     """Takes green to blue's state at the versions that one scan sees."""
 
-    def __init__(self, work: Work, source: str, target: str, *, by_field: bool = False) -> None:
+    def __init__(self, ctx: Context, source: str, target: str, *, by_field: bool = False) -> None:
         """`by_field`: look only at what the change field leads to, and at what is new or gone."""
-        self._work = work
-        self._clock = work.clock
-        self._points: Points = work.server.points
+        self._ctx = ctx
+        self._clock = ctx.clock
+        self._points: Points = ctx.server.points
         self._source, self._target = source, target
-        self._transform: Transform = transform_for(work)
-        self._throttle = Throttle(work, source)
-        embeds = work.plan.population is Population.REEMBED
-        self._batch = work.options.embedding_batch if embeds else work.options.batch
-        self._dual = work.writes is WriteMode.DUAL_WRITE
-        self._field = work.options.change_field
-        self._backwards = work.plan.strategy is Strategy.SWITCH_BACK
-        if work.session.watermark.name != self._field:
-            work.session.watermark = Watermark(self._field)
-        self._highest = work.session.watermark.highest
-        self._part = _part(work) if by_field else None
-        self._scan = Scan(work, work.the_source(), self._part)
+        self._transform: Transform = transform_for(ctx)
+        self._throttle = Throttle(ctx, source)
+        embeds = ctx.plan.population is Population.REEMBED
+        self._batch = ctx.options.embedding_batch if embeds else ctx.options.batch
+        self._dual = ctx.writes is WriteMode.DUAL_WRITE
+        self._field = ctx.options.change_field
+        self._backwards = ctx.plan.strategy is Strategy.SWITCH_BACK
+        if ctx.session.watermark.name != self._field:
+            ctx.session.watermark = Watermark(self._field)
+        self._highest = ctx.session.watermark.highest
+        self._part = _part(ctx) if by_field else None
+        self._scan = Scan(ctx, ctx.the_source(), self._part)
         self._compared = False
         self._pending: deque[dict[RawId, int]] = deque()
         self._gone: list[RawId] = []
@@ -68,7 +68,7 @@ class Pass:
         self.deleted = 0
 
     async def advance(self, until: float = math.inf) -> bool:
-        """Work until the monotonic time `until`; true when the pass is complete and checkpointed.
+        """Context until the monotonic time `until`; true when the pass is complete and checkpointed.
 
         Raises:
             TransientError: try again; nothing that was done is lost.
@@ -105,12 +105,12 @@ class Pass:
 
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
-        session = self._work.session
-        if self._work.writes is WriteMode.FROZEN:
+        session = self._ctx.session
+        if self._ctx.writes is WriteMode.FROZEN:
             await self._hold_to_promise()
         if session.ledger is None:
-            target = self._work.the_target()
-            in_step = self._work.the_source().marks.in_step.get(self._target, marks.Noted())
+            target = self._ctx.the_subject()
+            in_step = self._ctx.the_source().marks.in_step.get(self._target, marks.Noted())
             known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
             session.lately[self._source].recall(stale_between(target, self._source), self._clock.monotonic())
@@ -141,12 +141,12 @@ class Pass:
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
         now = {"fingerprint": fingerprint(self._scan.seen)}
-        promised = self._work.session.frozen or self._work.the_target().marks.frozen
+        promised = self._ctx.session.frozen or self._ctx.the_subject().marks.frozen
         if promised is None:
-            await self._work.server.admin.mark(self._target, {marks.FROZEN: now})
-            self._work.session.frozen = now
+            await self._ctx.server.admin.mark(self._target, {marks.FROZEN: now})
+            self._ctx.session.frozen = now
         elif promised != now:
-            ledger = self._work.session.ledger
+            ledger = self._ctx.session.ledger
             moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
             raise HeldError(
                 "WroteWhileFrozen",
@@ -165,7 +165,7 @@ class Pass:
         """Keep `parallelism` batches in flight. Those that are when the time is over go on meanwhile."""
         while self._pending or self._running:
             if self._clock.monotonic() < until and await self._throttle.clear(until):
-                while self._pending and len(self._running) < self._work.options.parallelism:
+                while self._pending and len(self._running) < self._ctx.options.parallelism:
                     self._running.add(asyncio.create_task(self._copy(self._pending.popleft())))
             if not self._running:
                 return
@@ -185,7 +185,7 @@ class Pass:
             there = await self._there(batch) if self._dual else set()
             found = await self._points.fetch(self._source, [point for point in batch if point not in there])
             if self._field:
-                self._work.session.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
+                self._ctx.session.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
             points = await self._transform(found)
             if points:
                 await self._tell(batch)
@@ -193,7 +193,7 @@ class Pass:
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        session, read = self._work.session, wire.as_read(found, batch)
+        session, read = self._ctx.session, wire.as_read(found, batch)
         session.the_ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
         session.touched.update(batch)
         self.copied += len(points)
@@ -202,12 +202,12 @@ class Pass:
 
     async def _tell(self, batch: Iterable[RawId]) -> None:
         """Back onto a collection that others may write, too: see `carried.py`."""
-        in_step = self._work.in_step
+        in_step = self._ctx.in_step
         if self._backwards and in_step:
-            await in_step.carried.tell(self._work, self._source, self._target, batch)
+            await in_step.carried.tell(self._ctx, self._source, self._target, batch)
 
     async def _delete_gone(self) -> None:
-        session, size = self._work.session, 1000
+        session, size = self._ctx.session, 1000
         while self._gone:
             batch = self._gone[:size]
             left = [*await self._there(batch)] if self._dual else batch
@@ -225,16 +225,16 @@ class Pass:
 
     async def _checkpoint(self, at_most_every: float) -> None:
         """Durable, because every recorded point was applied with `wait=true` before."""
-        session = self._work.session
+        session = self._ctx.session
         if self._backwards or self._clock.monotonic() - session.checkpoint_at < at_most_every:
             return
         if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
             return
         written = {marks.CHECKPOINT: session.the_ledger.digests.as_json()}
-        if self._work.plan.population is Population.REEMBED:
+        if self._ctx.plan.population is Population.REEMBED:
             stale = session.lately[self._source].sieve(self._clock.monotonic())
             written[marks.about(marks.STALE, self._source)] = stale.as_json()
-        await self._work.server.admin.mark(self._target, written)
+        await self._ctx.server.admin.mark(self._target, written)
         session.checkpoint_at = self._clock.monotonic()
 
     def _measure(self) -> None:
@@ -245,10 +245,10 @@ class Pass:
             self._done_at.popleft()
         since, before = self._done_at[0]
         if now > since:
-            self._work.session.progress.rate = (self.copied - before) / (now - since)
+            self._ctx.session.progress.rate = (self.copied - before) / (now - since)
 
     def _account(self) -> None:
-        session = self._work.session
+        session = self._ctx.session
         if session.writes.passes:
             session.writes.caught_up += self.copied
         session.writes.copied += self.copied
@@ -260,28 +260,28 @@ class Pass:
         session.progress.throttled = None
 
 
-def _part(work: Work) -> Since | None:
+def _part(ctx: Context) -> Since | None:
     """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
-    ledger, floor, name = work.session.ledger, work.session.watermark.floor, work.options.change_field
-    if ledger is None or floor is None or name is None or work.writes is WriteMode.FROZEN:
+    ledger, floor, name = ctx.session.ledger, ctx.session.watermark.floor, ctx.options.change_field
+    if ledger is None or floor is None or name is None or ctx.writes is WriteMode.FROZEN:
         return None
     return Since(ledger, at_least(name, floor))
 
 
-async def advance(work: Work, until: float = math.inf, *, by_field: bool = False) -> bool:
+async def advance(ctx: Context, until: float = math.inf, *, by_field: bool = False) -> bool:
     """Go on with the pass that is under way, or begin one; true when it is complete.
 
     `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
     under way is given up; what it has not done is found again.
     """
-    session = work.session
+    session = ctx.session
     current = session.running_pass
     if current is not None and current.by_field and not by_field:
         current.cancel()
         current = None
     if current is None:
-        source = work.the_source().name
-        current = session.running_pass = Pass(work, source, work.subject, by_field=by_field)
+        source = ctx.the_source().name
+        current = session.running_pass = Pass(ctx, source, ctx.subject, by_field=by_field)
     try:
         complete: bool = await current.advance(until)
     except BaseException:

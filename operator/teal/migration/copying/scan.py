@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from teal.domain.ledger import UNKNOWN, Ledger, RawId
 from teal.domain.observed import CollectionState
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.qdrant.points import Probe
 
 
@@ -27,10 +27,10 @@ class Scan:
     """`seen` is complete when `advance` has returned true. A scan that broke off begins anew, for what it has seen
     is a part that must not be taken for all."""
 
-    def __init__(self, work: Work, state: CollectionState, since: Since | None = None) -> None:
-        self._clock = work.clock
+    def __init__(self, ctx: Context, state: CollectionState, since: Since | None = None) -> None:
+        self._clock = ctx.clock
         self._since = since
-        self._points, self._name, self._probe = work.server.points, state.name, Probe.of(state.schema)
+        self._points, self._name, self._probe = ctx.server.points, state.name, Probe.of(state.schema)
         self._begin()
 
     def _begin(self) -> None:
@@ -67,9 +67,9 @@ class Scan:
         return True
 
 
-async def versions_of(work: Work, state: CollectionState) -> dict[RawId, int]:
+async def versions_of(ctx: Context, state: CollectionState) -> dict[RawId, int]:
     """All points of a collection with their versions, in one go."""
     found: dict[RawId, int] = {}
-    async for page in work.server.points.scan(state.name, Probe.of(state.schema)):
+    async for page in ctx.server.points.scan(state.name, Probe.of(state.schema)):
         found.update(page)
     return found

@@ -8,7 +8,7 @@ the reason, and is not a stall.
 from __future__ import annotations
 
 from teal.domain.errors import TransientError
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.qdrant.points import any_search
 
 PROBE_SECONDS = 1.0
@@ -16,25 +16,25 @@ PAUSE_SECONDS = 0.2
 LIMIT = 10
 
 
-async def small_search(work: Work, collection: str, name: str) -> int:
+async def small_search(ctx: Context, collection: str, name: str) -> int:
     """One search as a reader would make it, for any vector; how many points it found.
 
     `name` is what the request says (an alias or the collection itself), `collection` whose schema it is.
     """
-    state = work.observed.state(collection)
+    state = ctx.observed.state(collection)
     if state is None:
         raise LookupError(f"{collection} was not observed")
     by, vector = any_search(state.schema)
-    return len(await work.server.points.query(name, vector, LIMIT, name=by))
+    return len(await ctx.server.points.query(name, vector, LIMIT, name=by))
 
 
 class Throttle:
     """Says when the next batch may start. Without `throttle.maxReadLatencyMillis` it always may."""
 
-    def __init__(self, work: Work, serving: str) -> None:
-        self._work = work
+    def __init__(self, ctx: Context, serving: str) -> None:
+        self._ctx = ctx
         self._serving = serving
-        self._limit = work.options.max_read_latency
+        self._limit = ctx.options.max_read_latency
         self._measured_at = float("-inf")
         self._reason: str | None = None
 
@@ -42,11 +42,11 @@ class Throttle:
         """Wait while reads are slow; false when `until` comes first."""
         if self._limit is None:
             return True
-        clock = self._work.clock
+        clock = self._ctx.clock
         while True:
             if clock.monotonic() - self._measured_at >= PROBE_SECONDS:
                 await self._measure(self._limit)
-            self._work.session.progress.throttled = self._reason
+            self._ctx.session.progress.throttled = self._reason
             if self._reason is None:
                 return True
             if clock.monotonic() >= until:
@@ -54,10 +54,10 @@ class Throttle:
             await clock.sleep(PAUSE_SECONDS)
 
     async def _measure(self, limit: float) -> None:
-        clock = self._work.clock
+        clock = self._ctx.clock
         began = clock.monotonic()
         try:
-            await small_search(self._work, self._serving, self._serving)
+            await small_search(self._ctx, self._serving, self._serving)
         except TransientError as error:
             self._reason = f"the latency of reads cannot be measured: {error.message}"
         else:

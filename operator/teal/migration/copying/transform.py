@@ -12,7 +12,7 @@ from teal.domain.observed import CollectionState
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
 from teal.domain.stale import Sieve
-from teal.migration.context import Work, Writes
+from teal.migration.context import Context, Writes
 from teal.qdrant import wire
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder
@@ -31,21 +31,21 @@ async def unchanged(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
     return points
 
 
-def transform_for(work: Work) -> Transform:
+def transform_for(ctx: Context) -> Transform:
     """What the plan's population does with each point."""
-    if work.plan.population is Population.NONE:
-        return LeaveBehind(work)
-    if work.plan.population is Population.COPY:
-        return _copy(work)
-    if work.embedder is None or not work.plan.text_field:
+    if ctx.plan.population is Population.NONE:
+        return LeaveBehind(ctx)
+    if ctx.plan.population is Population.COPY:
+        return _copy(ctx)
+    if ctx.embedder is None or not ctx.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
-    made = ReEmbed(work, work.the_source(), work.subject, work.plan.schema, work.embedder, work.plan.text_field)
-    return AsManyAsPossible(work.session.writes, made) if work.plan.strategy is Strategy.SWITCH_BACK else made
+    made = ReEmbed(ctx, ctx.the_source(), ctx.subject, ctx.plan.schema, ctx.embedder, ctx.plan.text_field)
+    return AsManyAsPossible(ctx.session.writes, made) if ctx.plan.strategy is Strategy.SWITCH_BACK else made
 
 
-def _copy(work: Work) -> Transform:
+def _copy(ctx: Context) -> Transform:
     """All vectors as they are; only where green has fewer, each point is opened to leave the others out."""
-    before, after = (names_of(schema) for schema in (work.the_source().schema, work.plan.schema))
+    before, after = (names_of(schema) for schema in (ctx.the_source().schema, ctx.plan.schema))
     if before <= after:
         return unchanged
 
@@ -56,14 +56,14 @@ def _copy(work: Work) -> Transform:
 
 
 def across(
-    work: Work, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
+    ctx: Context, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
 ) -> Transform | None:
     """From one live collection to another, by the encoder of `other`; `None` where that cannot be asked."""
     if same_encoder(one.schema, other.schema):
         return unchanged
     if embedder is None or text_field is None or len(other.schema.vectors) != 1:
         return None
-    return ReEmbed(work, one, other.name, other.schema, embedder, text_field)
+    return ReEmbed(ctx, one, other.name, other.schema, embedder, text_field)
 
 
 def stale_between(one: CollectionState, other: str) -> Sieve:
@@ -90,8 +90,8 @@ def names_of(schema: Schema) -> frozenset[str]:
 class LeaveBehind:
     """A way back that no point can take: who is left behind is remembered, to be counted and shown."""
 
-    def __init__(self, work: Work) -> None:
-        self._left = work.session.writes.left_behind
+    def __init__(self, ctx: Context) -> None:
+        self._left = ctx.session.writes.left_behind
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         self._left.update(point.id for point in points)
@@ -141,11 +141,17 @@ class ReEmbed:
     """
 
     def __init__(
-        self, work: Work, source: CollectionState, target: str, schema: Schema, embedder: Embedder, text_field: str
+        self,
+        ctx: Context,
+        source: CollectionState,
+        target: str,
+        schema: Schema,
+        embedder: Embedder,
+        text_field: str,
     ) -> None:
-        self._work = work
+        self._ctx = ctx
         self._target = target
-        self._lately = work.session.lately[source.name]
+        self._lately = ctx.session.lately[source.name]
         self._embedder = embedder
         self._field = text_field
         self._vector = schema.vectors[0]
@@ -178,7 +184,7 @@ class ReEmbed:
         return [str(text) for text in texts]
 
     async def _paid_for(self, points: Sequence[RawPoint], texts: Sequence[str]) -> dict[RawId, Floats]:
-        there = await self._work.server.points.fetch(self._target, [p.id for p in points])
+        there = await self._ctx.server.points.fetch(self._target, [p.id for p in points])
         on_green = {point.id: point for point in there}
         found = {}
         for point, text in zip(points, texts, strict=True):
@@ -194,7 +200,7 @@ class ReEmbed:
         """Whether the vector that it comes with may be older than its text. A new point comes with its own."""
         row = wire.read_dense(point.vectors, self._vector.name)
         vector = b"" if row is None else row.tobytes()
-        self._lately.see(point.id, vector, self._work.clock.monotonic(), new_text=new_text)
+        self._lately.see(point.id, vector, self._ctx.clock.monotonic(), new_text=new_text)
 
     async def _embed(self, points: Sequence[RawPoint], texts: Sequence[str]) -> Any:
         if not texts:

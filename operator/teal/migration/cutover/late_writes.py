@@ -9,7 +9,7 @@ from __future__ import annotations
 from teal.domain.ledger import RawId, restore
 from teal.domain.marks import Noted
 from teal.domain.observed import CollectionState
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.scan import versions_of
 from teal.migration.copying.transform import across, same_encoder
@@ -18,35 +18,35 @@ from teal.qdrant import wire
 BATCH = 250
 
 
-async def carry_over(work: Work, old: CollectionState, new: CollectionState) -> int | None:
+async def carry_over(ctx: Context, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
-    before, after = await versions_of(work, old), await versions_of(work, new)
+    before, after = await versions_of(ctx, old), await versions_of(ctx, new)
     in_step = new.marks.in_step.get(old.name, Noted())
     at_rest = restore(before, in_step.there, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]
     left_alone = restore(after, in_step.here, len(after)).versions
-    late = [p for p in await _different(work, old, new, late) if p in left_alone or p not in after]
+    late = [p for p in await _different(ctx, old, new, late) if p in left_alone or p not in after]
     gone = [p for p in gone if p in left_alone]
-    transform = across(work, old, new, work.embedder, work.desired.text_field)
-    carried = len(await conditional_writes.delete(work.server.points, new, gone, after))
+    transform = across(ctx, old, new, ctx.embedder, ctx.desired.text_field)
+    carried = len(await conditional_writes.delete(ctx.server.points, new, gone, after))
     if late and transform is None:
         return None
     for start in range(0, len(late), BATCH):
-        points = await work.server.points.fetch(old.name, late[start : start + BATCH])
+        points = await ctx.server.points.fetch(old.name, late[start : start + BATCH])
         made = await transform(points) if transform else points
-        carried += len((await conditional_writes.write(work.server.points, new, made, after)).written)
+        carried += len((await conditional_writes.write(ctx.server.points, new, made, after)).written)
     return carried
 
 
-async def _different(work: Work, old: CollectionState, new: CollectionState, points: list[RawId]) -> list[RawId]:
+async def _different(ctx: Context, old: CollectionState, new: CollectionState, points: list[RawId]) -> list[RawId]:
     """A digest that moved names a bucket; most of its points are equal on both sides."""
     same_vectors = same_encoder(old.schema, new.schema)
     found = []
     for start in range(0, len(points), BATCH):
         page = points[start : start + BATCH]
-        there = {p.id: p for p in await work.server.points.fetch(old.name, page, vectors=same_vectors)}
-        here = {p.id: p for p in await work.server.points.fetch(new.name, page, vectors=same_vectors)}
+        there = {p.id: p for p in await ctx.server.points.fetch(old.name, page, vectors=same_vectors)}
+        here = {p.id: p for p in await ctx.server.points.fetch(new.name, page, vectors=same_vectors)}
         found += [
             point
             for point in page

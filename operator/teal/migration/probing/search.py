@@ -18,7 +18,7 @@ from teal.domain import marks
 from teal.domain.errors import TealError, TransientError
 from teal.domain.marks import Baseline
 from teal.domain.observed import CollectionState
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.qdrant import wire
 from teal.qdrant.points import Query, any_search
 
@@ -64,22 +64,22 @@ class Questions:
     vectors: tuple[Query, ...]
 
 
-async def ask(work: Work, questions: Questions) -> Figures:
+async def ask(ctx: Context, questions: Questions) -> Figures:
     """One round of searches through the alias; it ends early where each takes long."""
-    found, clock = Figures(), work.clock
+    found, clock = Figures(), ctx.clock
     began = clock.monotonic()
     for vector in questions.vectors:
-        await _one(work, questions.name, vector, found)
+        await _one(ctx, questions.name, vector, found)
         if found.away or clock.monotonic() - began > ROUND_SECONDS:
             break
     return found
 
 
-async def _one(work: Work, name: str, vector: Query, found: Figures) -> None:
-    began = work.clock.monotonic()
+async def _one(ctx: Context, name: str, vector: Query, found: Figures) -> None:
+    began = ctx.clock.monotonic()
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            hits = await work.server.points.query(work.desired.alias, vector, LIMIT, name=name)
+            hits = await ctx.server.points.query(ctx.desired.alias, vector, LIMIT, name=name)
     except TimeoutError:
         found.failed += 1
     except TealError as error:
@@ -88,51 +88,51 @@ async def _one(work: Work, name: str, vector: Query, found: Figures) -> None:
         else:
             found.failed += 1
     else:
-        found.seconds.append(work.clock.monotonic() - began)
+        found.seconds.append(ctx.clock.monotonic() - began)
         found.empty += not hits
 
 
-async def questions(work: Work, state: CollectionState, points: Sequence[str]) -> Questions:
+async def questions(ctx: Context, state: CollectionState, points: Sequence[str]) -> Questions:
     """The vectors that these points have on this side."""
     name, anything = any_search(state.schema)
-    vectors = await _own(work, state, name, [_raw(point) for point in points])
+    vectors = await _own(ctx, state, name, [_raw(point) for point in points])
     if not vectors and not state.schema.vectors:
         # No sparse vector finds just anything, so others are asked about.
-        vectors = await _own(work, state, name, await _some(work, state))
+        vectors = await _own(ctx, state, name, await _some(ctx, state))
     return Questions(name, tuple(vectors) or (anything,) * max(1, len(points)))
 
 
-async def _own(work: Work, state: CollectionState, name: str, points: Sequence[wire.RawId]) -> list[Query]:
-    stored = await work.server.points.fetch(state.name, points, payload=False)
+async def _own(ctx: Context, state: CollectionState, name: str, points: Sequence[wire.RawId]) -> list[Query]:
+    stored = await ctx.server.points.fetch(state.name, points, payload=False)
     read = wire.read_dense if state.schema.vectors else wire.read_sparse
     own = [read(point.vectors, name) for point in stored]
     return [vector for vector in own if vector is not None and len(vector)]
 
 
-async def _some(work: Work, state: CollectionState) -> list[wire.RawId]:
-    async for page in work.server.points.ids(state.name, page=POINTS):
+async def _some(ctx: Context, state: CollectionState) -> list[wire.RawId]:
+    async for page in ctx.server.points.ids(state.name, page=POINTS):
         return page
     return []
 
 
-async def prepare_watch(work: Work, before: CollectionState) -> None:
+async def prepare_watch(ctx: Context, before: CollectionState) -> None:
     """Take the baseline that the watch of `subject` will need, once for each way to it."""
-    migration, known = work.the_target().marks.migration, work.the_target().marks.baseline
-    if migration is None or not work.options.watch.duration or (known and known.migration == migration.id):
+    migration, known = ctx.the_subject().marks.migration, ctx.the_subject().marks.baseline
+    if migration is None or not ctx.options.watch.duration or (known and known.migration == migration.id):
         return
-    await take_baseline(work, before, migration.id)
+    await take_baseline(ctx, before, migration.id)
 
 
-async def take_baseline(work: Work, before: CollectionState, migration: str) -> None:
+async def take_baseline(ctx: Context, before: CollectionState, migration: str) -> None:
     """Measure `before`, which serves, and keep its figures on the collection that is to replace it.
 
     Raises:
         TransientError: it does not answer, so there is nothing to compare with later.
     """
-    points = [wire.id_text(point) for point in await _some(work, before)]
-    asked = await questions(work, before, points)
-    await ask(work, asked)  # the first round warms up
-    rounds = [await ask(work, asked) for _ in range(ROUNDS)]
+    points = [wire.id_text(point) for point in await _some(ctx, before)]
+    asked = await questions(ctx, before, points)
+    await ask(ctx, asked)  # the first round warms up
+    rounds = [await ask(ctx, asked) for _ in range(ROUNDS)]
     whole = Figures(
         [seconds for each in rounds for seconds in each.seconds],
         sum(each.failed for each in rounds),
@@ -141,13 +141,13 @@ async def take_baseline(work: Work, before: CollectionState, migration: str) -> 
     if whole.median is None or whole.p95 is None:
         raise TransientError(
             "NoBaseline",
-            f"{before.name} answers no search through {work.desired.alias!r}, so there is nothing to compare with "
+            f"{before.name} answers no search through {ctx.desired.alias!r}, so there is nothing to compare with "
             "after the switch.",
         )
     answered = bool(points) and not whole.empty
     baseline = Baseline(migration, tuple(points), whole.median, whole.p95, whole.error_rate or 0.0, answered)
-    await work.server.admin.mark(work.subject, {marks.BASELINE: baseline.as_json(), marks.WATCHED: None})
-    work.server.invalidate(work.subject)
+    await ctx.server.admin.mark(ctx.subject, {marks.BASELINE: baseline.as_json(), marks.WATCHED: None})
+    ctx.server.invalidate(ctx.subject)
 
 
 def _raw(point: str) -> wire.RawId:

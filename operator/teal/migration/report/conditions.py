@@ -16,7 +16,7 @@ from teal.domain.ownership import has_served, stage_of
 from teal.domain.transitions import Stage
 from teal.domain.verdict import Verdict
 from teal.migration.clock import iso
-from teal.migration.report.record import Found
+from teal.migration.report.record import ReconcileRecord
 
 BY_DECISION = {
     Do.REST: "Ready",
@@ -26,48 +26,48 @@ BY_DECISION = {
 }
 
 
-def phase(found: Found) -> str:
+def phase(record: ReconcileRecord) -> str:
     """Where things stand, in one word."""
-    if found.resource.deleting:
-        return _phase_of_deletion(found)
-    if found.suspended:
+    if record.resource.deleting:
+        return _phase_of_deletion(record)
+    if record.suspended:
         return "Suspended"
-    if found.decision is None:
-        return _phase_of_trouble(found)
-    if found.decision.do in BY_DECISION:
-        return BY_DECISION[found.decision.do]
-    subject = _subject(found)
-    if found.decision.do in (Do.CONTINUE, Do.FINISH_SWITCH) and subject:
+    if record.decision is None:
+        return _phase_of_trouble(record)
+    if record.decision.do in BY_DECISION:
+        return BY_DECISION[record.decision.do]
+    subject = _subject(record)
+    if record.decision.do in (Do.CONTINUE, Do.FINISH_SWITCH) and subject:
         return stage_of(subject).value
-    if found.error:
-        return _phase_of_trouble(found)
-    if found.serving and stage_of(found.serving) is Stage.WATCHING:
+    if record.error:
+        return _phase_of_trouble(record)
+    if record.serving and stage_of(record.serving) is Stage.WATCHING:
         return Stage.WATCHING.value
-    return "Ready" if found.serving else "Pending"
+    return "Ready" if record.serving else "Pending"
 
 
-def _subject(found: Found) -> CollectionState | None:
-    return found.observed.state(found.decision.subject) if found.observed and found.decision else None
+def _subject(record: ReconcileRecord) -> CollectionState | None:
+    return record.observed.state(record.decision.subject) if record.observed and record.decision else None
 
 
-def _phase_of_deletion(found: Found) -> str:
+def _phase_of_deletion(record: ReconcileRecord) -> str:
     """What is retained is given up at once, unless writers may still be held back: that must not be forgotten."""
-    retains = found.resource.manifest.spec.deletion_policy == "Retain"
-    return str(found.resource.status.get("phase") or "Deleting") if retains else "Deleting"
+    retains = record.resource.manifest.spec.deletion_policy == "Retain"
+    return str(record.resource.status.get("phase") or "Deleting") if retains else "Deleting"
 
 
-def _phase_of_trouble(found: Found) -> str:
+def _phase_of_trouble(record: ReconcileRecord) -> str:
     """Nothing could be decided: what was shown last, if the trouble may pass; else Held where something serves."""
-    if isinstance(found.error, TransientError):
-        return str(found.resource.status.get("phase") or "Pending")
-    return "Held" if found.serving else "Pending"
+    if isinstance(record.error, TransientError):
+        return str(record.resource.status.get("phase") or "Pending")
+    return "Held" if record.serving else "Pending"
 
 
-def conditions(found: Found) -> list[dict[str, Any]]:
+def conditions(record: ReconcileRecord) -> list[dict[str, Any]]:
     """The conditions, each with its reason and a message that says what to do."""
-    rows = [_ready(found), _available(found), *_progressing(found), *_verified(found)]
-    generation, since = found.resource.generation, iso(found.now)
-    before = {c["type"]: c for c in found.resource.status.get("conditions") or ()}
+    rows = [_ready(record), _available(record), *_progressing(record), *_verified(record)]
+    generation, since = record.resource.generation, iso(record.now)
+    before = {c["type"]: c for c in record.resource.status.get("conditions") or ()}
     return [
         {
             "type": kind,
@@ -88,22 +88,22 @@ def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
     return str(before["lastTransitionTime"]) if before and before["status"] == value else now
 
 
-def _ready(found: Found) -> Row:
-    if found.suspended:
+def _ready(record: ReconcileRecord) -> Row:
+    if record.suspended:
         return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
-    if isinstance(found.error, TransientError) and found.decision and found.decision.do in TIDYING:
+    if isinstance(record.error, TransientError) and record.decision and record.decision.do in TIDYING:
         # What serves is as declared; that something old cannot be tidied up yet does not change it.
-        return _serves(found)
-    if found.error:
-        unknown = isinstance(found.error, TransientError) and found.decision is None
-        return "Ready", "Unknown" if unknown else "False", found.error.reason, found.error.message
-    held = _held(found)
+        return _serves(record)
+    if record.error:
+        unknown = isinstance(record.error, TransientError) and record.decision is None
+        return "Ready", "Unknown" if unknown else "False", record.error.reason, record.error.message
+    held = _held(record)
     if held:
         return "Ready", "False", *held
-    waiting = _waiting(found)
+    waiting = _waiting(record)
     if waiting:
         return "Ready", "Unknown", "AwaitingPromotion", waiting
-    return _serves(found)
+    return _serves(record)
 
 
 TIDYING = (Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED, Do.LIFT_DECLINE)
@@ -112,20 +112,20 @@ TIDYING = (Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED, Do.L
 CONVERGED = (Do.REST, Do.CONTINUE, *TIDYING)
 
 
-def _serves(found: Found) -> Row:
-    serving, decision = found.serving, found.decision
+def _serves(record: ReconcileRecord) -> Row:
+    serving, decision = record.serving, record.decision
     if decision and serving and decision.plan.source is None and has_served(serving) and decision.do in CONVERGED:
-        return "Ready", "True", "Serving", f"{serving.name} serves {found.resource.manifest.alias!r} as declared."
-    return "Ready", "False", phase(found), _doing(found)
+        return "Ready", "True", "Serving", f"{serving.name} serves {record.resource.manifest.alias!r} as declared."
+    return "Ready", "False", phase(record), _doing(record)
 
 
-def _available(found: Found) -> Row:
-    alias = found.resource.manifest.alias
-    if found.observed is None:
-        reason = found.error.reason if found.error else "NotObserved"
+def _available(record: ReconcileRecord) -> Row:
+    alias = record.resource.manifest.alias
+    if record.observed is None:
+        reason = record.error.reason if record.error else "NotObserved"
         return "Available", "Unknown", reason, "Qdrant could not be asked whether the alias serves."
-    if found.serving:
-        return "Available", "True", "AliasServes", f"{alias!r} serves {found.serving.name}."
+    if record.serving:
+        return "Available", "True", "AliasServes", f"{alias!r} serves {record.serving.name}."
     return (
         "Available",
         "False",
@@ -134,26 +134,26 @@ def _available(found: Found) -> Row:
     )
 
 
-def _progressing(found: Found) -> list[Row]:
+def _progressing(record: ReconcileRecord) -> list[Row]:
     """At most one of Reconciling and Stalled."""
-    if found.suspended or found.resource.deleting:
+    if record.suspended or record.resource.deleting:
         return []
-    held = _held(found)
+    held = _held(record)
     if held:
         return [("Stalled", "True", *held)]
-    if found.error and not isinstance(found.error, TransientError):
-        return [("Stalled", "True", found.error.reason, found.error.message)]
-    if found.error:
-        return [("Reconciling", "True", found.error.reason, found.error.message)]
-    if found.decision is None or found.decision.do is Do.REST or _waiting(found):
+    if record.error and not isinstance(record.error, TransientError):
+        return [("Stalled", "True", record.error.reason, record.error.message)]
+    if record.error:
+        return [("Reconciling", "True", record.error.reason, record.error.message)]
+    if record.decision is None or record.decision.do is Do.REST or _waiting(record):
         return []
-    return [("Reconciling", "True", phase(found), _doing(found))]
+    return [("Reconciling", "True", phase(record), _doing(record))]
 
 
-def _verified(found: Found) -> list[Row]:
-    mark = found.target.marks.verdict if found.target else None
+def _verified(record: ReconcileRecord) -> list[Row]:
+    mark = record.target.marks.verdict if record.target else None
     if not mark:
-        mark = found.serving.marks.verdict if found.serving and not found.target else None
+        mark = record.serving.marks.verdict if record.serving and not record.target else None
     if not mark:
         return []
     told = {Verdict.PASSED: "True", Verdict.FAILED: "False"}.get(mark["verdict"], "Unknown")
@@ -162,29 +162,29 @@ def _verified(found: Found) -> list[Row]:
     return [("Verified", told, f"Verification{mark['verdict']}", f"{text}.")]
 
 
-def _waiting(found: Found) -> str | None:
+def _waiting(record: ReconcileRecord) -> str | None:
     """What the switch waits for, where that is somebody's word or a time: neither progress nor a fault."""
-    return found.detail if phase(found) == Stage.AWAITING_PROMOTION.value and found.detail else None
+    return record.detail if phase(record) == Stage.AWAITING_PROMOTION.value and record.detail else None
 
 
-def _held(found: Found) -> tuple[str, str] | None:
-    declined = found.decision.declined if found.decision and found.decision.do is Do.STAY else None
+def _held(record: ReconcileRecord) -> tuple[str, str] | None:
+    declined = record.decision.declined if record.decision and record.decision.do is Do.STAY else None
     if declined:
         what = f"Change the spec, or annotate teal.dev/retry={declined.id} to try again."
-        return declined.reason, f"{declined.message} {found.decision.plan.source} serves. {what}"  # type: ignore[union-attr]
-    target = _subject(found) if found.decision and found.decision.do is Do.CONTINUE else found.target
+        return declined.reason, f"{declined.message} {record.decision.plan.source} serves. {what}"  # type: ignore[union-attr]
+    target = _subject(record) if record.decision and record.decision.do is Do.CONTINUE else record.target
     migration = target.marks.migration if target else None
     if migration is None or migration.stage is not Stage.HELD:
         return None
-    blue = " Blue keeps serving." if found.serving else ""
+    blue = " Blue keeps serving." if record.serving else ""
     ask = f"Change the spec, or annotate teal.dev/retry={migration.id} to try again."
     return migration.reason or "Held", f"{migration.message or ''}{blue} {ask}".strip()
 
 
-def _doing(found: Found) -> str:
-    if found.detail:
-        return found.detail
-    decision = found.decision
+def _doing(record: ReconcileRecord) -> str:
+    if record.detail:
+        return record.detail
+    decision = record.decision
     if decision is None:
         return "Waiting for Qdrant."
     if decision.plan.source:

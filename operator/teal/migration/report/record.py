@@ -18,7 +18,7 @@ from teal.migration.contract import Note, Resource
 
 
 @dataclass
-class Found:
+class ReconcileRecord:
     """What one reconcile found and did, gathered as it goes."""
 
     resource: Resource
@@ -57,27 +57,27 @@ class Found:
         return self.observed.state(self.decision.plan.target)
 
 
-def remember(found: Found, result: Result) -> None:
+def remember(record: ReconcileRecord, result: Result) -> None:
     """Keep what a finished migration leaves in `history`, until the status has been written."""
-    decision = found.decision
+    decision = record.decision
     if decision is None or decision.plan.source is None:
         return
     by_event = {Event.SWITCHED: "Promoted", Event.FAILED: "Held"}
     outcome = result.outcome or (by_event.get(result.event) if result.event else None)
     if outcome is None:
         return
-    target = found.target
-    began = target.marks.migration.started_at if target and target.marks.migration else found.now
+    target = record.target
+    began = target.marks.migration.started_at if target and target.marks.migration else record.now
     named = {"id": target.marks.migration.id} if target and target.marks.migration else {}
-    found.session.history.append(
+    record.session.history.append(
         {
             **named,
             "from": decision.plan.source,
             "to": decision.plan.target,
             "outcome": outcome,
-            "points": found.session.progress.total,
-            "duration": format_duration(timedelta(seconds=max(0, round(found.now - began)))),
-            "finishedAt": iso(found.now),
+            "points": record.session.progress.total,
+            "duration": format_duration(timedelta(seconds=max(0, round(record.now - began)))),
+            "finishedAt": iso(record.now),
             "message": "; ".join(note.message for note in result.notes)[:500],
         }
     )

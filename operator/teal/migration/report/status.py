@@ -17,101 +17,101 @@ from teal.migration.context import Session
 from teal.migration.contract import Outcome
 from teal.migration.report import refused_actions
 from teal.migration.report.conditions import conditions, phase
-from teal.migration.report.record import Found
+from teal.migration.report.record import ReconcileRecord
 
 HISTORY = 10
 
 
-def outcome(found: Found) -> Outcome:
+def outcome(record: ReconcileRecord) -> Outcome:
     """Everything that the host needs to know."""
     return Outcome(
-        status=status(found),
-        notes=(*found.notes, *refused_actions.notes(_refused(found), found.resource.status)),
-        requeue_after=found.requeue_after,
-        failed=found.failed,
-        finished=found.finished,
-        endpoint=found.endpoint,
+        status=status(record),
+        notes=(*record.notes, *refused_actions.notes(_refused(record), record.resource.status)),
+        requeue_after=record.requeue_after,
+        failed=record.failed,
+        finished=record.finished,
+        endpoint=record.endpoint,
     )
 
 
-def status(found: Found) -> dict[str, Any]:
+def status(record: ReconcileRecord) -> dict[str, Any]:
     """The whole status, JSON-ready and without nulls."""
     whole = {
-        "observedGeneration": found.resource.generation,
-        "phase": phase(found),
-        "alias": found.resource.manifest.alias,
-        "active": _active(found) or _kept(found, "active"),
-        "migration": _migration(found),
-        "retained": _retained(found),
-        "history": _history(found),
-        "forecast": _forecast(found),
-        "refusedActions": refused_actions.as_json(_refused(found)),
-        "conditions": conditions(found),
+        "observedGeneration": record.resource.generation,
+        "phase": phase(record),
+        "alias": record.resource.manifest.alias,
+        "active": _active(record) or _kept(record, "active"),
+        "migration": _migration(record),
+        "retained": _retained(record),
+        "history": _history(record),
+        "forecast": _forecast(record),
+        "refusedActions": refused_actions.as_json(_refused(record)),
+        "conditions": conditions(record),
     }
     return {name: value for name, value in whole.items() if value not in (None, [], {})}
 
 
-def _refused(found: Found) -> tuple[Refusal, ...]:
-    if found.desired is None or found.observed is None or found.decision is None:
+def _refused(record: ReconcileRecord) -> tuple[Refusal, ...]:
+    if record.desired is None or record.observed is None or record.decision is None:
         return ()
-    return refused_actions.refused(found.desired, found.observed, found.decision, found.resource.status)
+    return refused_actions.refused(record.desired, record.observed, record.decision, record.resource.status)
 
 
-def _kept(found: Found, name: str) -> Any:
+def _kept(record: ReconcileRecord, name: str) -> Any:
     """What could not be observed this time stays as it was last reported."""
-    return found.resource.status.get(name) if found.observed is None else None
+    return record.resource.status.get(name) if record.observed is None else None
 
 
-def _active(found: Found) -> dict[str, Any] | None:
-    serving = found.serving
+def _active(record: ReconcileRecord) -> dict[str, Any] | None:
+    serving = record.serving
     if serving is None:
         return None
     migration, main = serving.marks.migration, serving.schema.main
     since = migration.stage_since if migration else 0.0
-    before = found.resource.status.get("active") or {}
+    before = record.resource.status.get("active") or {}
     same = before.get("collection") == serving.name
     active: dict[str, Any] = {
         "collection": serving.name,
         "schemaVersion": serving.schema.schema_version,
         "revision": serving.revision,
         "points": serving.points,
-        "since": before["since"] if same and before.get("since") else iso(since or found.now),
+        "since": before["since"] if same and before.get("since") else iso(since or record.now),
     }
     if main:
         active |= {"dimensions": main.size, "distance": main.distance.value}
     return active
 
 
-def _migration(found: Found) -> dict[str, Any] | None:
-    decision, session = found.decision, found.session
+def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
+    decision, session = record.decision, record.session
     if decision is None:
-        return dict(found.resource.status.get("migration") or {}) or None
+        return dict(record.resource.status.get("migration") or {}) or None
     if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
-        return _under_way(found, decision)
+        return _under_way(record, decision)
     if decision.declined and decision.plan.source:
-        return _stopped(found, decision, decision.declined)
-    last = found.resource.status.get("migration")
-    if not found.serving:
+        return _stopped(record, decision, decision.declined)
+    last = record.resource.status.get("migration")
+    if not record.serving:
         return None
-    if not last or last.get("target") != found.serving.name:
+    if not last or last.get("target") != record.serving.name:
         if not session.pairs:
             return None
-        last = {"source": next(iter(session.pairs.values())).retained, "target": found.serving.name}
-    writes = (_writes(found) if session.writes.proof else dict(last.get("writes") or {})) | _in_step(found)
-    row = {**last, "phase": phase(found), "writes": writes, "watch": _watch(found.serving)}
-    if found.serving.marks.verdict:
-        row["verification"] = _verification(found.serving.marks.verdict)
+        last = {"source": next(iter(session.pairs.values())).retained, "target": record.serving.name}
+    writes = (_writes(record) if session.writes.proof else dict(last.get("writes") or {})) | _in_step(record)
+    row = {**last, "phase": phase(record), "writes": writes, "watch": _watch(record.serving)}
+    if record.serving.marks.verdict:
+        row["verification"] = _verification(record.serving.marks.verdict)
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
 
 
-def _in_step(found: Found) -> dict[str, Any]:
+def _in_step(record: ReconcileRecord) -> dict[str, Any]:
     """Of the collection that served last, where several are retained."""
-    newest = next(iter(found.session.pairs.values()), None)
-    return {"inStep": newest.as_json(found.now)} if newest else {}
+    newest = next(iter(record.session.pairs.values()), None)
+    return {"inStep": newest.as_json(record.now)} if newest else {}
 
 
-def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
-    plan, session, target = decision.plan, found.session, found.target
+def _under_way(record: ReconcileRecord, decision: Decision) -> dict[str, Any]:
+    plan, session, target = decision.plan, record.session, record.target
     mark = target.marks.migration if target else None
     row: dict[str, Any] = {
         "planHash": plan.hash,
@@ -119,26 +119,26 @@ def _under_way(found: Found, decision: Decision) -> dict[str, Any]:
         "reasons": [*map(str, plan.reasons), *plan.warnings],
         "source": plan.source,
         "target": plan.target,
-        "phase": phase(found),
+        "phase": phase(record),
         "progress": _progress(session),
-        "writes": _writes(found) | _in_step(found),
+        "writes": _writes(record) | _in_step(record),
     }
     if mark:
         row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}
     if target and target.marks.verdict:
         row["verification"] = _verification(target.marks.verdict)
-    if found.error:
-        row["lastError"] = found.error.message
+    if record.error:
+        row["lastError"] = record.error.message
     elif mark and mark.message:
         row["lastError"] = mark.message
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
 
 
-def _stopped(found: Found, decision: Decision, declined: Declined) -> dict[str, Any]:
+def _stopped(record: ReconcileRecord, decision: Decision, declined: Declined) -> dict[str, Any]:
     """The migration that was aborted or rolled back; what its last report says of it is kept."""
-    last = found.resource.status.get("migration") or {}
+    last = record.resource.status.get("migration") or {}
     kept = last if last.get("id") == declined.id else {}
-    writes = {**(kept.get("writes") or {}), **_in_step(found)}
+    writes = {**(kept.get("writes") or {}), **_in_step(record)}
     return {
         **kept,
         **({"writes": writes} if writes else {}),
@@ -146,7 +146,7 @@ def _stopped(found: Found, decision: Decision, declined: Declined) -> dict[str, 
         "planHash": declined.plan_hash,
         "source": decision.plan.source,
         "target": decision.plan.target,
-        "phase": phase(found),
+        "phase": phase(record),
         "attempts": declined.attempt,
         "lastError": declined.message,
     }
@@ -195,9 +195,9 @@ def _progress(session: Session) -> dict[str, Any]:
     return row
 
 
-def _writes(found: Found) -> dict[str, Any]:
-    session, migration = found.session, found.resource.manifest.spec.migration
-    numbered = any(state and state.schema.vectors for state in (found.target, found.serving))
+def _writes(record: ReconcileRecord) -> dict[str, Any]:
+    session, migration = record.session, record.resource.manifest.spec.migration
+    numbered = any(state and state.schema.vectors for state in (record.target, record.serving))
     by_field = None if numbered or migration.writes == "Frozen" else migration.change_field
     row: dict[str, Any] = {
         "mode": migration.writes,
@@ -222,35 +222,35 @@ def _in_words(proof: Mapping[str, Any]) -> str:
     return f"{proof['lateWrites']} writes reached the old collection during the switch and were carried over"
 
 
-def _retained(found: Found) -> list[dict[str, Any]]:
-    if found.observed is None or found.desired is None:
-        return list(found.resource.status.get("retained") or ())
+def _retained(record: ReconcileRecord) -> list[dict[str, Any]]:
+    if record.observed is None or record.desired is None:
+        return list(record.resource.status.get("retained") or ())
     rows = []
-    for name, state in sorted(found.observed.states.items()):
+    for name, state in sorted(record.observed.states.items()):
         replaced = state.marks.replaced
-        if replaced and ours(state, found.desired.identity) and state is not found.serving:
+        if replaced and ours(state, record.desired.identity) and state is not record.serving:
             rows.append(
                 {
                     "collection": name,
                     "schemaVersion": state.schema.schema_version,
                     "revision": state.revision,
-                    "retainUntil": iso(replaced.until(found.desired.keep_for)),
+                    "retainUntil": iso(replaced.until(record.desired.keep_for)),
                 }
             )
     return rows
 
 
-def _history(found: Found) -> list[dict[str, Any]]:
-    before = list(found.resource.status.get("history") or ())
+def _history(record: ReconcileRecord) -> list[dict[str, Any]]:
+    before = list(record.resource.status.get("history") or ())
     known = {(row.get("to"), row.get("finishedAt")) for row in before}
-    fresh = [row for row in found.session.history if (row["to"], row["finishedAt"]) not in known]
-    found.session.history = found.session.history[-HISTORY:]
+    fresh = [row for row in record.session.history if (row["to"], row["finishedAt"]) not in known]
+    record.session.history = record.session.history[-HISTORY:]
     return [*reversed(fresh), *before][:HISTORY]
 
 
-def _forecast(found: Found) -> dict[str, Any] | None:
-    if found.session.forecast is None or found.decision is None or found.decision.plan.source is None:
+def _forecast(record: ReconcileRecord) -> dict[str, Any] | None:
+    if record.session.forecast is None or record.decision is None or record.decision.plan.source is None:
         return None
-    figures = found.session.forecast.as_json()
+    figures = record.session.forecast.as_json()
     del figures["embeddingTexts"]
     return figures

@@ -14,14 +14,14 @@ from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired
 from teal.domain.schema import Encoder, Schema
 from teal.domain.transitions import Stage
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
 
 
-async def adopt(work: Work) -> Result:
+async def adopt(ctx: Context) -> Result:
     """Stamp `subject` as ours and serve it."""
-    state, desired, now = work.the_target(), work.desired, work.clock.now()
+    state, desired, now = ctx.the_subject(), ctx.desired, ctx.clock.now()
     schema = as_declared(state, desired)
     owner = Owner(
         desired.identity.uid, desired.identity.cluster, desired.identity.namespace, desired.identity.name,
@@ -31,10 +31,10 @@ async def adopt(work: Work) -> Result:
     written = {marks.OWNER: owner.as_json(), marks.MIGRATION: migration.as_json()}
     if schema.model and schema.main:
         written[marks.ENCODER] = Encoder(schema.model, schema.schema_version, schema.main.size).as_metadata()
-    await work.server.admin.mark(state.name, written)
-    if work.observed.aliases.get(desired.alias) != state.name:
-        await attempt.point_alias(work, desired.alias, state.name)
-    work.server.invalidate()
+    await ctx.server.admin.mark(state.name, written)
+    if ctx.observed.aliases.get(desired.alias) != state.name:
+        await attempt.point_alias(ctx, desired.alias, state.name)
+    ctx.server.invalidate()
     message = f"{state.name} ({state.points:,} points) now belongs to this resource and serves {desired.alias!r}."
     return Result(notes=(Note("CollectionAdopted", message, "Adopt"),))
 
@@ -54,12 +54,12 @@ def as_declared(state: CollectionState, desired: Desired) -> Schema:
     return replace(found, schema_version="adopted", model=None)
 
 
-async def claim(work: Work) -> Result:
+async def claim(ctx: Context) -> Result:
     """The same resource under a new UID (deleted and applied again): its collections follow it."""
-    owner = work.the_target().marks.owner
+    owner = ctx.the_subject().marks.owner
     if owner is None:
         raise LookupError("only an owned collection is claimed")
-    renewed = replace(owner, uid=work.desired.identity.uid)
-    await work.server.admin.mark(work.subject, {marks.OWNER: renewed.as_json()})
-    work.server.invalidate(work.subject)
+    renewed = replace(owner, uid=ctx.desired.identity.uid)
+    await ctx.server.admin.mark(ctx.subject, {marks.OWNER: renewed.as_json()})
+    ctx.server.invalidate(ctx.subject)
     return Result()

@@ -14,7 +14,7 @@ from teal.domain.transitions import Event
 from teal.domain.windows import next_opening, open_until
 from teal.domain.writes import WriteMode
 from teal.migration.clock import iso
-from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
 from teal.migration.steps import hooks
@@ -23,74 +23,74 @@ FRESH_SECONDS = 10.0
 VERDICT_SECONDS = 3600.0
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """Approve, or wait and keep green fresh. The first revision has nobody to ask and nothing to wait for."""
-    if work.source is None:
+    if ctx.source is None:
         return Result(Event.APPROVED)
-    waiting = obstacle(work)
+    waiting = obstacle(ctx)
     if waiting:
-        return await _wait(work, Result(requeue_after=FRESH_SECONDS, detail=waiting))
-    if _aged(work):
-        message = f"{work.subject} was verified over an hour ago; it is verified again before the switch."
+        return await _wait(ctx, Result(requeue_after=FRESH_SECONDS, detail=waiting))
+    if _aged(ctx):
+        message = f"{ctx.subject} was verified over an hour ago; it is verified again before the switch."
         return Result(Event.AGED, (Note("VerdictAged", message, "Verify"),))
-    if not await _as_judged(work):
-        message = f"{work.subject} may have changed since it was verified; it is verified again before the switch."
+    if not await _as_judged(ctx):
+        message = f"{ctx.subject} may have changed since it was verified; it is verified again before the switch."
         return Result(Event.AGED, (Note("VerdictAged", message, "Verify"),))
-    result = await hooks.before_switch(work)
-    return result if result.event else await _wait(work, result)
+    result = await hooks.before_switch(ctx)
+    return result if result.event else await _wait(ctx, result)
 
 
-def obstacle(work: Work) -> str | None:
+def obstacle(ctx: Context) -> str | None:
     """Why the switch may not happen now, in words; `None` if it may."""
-    if work.options.manual and work.desired.asked.promote != work.plan.hash:
+    if ctx.options.manual and ctx.desired.asked.promote != ctx.plan.hash:
         return (
-            f"{work.subject} is verified and waits for approval: annotate teal.dev/promote={work.plan.hash} to "
-            f"switch, or teal.dev/abort={_id(work)} to give it up."
+            f"{ctx.subject} is verified and waits for approval: annotate teal.dev/promote={ctx.plan.hash} to "
+            f"switch, or teal.dev/abort={_id(ctx)} to give it up."
         )
-    now, windows = work.clock.now(), work.options.windows
+    now, windows = ctx.clock.now(), ctx.options.windows
     if open_until(windows, now) is None:
-        return f"{work.subject} is verified and waits for a window: the next one opens at {_opening(work, now)}."
+        return f"{ctx.subject} is verified and waits for a window: the next one opens at {_opening(ctx, now)}."
     return None
 
 
-def _opening(work: Work, now: float) -> str:
-    return iso(next_opening(work.options.windows, now))
+def _opening(ctx: Context, now: float) -> str:
+    return iso(next_opening(ctx.options.windows, now))
 
 
-def _id(work: Work) -> str:
-    migration = work.the_target().marks.migration
+def _id(ctx: Context) -> str:
+    migration = ctx.the_subject().marks.migration
     return migration.id if migration else ""
 
 
-def _aged(work: Work) -> bool:
-    migration = work.the_target().marks.migration
-    return migration is not None and work.clock.now() - migration.stage_since > VERDICT_SECONDS
+def _aged(ctx: Context) -> bool:
+    migration = ctx.the_subject().marks.migration
+    return migration is not None and ctx.clock.now() - migration.stage_since > VERDICT_SECONDS
 
 
-async def _as_judged(work: Work) -> bool:
+async def _as_judged(ctx: Context) -> bool:
     """Whether nobody but Teal has written to green since its verdict, as far as the server can tell."""
-    session = work.session
-    if work.options.writes is WriteMode.DUAL_WRITE:
+    session = ctx.session
+    if ctx.options.writes is WriteMode.DUAL_WRITE:
         return True
     if session.running_pass is not None:
         return session.judged is not None
-    now = await work.server.admin.quiescence(work.subject)
+    now = await ctx.server.admin.quiescence(ctx.subject)
     return now is None or (session.judged is not None and session.judged.same_as(now))
 
 
-async def _wait(work: Work, result: Result) -> Result:
+async def _wait(ctx: Context, result: Result) -> Result:
     """Use the time for a pass, if the last one is a while ago."""
-    session, clock = work.session, work.clock
+    session, clock = ctx.session, ctx.clock
     if session.running_pass is not None or clock.monotonic() >= session.fresh_until:
-        if not await _as_judged(work):
+        if not await _as_judged(ctx):
             session.judged = None
-        if not await copy_pass.advance(work, clock.monotonic() + SLICE_SECONDS, by_field=True):
+        if not await copy_pass.advance(ctx, clock.monotonic() + SLICE_SECONDS, by_field=True):
             return replace(result, requeue_after=0.0)
         if session.judged is not None:
-            session.judged = await work.server.admin.quiescence(work.subject)
+            session.judged = await ctx.server.admin.quiescence(ctx.subject)
         session.fresh_until = clock.monotonic() + FRESH_SECONDS
-    opening = work.options.windows and open_until(work.options.windows, clock.now()) is None
+    opening = ctx.options.windows and open_until(ctx.options.windows, clock.now()) is None
     if opening:
-        left = next_opening(work.options.windows, clock.now()) - clock.now()
+        left = next_opening(ctx.options.windows, clock.now()) - clock.now()
         return replace(result, requeue_after=max(0.01, min(result.requeue_after, left)))
     return result

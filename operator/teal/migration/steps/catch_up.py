@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from teal.domain.transitions import Event
-from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
 from teal.qdrant import wire
@@ -12,19 +12,19 @@ SHORT_CHANGES = 1000
 SHORT_SHARE = 0.01
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """A pass that found little to copy ends the stage; the promotion makes the last passes itself."""
-    if work.source is None:
+    if ctx.source is None:
         return Result(Event.CAUGHT_UP)
-    if not await copy_pass.advance(work, work.clock.monotonic() + SLICE_SECONDS, by_field=True):
+    if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS, by_field=True):
         return Result()
-    little = max(SHORT_CHANGES, SHORT_SHARE * work.source.points)
-    return Result(Event.CAUGHT_UP if work.session.last_pass_changes <= little else None, _without(work))
+    little = max(SHORT_CHANGES, SHORT_SHARE * ctx.source.points)
+    return Result(Event.CAUGHT_UP if ctx.session.last_pass_changes <= little else None, _without(ctx))
 
 
-def _without(work: Work) -> tuple[Note, ...]:
+def _without(ctx: Context) -> tuple[Note, ...]:
     """Points that the change field does not lead to."""
-    found, name = work.session.watermark, work.options.change_field
+    found, name = ctx.session.watermark, ctx.options.change_field
     if not name or not found.without:
         return ()
     samples = ", ".join(map(wire.id_text, found.samples))

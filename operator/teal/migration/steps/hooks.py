@@ -20,7 +20,7 @@ from teal.domain import marks
 from teal.domain.marks import Hooks
 from teal.domain.transitions import Event
 from teal.migration.clock import iso
-from teal.migration.context import SLICE_SECONDS, Hook, Result, Work
+from teal.migration.context import SLICE_SECONDS, Context, Hook, Result
 from teal.migration.contract import Note
 
 BACK_OFF = (60.0, 300.0, 600.0, 1800.0)
@@ -31,55 +31,55 @@ LONGEST_PAUSE = 30.0
 BEFORE, AFTER = "beforeSwitch", "afterSwitch"
 
 
-async def before_switch(work: Work) -> Result:
+async def before_switch(ctx: Context) -> Result:
     """APPROVED when the gate has answered, or there is none; else what to wait for."""
-    hook, known = work.options.before_switch, _known(work)
+    hook, known = ctx.options.before_switch, _known(ctx)
     if hook is None:
         return Result(Event.APPROVED)
-    wait = known.not_before - work.clock.now()
+    wait = known.not_before - ctx.clock.now()
     if 0 < wait <= BACK_OFF[-1]:
         return Result(requeue_after=wait, detail=_closed(known))
-    if not await _over(work, hook, BEFORE, SLICE_SECONDS):
+    if not await _over(ctx, hook, BEFORE, SLICE_SECONDS):
         return Result(requeue_after=POLL_SECONDS, detail=(known.message and _closed(known)) or _asking(hook))
-    refused = _answer(work)
+    refused = _answer(ctx)
     if refused is None:
         return Result(Event.APPROVED, (Note("GateOpened", f"The hook {BEFORE} ({hook.url}) agreed.", "Promote"),))
     pause = BACK_OFF[min(known.refusals, len(BACK_OFF) - 1)]
     closed = replace(
-        known, refusals=known.refusals + 1, not_before=work.clock.now() + pause, message=f"{hook.url} {refused}"
+        known, refusals=known.refusals + 1, not_before=ctx.clock.now() + pause, message=f"{hook.url} {refused}"
     )
-    await _remember(work, closed)
+    await _remember(ctx, closed)
     first = Note("GateClosed", f"{_closed(closed)} Nothing is switched meanwhile.", "Promote", warning=True)
     return Result(notes=(first,) if closed.refusals == 1 else (), requeue_after=pause, detail=_closed(closed))
 
 
-async def after_switch(work: Work) -> tuple[bool, tuple[Note, ...]]:
+async def after_switch(ctx: Context) -> tuple[bool, tuple[Note, ...]]:
     """Whether the notice has been given, as far as it can be; and the Note about it."""
-    hook, known = work.options.after_switch, _known(work)
+    hook, known = ctx.options.after_switch, _known(ctx)
     if hook is None or known.told:
         return True, ()
-    if not await _over(work, hook, AFTER, 0.0):
+    if not await _over(ctx, hook, AFTER, 0.0):
         return False, ()
-    failed = _answer(work)
-    await _remember(work, replace(known, told=True))
+    failed = _answer(ctx)
+    await _remember(ctx, replace(known, told=True))
     if failed is None:
         return True, ()
     message = f"The hook {AFTER} was not told of the switch: {hook.url} {failed}. The switch stays."
     return True, (Note("HookFailed", message, "Promote", warning=True),)
 
 
-def _known(work: Work) -> Hooks:
+def _known(ctx: Context) -> Hooks:
     """What the hooks have said to this attempt at this migration."""
-    state = work.the_target()
+    state = ctx.the_subject()
     migration = state.marks.migration
     name = migration.id if migration else ""
     found = state.marks.hooks
     return found if found and found.migration == name else Hooks(name)
 
 
-async def _remember(work: Work, known: Hooks) -> None:
-    await work.server.admin.mark(work.subject, {marks.HOOKS: known.as_json()})
-    work.server.invalidate(work.subject)
+async def _remember(ctx: Context, known: Hooks) -> None:
+    await ctx.server.admin.mark(ctx.subject, {marks.HOOKS: known.as_json()})
+    ctx.server.invalidate(ctx.subject)
 
 
 def _closed(known: Hooks) -> str:
@@ -91,34 +91,34 @@ def _asking(hook: Hook) -> str:
     return f"Waiting for the answer of the hook {BEFORE} ({hook.url})."
 
 
-async def _over(work: Work, hook: Hook, name: str, seconds: float) -> bool:
+async def _over(ctx: Context, hook: Hook, name: str, seconds: float) -> bool:
     """Whether the request, begun if it is not under way, has ended within `seconds`."""
-    session = work.session
+    session = ctx.session
     if session.hook is None:
-        session.hook = asyncio.create_task(post(hook, _body(work, name), f"{_known(work).migration}/{name}"))
+        session.hook = asyncio.create_task(post(hook, _body(ctx, name), f"{_known(ctx).migration}/{name}"))
         await asyncio.sleep(0)
     done, _ = await asyncio.wait({session.hook}, timeout=seconds)
     return bool(done)
 
 
-def _answer(work: Work) -> str | None:
-    task, work.session.hook = work.session.hook, None
+def _answer(ctx: Context) -> str | None:
+    task, ctx.session.hook = ctx.session.hook, None
     if task is None:
         raise LookupError("no hook was asked")
     return task.result()
 
 
-def _body(work: Work, name: str) -> dict[str, Any]:
-    migration = work.the_target().marks.migration
-    identity = work.desired.identity
+def _body(ctx: Context, name: str) -> dict[str, Any]:
+    migration = ctx.the_subject().marks.migration
+    identity = ctx.desired.identity
     return {
         "hook": name,
         "phase": migration.stage.value if migration else None,
         "planHash": migration.plan_hash if migration else None,
         "migration": migration.id if migration else None,
         "source": migration.source if migration else None,
-        "target": work.subject,
-        "alias": work.desired.alias,
+        "target": ctx.subject,
+        "alias": ctx.desired.alias,
         "resource": {"namespace": identity.namespace, "name": identity.name, "uid": identity.uid},
     }
 

@@ -8,30 +8,30 @@ from teal.domain import marks
 from teal.domain.errors import TerminalError
 from teal.domain.plan import Desired
 from teal.domain.tuning import InPlace, difference
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 
 
-async def run(work: Work, changes: InPlace) -> Result:
+async def run(ctx: Context, changes: InPlace) -> Result:
     """Apply `changes` to the serving collection and see that they hold."""
-    name, admin = work.subject, work.server.admin
+    name, admin = ctx.subject, ctx.server.admin
     for field in changes.drop_indexes:
         await admin.delete_index(name, field)
     for field, schema in changes.create_indexes.items():
         await admin.create_index(name, field, schema)
     if changes.patch:
         await admin.patch(name, changes.patch)
-    work.server.invalidate(name)
+    ctx.server.invalidate(name)
     state = await admin.collection(name)
-    left = difference(work.desired.tuning, state).changes if state else changes.changes
+    left = difference(ctx.desired.tuning, state).changes if state else changes.changes
     if left:
         raise TerminalError(
             "NotApplied",
             f"Qdrant accepted the change of {name}, but still shows "
             + "; ".join(f"{c.path}: {c.old}" for c in left),
         )
-    await admin.mark(name, _marks(work.desired))
-    work.server.invalidate(name)
+    await admin.mark(name, _marks(ctx.desired))
+    ctx.server.invalidate(name)
     message = f"{name}: " + "; ".join(str(change) for change in changes.changes)
     return Result(notes=(Note("ChangedInPlace", message, "Change"),))
 

@@ -10,7 +10,7 @@ from teal.domain import marks
 from teal.domain.errors import HeldError
 from teal.domain.transitions import Event
 from teal.domain.tuning import difference
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 
 POLLS = 3
 POLL_SECONDS = 0.5
@@ -18,34 +18,34 @@ DEFAULT_INDEXING_THRESHOLD = 10000
 FELL_BEHIND_SECONDS = 60.0
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """One look at the index: set what is missing, or wait, or report that it is complete."""
-    session, clock = work.session, work.clock
+    session, clock = ctx.session, ctx.clock
     if not session.step_since:
         session.step_since = clock.monotonic()
-    if await _configure(work):
+    if await _configure(ctx):
         session.ready_polls = 0
         return Result(requeue_after=POLL_SECONDS)
-    readiness = await work.server.admin.ready(work.subject)
+    readiness = await ctx.server.admin.ready(ctx.subject)
     if readiness.failed:
-        raise HeldError("IndexingFailed", f"Qdrant cannot index {work.subject}: {readiness.failed}")
+        raise HeldError("IndexingFailed", f"Qdrant cannot index {ctx.subject}: {readiness.failed}")
     session.ready_polls = session.ready_polls + 1 if readiness.ready else 0
     if session.ready_polls < POLLS:
         return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")
     took = clock.monotonic() - session.step_since
     session.step_since = 0.0
     session.ready_polls = 0
-    behind = work.source is not None and took > max(FELL_BEHIND_SECONDS, 3 * session.last_pass_seconds)
+    behind = ctx.source is not None and took > max(FELL_BEHIND_SECONDS, 3 * session.last_pass_seconds)
     return Result(Event.FELL_BEHIND if behind else Event.INDEXED)
 
 
-async def _configure(work: Work) -> bool:
+async def _configure(ctx: Context) -> bool:
     """Bring green's configuration to the plan's; true when something had to be set."""
-    name = work.subject
-    target = await work.server.admin.collection(name)
+    name = ctx.subject
+    target = await ctx.server.admin.collection(name)
     if target is None:
         raise LookupError(f"{name} is gone")
-    tuning = work.plan.tuning
+    tuning = ctx.plan.tuning
     missing = difference(tuning, target)
     patch = dict(missing.patch)
     deferred = (target.config.get("optimizer_config") or {}).get("indexing_threshold") == 0
@@ -53,17 +53,17 @@ async def _configure(work: Work) -> bool:
     if deferred and wanted is None:
         patch = {**patch, "optimizers_config": {"indexing_threshold": DEFAULT_INDEXING_THRESHOLD}}
     for field in missing.drop_indexes:
-        await work.server.admin.delete_index(name, field)
+        await ctx.server.admin.delete_index(name, field)
     for field, schema in missing.create_indexes.items():
-        await work.server.admin.create_index(name, field, schema)
+        await ctx.server.admin.create_index(name, field, schema)
     if patch:
-        await work.server.admin.patch(name, patch)
+        await ctx.server.admin.patch(name, patch)
     # Last, or what an edit takes away would pass for the application's own after a crash.
-    declared = work.desired.tuning.declared()
+    declared = ctx.desired.tuning.declared()
     if target.marks.declared != declared:
-        await work.server.admin.mark(name, {marks.DECLARED: declared})
-        work.server.invalidate(name)
+        await ctx.server.admin.mark(name, {marks.DECLARED: declared})
+        ctx.server.invalidate(name)
     changed = bool(patch or missing.create_indexes or missing.drop_indexes)
     if changed:
-        work.server.invalidate(name)
+        ctx.server.invalidate(name)
     return changed

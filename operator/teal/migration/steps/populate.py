@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from teal.domain.transitions import Event
-from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
 from teal.migration.steps.provision import estimate
@@ -11,16 +11,16 @@ from teal.migration.steps.provision import estimate
 SHOW_SECONDS = 0.01
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """One slice of copying; done when a whole pass is durably on green."""
-    if work.source is None:
+    if ctx.source is None:
         return Result(Event.POPULATED)
-    if work.session.forecast is None:
+    if ctx.session.forecast is None:
         # Lost with the process that made it; it is shown before anything is paid for, in this one too.
-        work.session.forecast = await estimate(work)
+        ctx.session.forecast = await estimate(ctx)
         return Result(requeue_after=SHOW_SECONDS)
-    if not await copy_pass.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+    if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS):
         return Result()
-    done = work.session.progress.total
-    note = Note("Populated", f"{done:,} points are on {work.subject}.", "Populate")
+    done = ctx.session.progress.total
+    note = Note("Populated", f"{done:,} points are on {ctx.subject}.", "Populate")
     return Result(Event.POPULATED, (note,))

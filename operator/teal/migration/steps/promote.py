@@ -6,7 +6,7 @@ What allowed it must still hold at every attempt, and what served is measured ri
 from __future__ import annotations
 
 from teal.domain.transitions import Event
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
 from teal.migration.probing import search
@@ -15,26 +15,26 @@ from teal.migration.steps import await_promotion
 RETRY_SECONDS = 0.5
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """One attempt; without a blue there is nobody to miss and the alias is set at once."""
-    blue, green = work.source, work.the_target()
+    blue, green = ctx.source, ctx.the_subject()
     if blue is None:
-        await attempt.point_alias(work, work.desired.alias, green.name)
-        note = Note("AliasCreated", f"The alias {work.desired.alias!r} serves {green.name}.", "Promote")
+        await attempt.point_alias(ctx, ctx.desired.alias, green.name)
+        note = Note("AliasCreated", f"The alias {ctx.desired.alias!r} serves {green.name}.", "Promote")
         return Result(Event.SWITCHED, (note,))
-    withdrawn = await_promotion.obstacle(work)
+    withdrawn = await_promotion.obstacle(ctx)
     if withdrawn:
-        work.session.cutover.clear()
+        ctx.session.cutover.clear()
         return Result(Event.WITHDRAWN, (Note("PromotionWithdrawn", withdrawn, "Promote"),))
-    await search.prepare_watch(work, blue)
-    proof = await attempt.attempt(work, blue, green)
+    await search.prepare_watch(ctx, blue)
+    proof = await attempt.attempt(ctx, blue, green)
     if proof is None:
         return Result(requeue_after=RETRY_SECONDS, detail="waiting for a moment without writes")
-    work.session.writes.proof = proof
+    ctx.session.writes.proof = proof
     held = f"writers held for {proof['fenceMillis']:.0f} ms" if proof["fenceMillis"] else "no writer held"
     note = Note(
         "CutoverCompleted",
-        f"The alias {work.desired.alias!r} moved from {blue.name} to {green.name} in "
+        f"The alias {ctx.desired.alias!r} moved from {blue.name} to {green.name} in "
         f"{proof['aliasMillis']:.0f} ms ({proof['switch'].lower()}, {held}, "
         f"{proof['lateWrites']} late writes drained).",
         "Promote",

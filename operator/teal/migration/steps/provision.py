@@ -1,7 +1,7 @@
 """Provisioning: say what the migration will cost, then create green, marked as ours from its first moment.
 
 Creation and ownership are one request, so no crash can leave a collection that nobody owns; the name is
-deterministic, so a repeated create finds its own work.
+deterministic, so a repeated create finds its own ctx.
 """
 
 from __future__ import annotations
@@ -17,64 +17,64 @@ from teal.domain.plan import Population
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.qdrant import wire
 
 SAMPLE = 64
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """Create green. The forecast stands in status and in an Event before the first point moves."""
-    figures = await estimate(work)
-    refuse_over_budget(figures, work.options.max_tokens)
-    work.session.forecast = figures
-    plan, now = work.plan, work.clock.now()
-    body = create_body(plan.schema, plan.tuning, _marks(work, now), defer=plan.source is not None)
-    await _forget_namesake(work)
-    await work.server.admin.create(plan.target, body)
-    if work.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
-        await work.server.admin.point_alias(next_alias(work.desired.alias), plan.target)
-    work.server.invalidate()
-    return Result(notes=_notes(work, figures), detail=f"created {plan.target}")
+    figures = await estimate(ctx)
+    refuse_over_budget(figures, ctx.options.max_tokens)
+    ctx.session.forecast = figures
+    plan, now = ctx.plan, ctx.clock.now()
+    body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
+    await _forget_namesake(ctx)
+    await ctx.server.admin.create(plan.target, body)
+    if ctx.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
+        await ctx.server.admin.point_alias(next_alias(ctx.desired.alias), plan.target)
+    ctx.server.invalidate()
+    return Result(notes=_notes(ctx, figures), detail=f"created {plan.target}")
 
 
-async def _forget_namesake(work: Work) -> None:
+async def _forget_namesake(ctx: Context) -> None:
     """A revision's name comes again with it: what others noted of an earlier one does not hold for this one."""
-    target = work.plan.target
-    for name, state in work.observed.states.items():
+    target = ctx.plan.target
+    for name, state in ctx.observed.states.items():
         noted = marks.keys_about(state.config.get("metadata"), target)
-        if noted and name != target and ours(state, work.desired.identity):
-            await work.server.admin.mark(name, dict.fromkeys(noted))
-            work.server.invalidate(name)
+        if noted and name != target and ours(state, ctx.desired.identity):
+            await ctx.server.admin.mark(name, dict.fromkeys(noted))
+            ctx.server.invalidate(name)
 
 
-async def estimate(work: Work) -> Forecast:
+async def estimate(ctx: Context) -> Forecast:
     """Sizes from a small sample of blue; exact for a collection smaller than the sample."""
-    if work.source is None:
-        return forecast(work.plan, 0, 0.0, 0.0)
-    points = work.server.points
-    total = await work.server.admin.count(work.source.name)
-    async for page in points.ids(work.source.name, page=SAMPLE):
-        sample = await points.fetch(work.source.name, page, vectors=False)
+    if ctx.source is None:
+        return forecast(ctx.plan, 0, 0.0, 0.0)
+    points = ctx.server.points
+    total = await ctx.server.admin.count(ctx.source.name)
+    async for page in points.ids(ctx.source.name, page=SAMPLE):
+        sample = await points.fetch(ctx.source.name, page, vectors=False)
         break
     else:
         sample = []
     payload = [sum(len(entry) for entry in point.payload) for point in sample]
     lengths = (
-        [len(str(wire.payload_value(p.payload, work.plan.text_field) or "")) for p in sample]
-        if (work.plan.population is Population.REEMBED and work.plan.text_field)
+        [len(str(wire.payload_value(p.payload, ctx.plan.text_field) or "")) for p in sample]
+        if (ctx.plan.population is Population.REEMBED and ctx.plan.text_field)
         else []
     )
-    return forecast(work.plan, total, _mean(payload), _mean(lengths))
+    return forecast(ctx.plan, total, _mean(payload), _mean(lengths))
 
 
 def _mean(values: list[int]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _marks(work: Work, now: float) -> dict[str, Any]:
-    desired, plan = work.desired, work.plan
+def _marks(ctx: Context, now: float) -> dict[str, Any]:
+    desired, plan = ctx.desired, ctx.plan
     owner = Owner(
         uid=desired.identity.uid,
         cluster=desired.identity.cluster,
@@ -86,8 +86,8 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
         created_at=now,
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
-    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(work), stage_since=now)
-    found: dict[str, Any] = _applications_own(work) | {
+    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(ctx), stage_since=now)
+    found: dict[str, Any] = _applications_own(ctx) | {
         marks.OWNER: owner.as_json(),
         marks.MIGRATION: migration.as_json(),
         marks.DECLARED: desired.tuning.declared(),
@@ -97,23 +97,23 @@ def _marks(work: Work, now: float) -> dict[str, Any]:
     return found
 
 
-def _attempt(work: Work) -> int:
+def _attempt(ctx: Context) -> int:
     """The first, or the one after what was stopped, so that an old annotation cannot stop it again."""
-    before = work.source.marks.declined if work.source else None
-    return before.attempt + 1 if before and before.plan_hash == work.plan.hash else 1
+    before = ctx.source.marks.declined if ctx.source else None
+    return before.attempt + 1 if before and before.plan_hash == ctx.plan.hash else 1
 
 
-def _applications_own(work: Work) -> dict[str, Any]:
+def _applications_own(ctx: Context) -> dict[str, Any]:
     """What the application keeps in blue's metadata goes along."""
-    metadata = work.source.config.get("metadata") if work.source else None
+    metadata = ctx.source.config.get("metadata") if ctx.source else None
     return {key: value for key, value in (metadata or {}).items() if not marks.is_mark(key)}
 
 
-def _notes(work: Work, figures: Forecast) -> tuple[Note, ...]:
-    plan = work.plan
+def _notes(ctx: Context, figures: Forecast) -> tuple[Note, ...]:
+    plan = ctx.plan
     if plan.source is None:
         return (
-            Note("CollectionCreated", f"Created {plan.target} for the alias {work.desired.alias!r}.", "Create"),
+            Note("CollectionCreated", f"Created {plan.target} for the alias {ctx.desired.alias!r}.", "Create"),
         )
     why = "; ".join(str(reason) for reason in plan.reasons)
     started = Note("MigrationStarted", f"{plan.source} → {plan.target} ({plan.population}): {why}", "Migrate")

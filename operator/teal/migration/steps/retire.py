@@ -12,34 +12,34 @@ from datetime import UTC, datetime
 
 from teal.domain.errors import TransientError
 from teal.domain.schema import version_alias
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.steps.clock_skew import seconds_behind
 
 BLOCKED_SECONDS = 300.0
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """Snapshot and delete `subject`, which served before and is past its grace."""
-    name, blue = work.subject, work.the_target()
-    await _refuse_early(work, name)
-    own = version_alias(work.desired.alias, blue.schema.schema_version)
-    await _refuse_aliased(work, name, own)
-    snapshot = await _snapshot(work, name) if work.options.snapshot else None
-    aliases = await _refuse_aliased(work, name, own)
+    name, blue = ctx.subject, ctx.the_subject()
+    await _refuse_early(ctx, name)
+    own = version_alias(ctx.desired.alias, blue.schema.schema_version)
+    await _refuse_aliased(ctx, name, own)
+    snapshot = await _snapshot(ctx, name) if ctx.options.snapshot else None
+    aliases = await _refuse_aliased(ctx, name, own)
     if aliases.get(own) == name:
-        await work.server.admin.delete_alias(own)
-    await work.server.admin.delete(name)
-    work.session.lately.pop(name, None)
-    work.server.invalidate()
+        await ctx.server.admin.delete_alias(own)
+    await ctx.server.admin.delete(name)
+    ctx.session.lately.pop(name, None)
+    ctx.server.invalidate()
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
     return Result(notes=(Note("CollectionRetired", message, "Retire"),))
 
 
-async def _refuse_early(work: Work, name: str) -> None:
-    behind = await seconds_behind(work)
-    left = _ended(work) - (work.clock.now() + behind)
+async def _refuse_early(ctx: Context, name: str) -> None:
+    behind = await seconds_behind(ctx)
+    left = _ended(ctx) - (ctx.clock.now() + behind)
     if behind < 0 < left:
         raise TransientError(
             "ClocksDiffer",
@@ -49,9 +49,9 @@ async def _refuse_early(work: Work, name: str) -> None:
         )
 
 
-async def _refuse_aliased(work: Work, name: str, own: str) -> dict[str, str]:
+async def _refuse_aliased(ctx: Context, name: str, own: str) -> dict[str, str]:
     """All aliases of all peers, none of which points at `name` but its own `<alias>-<schemaVersion>`."""
-    by_peer = await work.server.admin.aliases_by_peer()
+    by_peer = await ctx.server.admin.aliases_by_peer()
     foreign = [
         (alias, peer)
         for peer, aliases in by_peer.items()
@@ -69,18 +69,18 @@ async def _refuse_aliased(work: Work, name: str, own: str) -> dict[str, str]:
     return {alias: target for aliases in by_peer.values() for alias, target in aliases.items()}
 
 
-async def _snapshot(work: Work, name: str) -> str:
+async def _snapshot(ctx: Context, name: str) -> str:
     """A snapshot taken since the retention ended; one from a run that crashed is used again."""
-    for existing in await work.server.admin.snapshots(name):
-        if _taken(existing.created) >= _ended(work):
+    for existing in await ctx.server.admin.snapshots(name):
+        if _taken(existing.created) >= _ended(ctx):
             return existing.name
-    return (await work.server.admin.snapshot(name)).name
+    return (await ctx.server.admin.snapshot(name)).name
 
 
-def _ended(work: Work) -> float:
+def _ended(ctx: Context) -> float:
     """When the retention was over, in seconds since the epoch."""
-    replaced, keep_for = work.the_target().marks.replaced, work.options.keep_for
-    return replaced.until(keep_for) if replaced else work.clock.now() + keep_for
+    replaced, keep_for = ctx.the_subject().marks.replaced, ctx.options.keep_for
+    return replaced.until(keep_for) if replaced else ctx.clock.now() + keep_for
 
 
 def _taken(created: str) -> float:

@@ -15,7 +15,7 @@ from teal.domain.ledger import ledger_of
 from teal.domain.marks import Migration
 from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
-from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
 from teal.migration.probing import search
@@ -28,61 +28,61 @@ PATIENCE_SECONDS = 30.0
 """How long a breach may last because what serves cannot be read."""
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """Mark the retained collection as on its way back, bring it up to date, switch."""
-    serving, back = work.the_source(), work.the_target()
+    serving, back = ctx.the_source(), ctx.the_subject()
     migration = back.marks.migration
     if migration is None or migration.stage is not Stage.ROLLING_BACK:
-        await _begin(work, migration)
-        reasons = "; ".join(str(reason) for reason in work.plan.reasons)
-        why = work.declined.message if work.declined else reasons
+        await _begin(ctx, migration)
+        reasons = "; ".join(str(reason) for reason in ctx.plan.reasons)
+        why = ctx.declined.message if ctx.declined else reasons
         note = Note("RollbackStarted", f"{serving.name} → {back.name}, which is retained: {why}", "RollBack")
         return Result(notes=(note,))
-    if work.declined:
-        hurried = replace(work.options, quiet_wait=min(HURRY_SECONDS, work.options.quiet_wait))
-        work = replace(work, options=hurried)
+    if ctx.declined:
+        hurried = replace(ctx.options, quiet_wait=min(HURRY_SECONDS, ctx.options.quiet_wait))
+        ctx = replace(ctx, options=hurried)
     try:
-        return await _return(work, serving, back, migration)
+        return await _return(ctx, serving, back, migration)
     except TransientError as error:
-        if not _cannot_wait(work):
+        if not _cannot_wait(ctx):
             raise
-        return await _force(work, serving, back, error)
+        return await _force(ctx, serving, back, error)
 
 
-async def _return(work: Work, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
-    if work.session.ledger is None:
-        until = work.clock.monotonic() + SLICE_SECONDS
-        memory = work.session.pairs.setdefault((serving.name, back.name), InStep(back.name))
-        pair = Pair(serving, back, work.embedder, work.desired.text_field)
-        if not await take_back(work, pair, memory, until):
+async def _return(ctx: Context, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
+    if ctx.session.ledger is None:
+        until = ctx.clock.monotonic() + SLICE_SECONDS
+        memory = ctx.session.pairs.setdefault((serving.name, back.name), InStep(back.name))
+        pair = Pair(serving, back, ctx.embedder, ctx.desired.text_field)
+        if not await take_back(ctx, pair, memory, until):
             return Result(detail="bringing the retained collection up to date")
-        work.session.ledger = ledger_of(memory.known_serving or {})
-        work.session.writes.copied += memory.back
-    if repair.is_watched_again(work, migration):
-        await search.prepare_watch(work, serving)
-    proof = await attempt.attempt(work, serving, back)
+        ctx.session.ledger = ledger_of(memory.known_serving or {})
+        ctx.session.writes.copied += memory.back
+    if repair.is_watched_again(ctx, migration):
+        await search.prepare_watch(ctx, serving)
+    proof = await attempt.attempt(ctx, serving, back)
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
-    work.session.writes.proof = proof
-    await work.server.admin.mark(back.name, {marks.SWITCH: None})
-    work.server.invalidate()
-    writes = work.session.writes
-    taken, losses = writes.copied + writes.deleted, _losses(work)
-    message = f"The alias {work.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
-    work.session.pairs.clear()
+    ctx.session.writes.proof = proof
+    await ctx.server.admin.mark(back.name, {marks.SWITCH: None})
+    ctx.server.invalidate()
+    writes = ctx.session.writes
+    taken, losses = writes.copied + writes.deleted, _losses(ctx)
+    message = f"The alias {ctx.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
+    ctx.session.pairs.clear()
     note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
     return Result(notes=(note,), outcome="RolledBack")
 
 
-def _cannot_wait(work: Work) -> bool:
+def _cannot_wait(ctx: Context) -> bool:
     """Whether what serves has been found bad and cannot even be read: readers come first then."""
-    declined = work.declined
+    declined = ctx.declined
     if declined is None or declined.reason != decline.WATCH_BREACHED:
         return False
-    return work.clock.now() - declined.at > PATIENCE_SECONDS
+    return ctx.clock.now() - declined.at > PATIENCE_SECONDS
 
 
-async def _force(work: Work, serving: CollectionState, back: CollectionState, error: TransientError) -> Result:
+async def _force(ctx: Context, serving: CollectionState, back: CollectionState, error: TransientError) -> Result:
     """Switch without the last pass. Both sides' versions of the switch stay, seen from the other side.
 
     So staying in step (`in_step.py`) brings over what was written meanwhile, as soon as it can be read.
@@ -90,43 +90,43 @@ async def _force(work: Work, serving: CollectionState, back: CollectionState, er
     here, there = serving.marks.in_step.get(back.name, marks.Noted())
     if here and there:
         turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
-        await work.server.admin.mark(back.name, turned)
-    work.session.stop()
-    work.session.pairs.clear()
-    work.session.cutover.clear()
-    await attempt.point_alias(work, work.desired.alias, back.name)
+        await ctx.server.admin.mark(back.name, turned)
+    ctx.session.stop()
+    ctx.session.pairs.clear()
+    ctx.session.cutover.clear()
+    await attempt.point_alias(ctx, ctx.desired.alias, back.name)
     message = (
-        f"The alias {work.desired.alias!r} is back on {back.name} without what was written since the switch, "
+        f"The alias {ctx.desired.alias!r} is back on {back.name} without what was written since the switch, "
         f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."
     )
     note = Note("MigrationRolledBack", message, "RollBack", warning=True)
     return Result(notes=(note,), outcome="RolledBack")
 
 
-def _losses(work: Work) -> str:
+def _losses(ctx: Context) -> str:
     """What did not go back, and where it is."""
-    writes = work.session.writes
-    memory = work.in_step
+    writes = ctx.session.writes
+    memory = ctx.in_step
     left, said = len({*writes.left_behind, *(memory.left_back if memory else ())}), ""
     if left:
-        told = [writes.left_because, memory.reason if memory else None, *work.plan.warnings]
+        told = [writes.left_because, memory.reason if memory else None, *ctx.plan.warnings]
         why = next((text for text in told if text), "they have no text to embed")
-        said += f", {left:,} could not be and are on {work.plan.source} alone ({why})"
+        said += f", {left:,} could not be and are on {ctx.plan.source} alone ({why})"
     kept = max(writes.kept, memory.kept if memory else 0)
     if kept:
         said += (
-            f"; {kept:,} points that have gone from {work.plan.source} are kept, because they are more than half "
+            f"; {kept:,} points that have gone from {ctx.plan.source} are kept, because they are more than half "
             "of all: if they were deleted on purpose, delete them again"
         )
     return said
 
 
-async def _begin(work: Work, migration: Migration | None) -> None:
-    now, plan = work.clock.now(), work.plan
+async def _begin(ctx: Context, migration: Migration | None) -> None:
+    now, plan = ctx.clock.now(), ctx.plan
     before = migration or Migration(plan.hash, plan.data_hash, Stage.READY, plan.source, now)
-    breached = work.declined is not None and work.declined.reason == decline.WATCH_BREACHED
+    breached = ctx.declined is not None and ctx.declined.reason == decline.WATCH_BREACHED
     stage = advance(before.stage, Event.BREACHED if breached else Event.REVERTED)
     # Another attempt each time, so that an annotation that named an earlier way to it cannot act on this one.
     begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
-    await work.server.admin.mark(work.subject, {marks.MIGRATION: begun.as_json()})
-    work.server.invalidate(work.subject)
+    await ctx.server.admin.mark(ctx.subject, {marks.MIGRATION: begun.as_json()})
+    ctx.server.invalidate(ctx.subject)

@@ -17,7 +17,7 @@ from teal.domain.marks import Migration
 from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
 from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.steps import (
     await_promotion,
@@ -33,7 +33,7 @@ from teal.migration.steps import (
 
 HELD_SECONDS = 300.0
 
-Step = Callable[[Work], Awaitable[Result]]
+Step = Callable[[Context], Awaitable[Result]]
 
 
 STEPS: dict[Stage, Step] = {
@@ -47,89 +47,87 @@ STEPS: dict[Stage, Step] = {
 }
 
 
-async def continue_migration(work: Work) -> Result:
+async def continue_migration(ctx: Context) -> Result:
     """One step of the migration that `subject` is the target of."""
-    migration = work.the_target().marks.migration
+    migration = ctx.the_subject().marks.migration
     if migration is None:
-        raise HeldError("MarksDamaged", f"{work.subject} is ours, but its mark {marks.MIGRATION!r} is gone.")
+        raise HeldError("MarksDamaged", f"{ctx.subject} is ours, but its mark {marks.MIGRATION!r} is gone.")
     if migration.stage is not Stage.WATCHING:
-        if migration.data_hash != work.plan.data_hash:
-            return await repair.drop_abandoned(work)
-        if migration.plan_hash != work.plan.hash:
-            return await _edited(work, migration)
+        if migration.data_hash != ctx.plan.data_hash:
+            return await repair.drop_abandoned(ctx)
+        if migration.plan_hash != ctx.plan.hash:
+            return await _edited(ctx, migration)
         if migration.stage is Stage.HELD:
-            return await _held(work, migration)
-    if _abandons_first(work, migration):
+            return await _held(ctx, migration)
+    if _abandons_first(ctx, migration):
         why = f"The first revision was stopped by the annotation teal.dev/abort={migration.id}."
-        return await _hold(work, migration, HeldError(decline.ABORTED, why))
+        return await _hold(ctx, migration, HeldError(decline.ABORTED, why))
     try:
-        result = await STEPS[migration.stage](work)
+        result = await STEPS[migration.stage](ctx)
     except HeldError as error:
-        return await _hold(work, migration, error)
+        return await _hold(ctx, migration, error)
     if result.event is Event.FAILED:
         failure = HeldError("VerificationFailed", result.detail)
-        held = await _hold(work, migration, failure)
+        held = await _hold(ctx, migration, failure)
         return replace(held, notes=result.notes)
     if result.event:
-        await enter(work, migration.at(advance(migration.stage, result.event), work.clock.now()))
+        await enter(ctx, migration.at(advance(migration.stage, result.event), ctx.clock.now()))
     return result
 
 
-def _abandons_first(work: Work, migration: Migration) -> bool:
+def _abandons_first(ctx: Context, migration: Migration) -> bool:
     """Whether somebody aborts the first revision: with no blue to remember it on, green is kept and remembers."""
-    aborted = work.desired.asked.abort == migration.id
-    return aborted and work.plan.source is None and migration.stage not in HAS_SERVED
+    aborted = ctx.desired.asked.abort == migration.id
+    return aborted and ctx.plan.source is None and migration.stage not in HAS_SERVED
 
 
-async def enter(work: Work, migration: Migration) -> None:
+async def enter(ctx: Context, migration: Migration) -> None:
     """Write the stage; from *Verifying* on `<alias>-next` shows green to whoever wants to look.
 
     The stage is written last: it says that all that belongs to entering it is done.
     """
-    preview = next_alias(work.desired.alias)
-    if migration.stage is Stage.VERIFYING and work.plan.source and _free(work, preview):
-        await work.server.admin.point_alias(preview, work.subject)
+    preview = next_alias(ctx.desired.alias)
+    if migration.stage is Stage.VERIFYING and ctx.plan.source and _free(ctx, preview):
+        await ctx.server.admin.point_alias(preview, ctx.subject)
     written: dict[str, Any] = {marks.MIGRATION: migration.as_json()}
     if migration.stage is Stage.WATCHING:
         written[marks.SWITCH] = None
-    await work.server.admin.mark(work.subject, written)
-    work.session.step_since = 0.0
-    work.server.invalidate(work.subject)
+    await ctx.server.admin.mark(ctx.subject, written)
+    ctx.session.step_since = 0.0
+    ctx.server.invalidate(ctx.subject)
 
 
-def _free(work: Work, alias: str) -> bool:
+def _free(ctx: Context, alias: str) -> bool:
     """Whether a lesser alias of ours may be set: another resource may be called like it."""
-    at = work.observed.aliases.get(alias)
-    return alias not in work.observed.names and (
-        at is None or ours(work.observed.state(at), work.desired.identity)
-    )
+    at = ctx.observed.aliases.get(alias)
+    return alias not in ctx.observed.names and (at is None or ours(ctx.observed.state(at), ctx.desired.identity))
 
 
-async def _hold(work: Work, migration: Migration, error: HeldError) -> Result:
+async def _hold(ctx: Context, migration: Migration, error: HeldError) -> Result:
     stage = advance(migration.stage, Event.FAILED)
-    await enter(work, migration.at(stage, work.clock.now(), error.reason, error.message))
-    serving = f" {work.plan.source} keeps serving." if work.plan.source else ""
+    await enter(ctx, migration.at(stage, ctx.clock.now(), error.reason, error.message))
+    serving = f" {ctx.plan.source} keeps serving." if ctx.plan.source else ""
     note = Note(error.reason, f"{error.message}{serving}", "Hold", warning=True)
     return Result(notes=(note,), requeue_after=HELD_SECONDS)
 
 
-async def _held(work: Work, migration: Migration) -> Result:
-    if work.desired.asked.retry != migration.id:
+async def _held(ctx: Context, migration: Migration) -> Result:
+    if ctx.desired.asked.retry != migration.id:
         return Result(requeue_after=HELD_SECONDS)
     again = replace(migration, attempt=migration.attempt + 1)
     # From the beginning: what was taken for copied may be what is wrong.
-    work.session.stop()
-    work.session.ledger = work.session.frozen = None
+    ctx.session.stop()
+    ctx.session.ledger = ctx.session.frozen = None
     forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
-    await work.server.admin.mark(work.subject, forgotten)
-    await enter(work, again.at(advance(migration.stage, Event.RETRIED), work.clock.now()))
-    return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {work.subject}.", "Retry"),))
+    await ctx.server.admin.mark(ctx.subject, forgotten)
+    await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))
+    return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {ctx.subject}.", "Retry"),))
 
 
-async def _edited(work: Work, migration: Migration) -> Result:
+async def _edited(ctx: Context, migration: Migration) -> Result:
     """The plan changed in what is tuned, not in the points: what was populated stays."""
     stage = advance(migration.stage, Event.EDITED)
-    await work.server.admin.mark(work.subject, {marks.VERDICT: None})
-    edited = replace(migration, plan_hash=work.plan.hash).at(stage, work.clock.now())
-    await enter(work, edited)
-    return Result(notes=(Note("PlanChanged", f"The plan for {work.subject} is now {edited.plan_hash}.", "Plan"),))
+    await ctx.server.admin.mark(ctx.subject, {marks.VERDICT: None})
+    edited = replace(migration, plan_hash=ctx.plan.hash).at(stage, ctx.clock.now())
+    await enter(ctx, edited)
+    return Result(notes=(Note("PlanChanged", f"The plan for {ctx.subject} is now {edited.plan_hash}.", "Plan"),))

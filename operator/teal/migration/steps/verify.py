@@ -13,7 +13,7 @@ from teal.domain import marks
 from teal.domain.plan import Population
 from teal.domain.transitions import Event
 from teal.domain.verdict import Check, Verdict, as_mark, overall
-from teal.migration.context import SLICE_SECONDS, Result, Work
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
 from teal.migration.verification.background import Running
@@ -22,86 +22,86 @@ from teal.migration.verification.comparison import Comparison, Encoders, Gates, 
 AGAIN_SECONDS, AGAIN_AT_MOST = 10.0, 300.0
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """Wait for the answers a moment; with all of them, judge."""
-    if work.source is None:
+    if ctx.source is None:
         return Result(Event.VERIFIED)
-    running = await _running(work)
+    running = await _running(ctx)
     if running is None:
         return Result(detail="catching up before the comparison")
-    checks = await _answers(work, running)
+    checks = await _answers(ctx, running)
     if checks is None:
         return Result(detail=running.said)
-    await work.server.admin.mark(work.subject, {marks.VERDICT: as_mark(work.plan.hash, checks)})
-    work.server.invalidate(work.subject)
-    return _judge(work, checks)
+    await ctx.server.admin.mark(ctx.subject, {marks.VERDICT: as_mark(ctx.plan.hash, checks)})
+    ctx.server.invalidate(ctx.subject)
+    return _judge(ctx, checks)
 
 
-async def _running(work: Work) -> Running | None:
+async def _running(ctx: Context) -> Running | None:
     """The comparison under way for this very plan and attempt; `None` while a pass goes first."""
-    session, migration = work.session, work.the_target().marks.migration
-    key = (work.plan.hash, migration and migration.id, work.options)
+    session, migration = ctx.session, ctx.the_subject().marks.migration
+    key = (ctx.plan.hash, migration and migration.id, ctx.options)
     if session.verification is not None and session.verification.key != key:
         session.verification.cancel()
         session.verification = None
     if session.verification is None:
-        if not await copy_pass.advance(work, work.clock.monotonic() + SLICE_SECONDS):
+        if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS):
             return None
-        session.judged = await work.server.admin.quiescence(work.subject)
-        session.verification = Running(key, comparison(work))
+        session.judged = await ctx.server.admin.quiescence(ctx.subject)
+        session.verification = Running(key, comparison(ctx))
     return session.verification
 
 
-async def _answers(work: Work, running: Running) -> list[Check] | None:
+async def _answers(ctx: Context, running: Running) -> list[Check] | None:
     try:
         checks = await running.wait(SLICE_SECONDS)
     except BaseException:
-        work.session.verification = None
+        ctx.session.verification = None
         running.cancel()
         raise
     if checks is not None:
-        work.session.verification = None
+        ctx.session.verification = None
     return checks
 
 
-def comparison(work: Work) -> Comparison:
+def comparison(ctx: Context) -> Comparison:
     """What is compared for this plan: green must hold what the last pass saw on blue."""
-    ledger, options = work.session.ledger, work.options
+    ledger, options = ctx.session.ledger, ctx.options
     if ledger is None:
         raise LookupError("a pass leaves a ledger")
     return Comparison(
-        blue=Side(work.server, work.the_source()),
-        green=Side(work.server, work.the_target()),
+        blue=Side(ctx.server, ctx.the_source()),
+        green=Side(ctx.server, ctx.the_subject()),
         known=ledger.versions,
-        same_vectors=work.plan.population is Population.COPY,
-        tuning=work.plan.tuning,
+        same_vectors=ctx.plan.population is Population.COPY,
+        tuning=ctx.plan.tuning,
         gates=Gates(options.min_coverage, options.min_overlap, options.min_recall, options.max_latency_ratio),
         sample=options.sample,
-        encoders=Encoders(work.source_embedder, work.embedder, work.desired.text_field),
-        judged=work.judged,
-        clock=work.clock,
+        encoders=Encoders(ctx.source_embedder, ctx.embedder, ctx.desired.text_field),
+        judged=ctx.judged,
+        clock=ctx.clock,
     )
 
 
-def _judge(work: Work, checks: list[Check]) -> Result:
+def _judge(ctx: Context, checks: list[Check]) -> Result:
     verdict = overall(checks)
     if verdict is Verdict.PASSED:
-        work.session.unverified = 0
+        ctx.session.unverified = 0
         return Result(Event.VERIFIED, (Note("VerificationPassed", _said(checks), "Verify"),))
     if verdict is Verdict.FAILED:
         failed = _said(check for check in checks if check.verdict is Verdict.FAILED)
-        text = f"{failed}. {work.the_source().name} keeps serving."
+        text = f"{failed}. {ctx.the_source().name} keeps serving."
         return Result(Event.FAILED, (Note("VerificationFailed", text, "Verify", warning=True),), detail=failed)
-    return _ask_again(work, checks, verdict)
+    return _ask_again(ctx, checks, verdict)
 
 
-def _ask_again(work: Work, checks: list[Check], verdict: Verdict) -> Result:
+def _ask_again(ctx: Context, checks: list[Check], verdict: Verdict) -> Result:
     """No answer is no verdict: blue keeps serving, and green is asked again, less and less often."""
     open_ = _said(c for c in checks if c.verdict is Verdict.ERROR or (c.gate and c.verdict is verdict))
-    again = min(AGAIN_AT_MOST, AGAIN_SECONDS * 2**work.session.unverified)
+    again = min(AGAIN_AT_MOST, AGAIN_SECONDS * 2**ctx.session.unverified)
     text = f"{open_}. Asked again in {again:.0f} s."
-    first = work.session.unverified == 0
-    work.session.unverified += 1
+    first = ctx.session.unverified == 0
+    ctx.session.unverified += 1
     notes = (Note(f"Verification{verdict}", text, "Verify", warning=True),) if first else ()
     return Result(notes=notes, requeue_after=again, detail=text)
 

@@ -15,7 +15,7 @@ from teal.domain.marks import Declined, Migration, Watched
 from teal.domain.ownership import ours
 from teal.domain.transitions import Event
 from teal.domain.watching import Look, Rules, is_over, judge
-from teal.migration.context import Result, Work
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.probing import prometheus, search
 from teal.migration.steps import decline, hooks
@@ -37,48 +37,48 @@ class Memory:
     nothing_left: bool = False
 
 
-async def run(work: Work) -> Result:
+async def run(ctx: Context) -> Result:
     """One look, if it is time; done when `watch.duration` has been watched and the hook has been told."""
-    migration = work.the_target().marks.migration
+    migration = ctx.the_subject().marks.migration
     if migration is None or migration.source is None:
         return Result(Event.WATCHED)
-    told, notes = await hooks.after_switch(work)
-    if not work.options.watch.duration:
+    told, notes = await hooks.after_switch(ctx)
+    if not ctx.options.watch.duration:
         return Result(Event.WATCHED, notes) if told else Result(None, notes, hooks.POLL_SECONDS)
-    memory = _memory(work, migration)
-    if work.clock.monotonic() >= memory.due:
-        breach = await _look(work, migration, memory)
+    memory = _memory(ctx, migration)
+    if ctx.clock.monotonic() >= memory.due:
+        breach = await _look(ctx, migration, memory)
         if breach:
-            return await _breached(work, migration, memory, breach, notes)
-    if told and is_over(work.options.watch, memory.watched):
-        return await _end(work, memory, notes)
-    wait = memory.due - work.clock.monotonic() if told else hooks.POLL_SECONDS
+            return await _breached(ctx, migration, memory, breach, notes)
+    if told and is_over(ctx.options.watch, memory.watched):
+        return await _end(ctx, memory, notes)
+    wait = memory.due - ctx.clock.monotonic() if told else hooks.POLL_SECONDS
     return Result(None, notes, max(0.01, wait), detail=_paused(memory))
 
 
-def _memory(work: Work, migration: Migration) -> Memory:
+def _memory(ctx: Context, migration: Migration) -> Memory:
     """That of this process, else what green remembers of the same migration."""
-    known = work.session.watch
+    known = ctx.session.watch
     if isinstance(known, Memory) and known.watched.migration == migration.id:
         return known
-    kept = work.the_target().marks.watched
+    kept = ctx.the_subject().marks.watched
     watched = kept if kept and kept.migration == migration.id else Watched(migration.id)
-    memory = work.session.watch = Memory(watched)
+    memory = ctx.session.watch = Memory(watched)
     return memory
 
 
-async def _look(work: Work, migration: Migration, memory: Memory) -> str | None:
+async def _look(ctx: Context, migration: Migration, memory: Memory) -> str | None:
     """Probe and ask; the breach in words if it is one."""
-    rules, clock, green = work.options.watch, work.clock, work.the_target()
+    rules, clock, green = ctx.options.watch, ctx.clock, ctx.the_subject()
     baseline = green.marks.baseline
     if baseline and baseline.migration != migration.id:
         baseline = None
     if memory.questions is None:
-        memory.questions = await search.questions(work, green, baseline.points if baseline else ())
-    figures = await search.ask(work, memory.questions)
+        memory.questions = await search.questions(ctx, green, baseline.points if baseline else ())
+    figures = await search.ask(ctx, memory.questions)
     readings = prometheus.Readings()
-    if work.options.prometheus:
-        readings = await prometheus.read(work.options.prometheus, work.options.queries)
+    if ctx.options.prometheus:
+        readings = await prometheus.read(ctx.options.prometheus, ctx.options.queries)
     now = clock.monotonic()
     look = Look(
         seconds=_since(memory.looked, now, rules),
@@ -94,7 +94,7 @@ async def _look(work: Work, migration: Migration, memory: Memory) -> str | None:
     left = rules.duration - memory.watched.seconds
     memory.due = now + (min(rules.interval, left) if left > 0 else rules.interval)
     if memory.watched.paused != paused_before or now - memory.written >= WRITE_SECONDS:
-        await _write(work, memory)
+        await _write(ctx, memory)
     return breach
 
 
@@ -105,46 +105,46 @@ def _since(looked: float | None, now: float, rules: Rules) -> float:
     return now - looked
 
 
-async def _write(work: Work, memory: Memory) -> None:
-    await work.server.admin.mark(work.subject, {marks.WATCHED: memory.watched.as_json()})
-    memory.written = work.clock.monotonic()
-    work.server.invalidate(work.subject)
+async def _write(ctx: Context, memory: Memory) -> None:
+    await ctx.server.admin.mark(ctx.subject, {marks.WATCHED: memory.watched.as_json()})
+    memory.written = ctx.clock.monotonic()
+    ctx.server.invalidate(ctx.subject)
 
 
 async def _breached(
-    work: Work, migration: Migration, memory: Memory, breach: str, notes: tuple[Note, ...]
+    ctx: Context, migration: Migration, memory: Memory, breach: str, notes: tuple[Note, ...]
 ) -> Result:
     """Back to blue, if it is still there."""
-    mine = {n: s for n, s in work.observed.states.items() if ours(s, work.desired.identity)}
-    back = retained_source(mine, work.the_target())
-    await _write(work, memory)
+    mine = {n: s for n, s in ctx.observed.states.items() if ours(s, ctx.desired.identity)}
+    back = retained_source(mine, ctx.the_subject())
+    await _write(ctx, memory)
     if back is None:
         memory.watched = replace(memory.watched, slow_for=None, failing_for=None)
-        told = () if memory.nothing_left else (_alone(work, breach),)
+        told = () if memory.nothing_left else (_alone(ctx, breach),)
         memory.nothing_left = True
-        return Result(None, (*notes, *told), max(0.01, memory.due - work.clock.monotonic()))
-    why = f"The switch to {work.subject} is undone: {breach}."
+        return Result(None, (*notes, *told), max(0.01, memory.due - ctx.clock.monotonic()))
+    why = f"The switch to {ctx.subject} is undone: {breach}."
     declined = Declined(
-        work.desired.wish, migration.plan_hash, migration.attempt, decline.WATCH_BREACHED, why, work.clock.now()
+        ctx.desired.wish, migration.plan_hash, migration.attempt, decline.WATCH_BREACHED, why, ctx.clock.now()
     )
-    result = await decline.write(work, back.name, declined)
+    result = await decline.write(ctx, back.name, declined)
     return replace(result, notes=(*notes, *result.notes))
 
 
-def _alone(work: Work, breach: str) -> Note:
-    message = f"{breach}; but what {work.subject} replaced is gone, so there is nothing to go back to."
+def _alone(ctx: Context, breach: str) -> Note:
+    message = f"{breach}; but what {ctx.subject} replaced is gone, so there is nothing to go back to."
     return Note("WatchBreached", message, "Watch", warning=True)
 
 
-async def _end(work: Work, memory: Memory, notes: tuple[Note, ...]) -> Result:
-    await _write(work, memory)
-    work.session.watch = None
-    message = f"{work.subject} has served for {memory.watched.seconds:.0f} s{_figures(work, memory)}."
+async def _end(ctx: Context, memory: Memory, notes: tuple[Note, ...]) -> Result:
+    await _write(ctx, memory)
+    ctx.session.watch = None
+    message = f"{ctx.subject} has served for {memory.watched.seconds:.0f} s{_figures(ctx, memory)}."
     return Result(Event.WATCHED, (*notes, Note("MigrationCompleted", message, "Watch")))
 
 
-def _figures(work: Work, memory: Memory) -> str:
-    baseline, p95 = work.the_target().marks.baseline, memory.watched.p95
+def _figures(ctx: Context, memory: Memory) -> str:
+    baseline, p95 = ctx.the_subject().marks.baseline, memory.watched.p95
     if baseline is None or p95 is None:
         return ""
     return f"; searches took {p95 * 1000:.1f} ms at last, {baseline.p95 * 1000:.1f} ms before (95th percentile)"

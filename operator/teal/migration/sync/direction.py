@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
-from teal.migration.context import Work, Writes
+from teal.migration.context import Context, Writes
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.transform import AsManyAsPossible, Transform
 from teal.qdrant import wire
@@ -31,7 +31,7 @@ class Way:
     left: dict[RawId, int]
     make: Transform | None
 
-    async def carry(self, work: Work, batch: dict[RawId, int]) -> tuple[int, str | None]:
+    async def carry(self, ctx: Context, batch: dict[RawId, int]) -> tuple[int, str | None]:
         """Write points of one side to the other; how many were, and why others could not be.
 
         What the application touches meanwhile, on either side, is left to the next round. What cannot be made is
@@ -45,11 +45,11 @@ class Way:
         if self.make is None:
             told.left_because = f"the encoder of {self.target.name} cannot be asked"
         else:
-            found = await work.server.points.fetch(self.source.name, list(batch))
+            found = await ctx.server.points.fetch(self.source.name, list(batch))
             there = {point.id for point in found}
             points = await AsManyAsPossible(told, self.make)(found)
             batch = batch | wire.as_read(found, batch)
-        put = await conditional_writes.write(work.server.points, self.target, points, self.seen_target)
+        put = await conditional_writes.write(ctx.server.points, self.target, points, self.seen_target)
         self.known_source.update({point: batch[point] for point in put.written})
         self.known_target.update(put.settled)
         self.known_source.update({point: version for point, version in batch.items() if point not in there})

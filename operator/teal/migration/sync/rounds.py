@@ -22,7 +22,7 @@ from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
 from teal.domain.marks import Noted
 from teal.domain.observed import CollectionState
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.equality import same
 from teal.migration.copying.scan import Scan
@@ -96,29 +96,29 @@ class Pair:
     back_embedder: Embedder | None
     text_field: str | None
 
-    def forth(self, work: Work) -> Transform | None:
-        return across(work, self.retained, self.serving, work.embedder, self.text_field)
+    def forth(self, ctx: Context) -> Transform | None:
+        return across(ctx, self.retained, self.serving, ctx.embedder, self.text_field)
 
-    def back(self, work: Work) -> Transform | None:
-        return across(work, self.serving, self.retained, self.back_embedder, self.text_field)
+    def back(self, ctx: Context) -> Transform | None:
+        return across(ctx, self.serving, self.retained, self.back_embedder, self.text_field)
 
 
-async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) -> None:
+async def keep(ctx: Context, pair: Pair, memory: InStep, until: float = math.inf) -> None:
     """Go on with a round, or begin one if it is time; returns when it is over or `until` has come.
 
     A round that was left half-way a while ago is given up: what it has seen may not be so any more.
     """
-    clock = work.clock
+    clock = ctx.clock
     began, current = clock.monotonic(), memory.round
     if current is None or began - current.left_at > FORGOTTEN_SECONDS:
         if began < memory.due:
             return
-        rest = await _quiescence(work, pair)
+        rest = await _quiescence(ctx, pair)
         if _still(memory.at_rest, rest):
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return
-        current = _begin(pair, memory, Round(work, pair, rest))
-    over = await _advance(current, work, pair, memory, until)
+        current = _begin(pair, memory, Round(ctx, pair, rest))
+    over = await _advance(current, ctx, pair, memory, until)
     current.left_at = clock.monotonic()
     current.took += current.left_at - began
     if over:
@@ -126,7 +126,7 @@ async def keep(work: Work, pair: Pair, memory: InStep, until: float = math.inf) 
         memory.due, memory.last = current.left_at + max(PAUSE_SECONDS, current.took / SHARE), clock.now()
 
 
-async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+async def take_back(ctx: Context, pair: Pair, memory: InStep, until: float) -> bool:
     """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
 
     What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
@@ -134,9 +134,9 @@ async def take_back(work: Work, pair: Pair, memory: InStep, until: float) -> boo
     """
     current = memory.round
     if current is None or not current.only_back:
-        rest = await _quiescence(work, pair)
-        current = _begin(pair, memory, Round(work, pair, rest, only_back=True))
-    if not await _advance(current, work, pair, memory, until):
+        rest = await _quiescence(ctx, pair)
+        current = _begin(pair, memory, Round(ctx, pair, rest, only_back=True))
+    if not await _advance(current, ctx, pair, memory, until):
         return False
     memory.round = None
     return True
@@ -149,17 +149,17 @@ def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
     return begun
 
 
-async def _advance(current: Round, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+async def _advance(current: Round, ctx: Context, pair: Pair, memory: InStep, until: float) -> bool:
     """A round that broke off is given up: what it had taken in hand is found again by the next one."""
     try:
-        return await current.advance(work, pair, memory, until)
+        return await current.advance(ctx, pair, memory, until)
     except BaseException:
         memory.round, memory.at_rest = None, (None, None)
         raise
 
 
-async def _quiescence(work: Work, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
-    admin = work.server.admin
+async def _quiescence(ctx: Context, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
+    admin = ctx.server.admin
     return await admin.quiescence(pair.serving.name), await admin.quiescence(pair.retained.name)
 
 
@@ -174,34 +174,34 @@ class Round:
 
     def __init__(
         self,
-        work: Work,
+        ctx: Context,
         pair: Pair,
         rest: tuple[Quiescence | None, Quiescence | None],
         *,
         only_back: bool = False,
     ) -> None:
         self.took = 0.0
-        self.left_at = work.clock.monotonic()
+        self.left_at = ctx.clock.monotonic()
         self.rest = rest
         self.only_back = only_back
-        self._serving = Scan(work, pair.serving)
-        self._retained = Scan(work, pair.retained)
+        self._serving = Scan(ctx, pair.serving)
+        self._retained = Scan(ctx, pair.retained)
         self._diff: Diff | None = None
         self._ahead = False
 
-    async def advance(self, work: Work, pair: Pair, memory: InStep, until: float) -> bool:
+    async def advance(self, ctx: Context, pair: Pair, memory: InStep, until: float) -> bool:
         """Scan and write until the time is over; true when both sides are in step again."""
         if not await self._serving.advance(until) or not await self._retained.advance(until):
             return False
         if self._diff is None:
-            self._diff = await self._compare(work, pair, memory)
-        return await self._apply(work, pair, memory, self._diff, until)
+            self._diff = await self._compare(ctx, pair, memory)
+        return await self._apply(ctx, pair, memory, self._diff, until)
 
-    async def _compare(self, work: Work, pair: Pair, memory: InStep) -> Diff:
+    async def _compare(self, ctx: Context, pair: Pair, memory: InStep) -> Diff:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
-            noted = _noted(work, pair)
+            noted = _noted(ctx, pair)
             memory.known_serving = restore(here, noted.here, len(here)).versions
             memory.known_retained = restore(there, noted.there, len(there)).versions
             if "highest" in (noted.here or {}):
@@ -215,7 +215,7 @@ class Round:
         self._keep_what_was_lost(diff, memory)
         memory.left_back = _pass_over(diff.back, memory.left_back)
         memory.left_forth = _pass_over(diff.forth, memory.left_forth)
-        await self._settle(work, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
+        await self._settle(ctx, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
         return diff
@@ -246,7 +246,9 @@ class Round:
                 memory.reason = f"{len(gone):,} points have gone from one side at once: the other one keeps them"
                 gone.clear()
 
-    async def _settle(self, work: Work, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]) -> None:
+    async def _settle(
+        self, ctx: Context, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]
+    ) -> None:
         """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
         doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
         compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
@@ -254,8 +256,8 @@ class Round:
         stale_here = stale_between(pair.retained, pair.serving.name)
         for start in range(0, len(doubtful), BATCH):
             page = doubtful[start : start + BATCH]
-            here = {p.id: p for p in await work.server.points.fetch(pair.serving.name, page)}
-            there = {p.id: p for p in await work.server.points.fetch(pair.retained.name, page)}
+            here = {p.id: p for p in await ctx.server.points.fetch(pair.serving.name, page)}
+            there = {p.id: p for p in await ctx.server.points.fetch(pair.retained.name, page)}
             equal = {p for p in page if p in here and p in there and same(here[p], there[p], compared)}
             diff.conflicts = [point for point in diff.conflicts if point not in equal]
             for point in equal:
@@ -273,51 +275,51 @@ class Round:
             raise LookupError("a comparison leaves what is known")
         return known
 
-    async def _apply(self, work: Work, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
+    async def _apply(self, ctx: Context, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
         moved = bool(diff)
         while diff.forth or diff.back:
-            if work.clock.monotonic() >= until:
+            if ctx.clock.monotonic() >= until:
                 return False
             if diff.forth:
-                memory.forth += await self._carry(work, pair, self._forth(work, pair, memory), diff.forth, memory)
+                memory.forth += await self._carry(ctx, pair, self._forth(ctx, pair, memory), diff.forth, memory)
             else:
-                memory.back += await self._carry(work, pair, self._back(work, pair, memory), diff.back, memory)
-        memory.forth += await self._drop(work, self._forth(work, pair, memory), diff.drop_serving)
-        memory.back += await self._drop(work, self._back(work, pair, memory), diff.drop_retained)
+                memory.back += await self._carry(ctx, pair, self._back(ctx, pair, memory), diff.back, memory)
+        memory.forth += await self._drop(ctx, self._forth(ctx, pair, memory), diff.drop_serving)
+        memory.back += await self._drop(ctx, self._back(ctx, pair, memory), diff.drop_retained)
         if moved:
-            await self._remember(work, pair, memory)
+            await self._remember(ctx, pair, memory)
         return True
 
-    def _forth(self, work: Work, pair: Pair, memory: InStep) -> Way:
+    def _forth(self, ctx: Context, pair: Pair, memory: InStep) -> Way:
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         seen, left = self._serving.seen, memory.left_forth
-        return Way(pair.retained, pair.serving, there, here, seen, left, pair.forth(work))
+        return Way(pair.retained, pair.serving, there, here, seen, left, pair.forth(ctx))
 
-    def _back(self, work: Work, pair: Pair, memory: InStep) -> Way:
+    def _back(self, ctx: Context, pair: Pair, memory: InStep) -> Way:
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         seen, left = self._retained.seen, memory.left_back
-        return Way(pair.serving, pair.retained, here, there, seen, left, pair.back(work))
+        return Way(pair.serving, pair.retained, here, there, seen, left, pair.back(ctx))
 
     @staticmethod
-    async def _drop(work: Work, way: Way, points: list[RawId]) -> int:
-        dropped = await conditional_writes.delete(work.server.points, way.target, points, way.seen_target)
+    async def _drop(ctx: Context, way: Way, points: list[RawId]) -> int:
+        dropped = await conditional_writes.delete(ctx.server.points, way.target, points, way.seen_target)
         for point in dropped:
             way.known_source.pop(point, None)
             way.known_target.pop(point, None)
         return len(dropped)
 
     @staticmethod
-    async def _carry(work: Work, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
+    async def _carry(ctx: Context, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
         batch = _take(pending)
-        await memory.carried.tell(work, pair.serving.name, way.target.name, batch)
-        count, why_not = await way.carry(work, batch)
+        await memory.carried.tell(ctx, pair.serving.name, way.target.name, batch)
+        count, why_not = await way.carry(ctx, batch)
         memory.reason = why_not or memory.reason
         return count
 
-    async def _remember(self, work: Work, pair: Pair, memory: InStep) -> None:
+    async def _remember(self, ctx: Context, pair: Pair, memory: InStep) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        before_here, before_there = (digest or {} for digest in _noted(work, pair))
+        before_here, before_there = (digest or {} for digest in _noted(ctx, pair))
         since_here, since_there = (rest.last if rest else None for rest in self.rest)
         if memory.left_back or not pair.serving.one_sequence:
             since_here = None
@@ -333,8 +335,8 @@ class Round:
             memory.carried.key: memory.carried.as_json(),
             marks.about(marks.IN_STEP, pair.retained.name): in_step,
         }
-        await work.server.admin.mark(pair.serving.name, written)
-        work.server.invalidate(pair.serving.name)
+        await ctx.server.admin.mark(pair.serving.name, written)
+        ctx.server.invalidate(pair.serving.name)
 
 
 def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
@@ -345,7 +347,7 @@ def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId,
     return still
 
 
-def _noted(work: Work, pair: Pair) -> Noted:
+def _noted(ctx: Context, pair: Pair) -> Noted:
     """Both sides' digests of when they were last in step.
 
     A collection that never was with what serves now was so with others: then nothing is known of the serving
@@ -353,7 +355,7 @@ def _noted(work: Work, pair: Pair) -> Noted:
     """
     if pair.retained.name in pair.serving.marks.in_step:
         return pair.serving.marks.in_step[pair.retained.name]
-    successors = [state.marks.in_step.get(pair.retained.name) for state in work.observed.states.values()]
+    successors = [state.marks.in_step.get(pair.retained.name) for state in ctx.observed.states.values()]
     last = max((noted for noted in successors if noted), key=_age, default=Noted())
     return Noted(None, last.there)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from teal.domain import marks
 from teal.domain.ledger import RawId
-from teal.migration.context import Work
+from teal.migration.context import Context
 from teal.qdrant import wire
 
 MOST = 5_000
@@ -46,7 +46,7 @@ class Carried:
         """What Teal may have written to it."""
         return self.told.get(collection, set())
 
-    async def tell(self, work: Work, serving: str, collection: str, points: Iterable[RawId]) -> None:
+    async def tell(self, ctx: Context, serving: str, collection: str, points: Iterable[RawId]) -> None:
         """On `serving`: these are going to be written to `collection`."""
         async with self._lock:
             told = self.told.setdefault(collection, set())
@@ -55,7 +55,7 @@ class Carried:
             self.lately.setdefault(collection, set()).update(points)
             if fresh:
                 told |= fresh
-                await work.server.admin.mark(serving, {self.key: self.as_json()})
+                await ctx.server.admin.mark(serving, {self.key: self.as_json()})
 
     def keep_lately(self) -> None:
         """A round is over, and the marks vouch for all that was there when it began."""

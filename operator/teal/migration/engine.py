@@ -24,10 +24,10 @@ from teal.domain.ownership import ours, stage_of
 from teal.domain.plan import Desired, Identity, Population
 from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
 from teal.migration.clock import Clock
-from teal.migration.context import SLICE_SECONDS, Context, Result, Session
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.copying.transform import same_encoder
-from teal.migration.cutover.attempt import lift_fence
+from teal.migration.cutover.fence import lift_fence
 from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
 from teal.migration.report.record import ReconcileRecord, remember
@@ -36,9 +36,12 @@ from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
 from teal.migration.resolve.desired import windows
 from teal.migration.resolve.embedders import Embedders
+from teal.migration.session import Session
 from teal.migration.steps import adopt, decline, delete, in_place, provision, repair, retire, roll_back
 from teal.migration.steps.stages import continue_migration
 from teal.migration.sync import rounds
+from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.pairs import Pair, pairs_of
 from teal.qdrant.pool import QdrantPool, Server
 from teal.sources.embedder import OpenAIEmbedder
 
@@ -275,9 +278,9 @@ class Engine:
         """What was written to one of two live collections goes to the other, for each that is retained."""
         observed, known = record.observed, record.session.pairs
         mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
-        pairs = rounds.pairs_of(record.serving, mine)
+        pairs = pairs_of(record.serving, mine)
         record.session.pairs = {
-            (serving.name, retained.name): known.get((serving.name, retained.name)) or rounds.InStep(retained.name)
+            (serving.name, retained.name): known.get((serving.name, retained.name)) or SyncMemory(retained.name)
             for serving, retained in pairs
         }
         for serving, retained in pairs:
@@ -288,7 +291,7 @@ class Engine:
                 ctx, embedder=None if alike else await self._embedders.of(record.resource, wanted, serving)
             )
             back = None if alike else await self._embedders.of(record.resource, wanted, retained)
-            pair = rounds.Pair(serving, retained, back, wanted.text_field)
+            pair = Pair(serving, retained, back, wanted.text_field)
             await rounds.keep(ctx, pair, record.session.pairs[serving.name, retained.name], until)
 
     async def _look(

@@ -151,7 +151,7 @@ async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_switch
     engine: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await engine.declare(50)
-    remember, written = attempt._remember_switch, list[int]()
+    remember, written = attempt.remember_cutover, list[int]()
 
     async def and_write(*given: Any, **options: Any) -> None:
         await remember(*given, **options)
@@ -159,7 +159,7 @@ async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_switch
             written.append(1000)
             engine.put(some_points(1, start=1000))
 
-    monkeypatch.setattr(attempt, "_remember_switch", and_write)
+    monkeypatch.setattr(attempt, "remember_cutover", and_write)
     engine.edit(schemaVersion="v2")
     await engine.until_ready()
     switch = safely(engine.migration["writes"])

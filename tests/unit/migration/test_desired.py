@@ -18,8 +18,8 @@ from teal.domain.tuning import difference
 from teal.domain.watching import Rules
 from teal.domain.windows import Window
 from teal.domain.writes import WriteMode
-from teal.migration.context import Hook, Options, Query
 from teal.migration.contract import Resource
+from teal.migration.options import Hook, Options, Query
 from teal.migration.resolve.desired import desired, options
 from tests.unit.api.manifests import EMBEDDER, EVERYTHING, Manifest, collection, embeddings
 from tests.unit.domain.builders import metadata

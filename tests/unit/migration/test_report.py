@@ -21,12 +21,13 @@ from teal.domain.schema import Schema
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Check, Verdict, as_mark
 from teal.migration.clock import iso
-from teal.migration.context import Result, Session
+from teal.migration.context import Result
 from teal.migration.contract import Note, Resource
 from teal.migration.report import status as report
 from teal.migration.report.conditions import conditions as conditions_of
 from teal.migration.report.conditions import phase as phase_of
 from teal.migration.report.record import ReconcileRecord, remember
+from teal.migration.session import Session
 from tests.unit.api.manifests import collection
 from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, observed, schema, state
 from tests.unit.domain.qdrant_model import Qdrant

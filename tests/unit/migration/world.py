@@ -33,10 +33,11 @@ from teal.migration import engine
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.cutover import late_writes
 from teal.migration.engine import Engine
-from teal.migration.resolve import connections
+from teal.migration.resolve import embedders
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options
 from teal.migration.sync import rounds
+from teal.migration.sync.pairs import retained_by
 from teal.migration.verification import latency
 from teal.qdrant import wire
 from teal.qdrant.pool import QdrantPool
@@ -194,7 +195,7 @@ class World:
                 pass
 
         with (
-            patch.object(connections, "OpenAIEmbedder", Embedder),
+            patch.object(embedders, "OpenAIEmbedder", Embedder),
             patch.object(engine, "resolve_options", lambda resource: replace(options(resource), batch=5)),
             patch.object(rounds, "BATCH", 5),
             patch.object(late_writes, "BATCH", 5),
@@ -312,7 +313,7 @@ class World:
     @property
     def retained(self) -> CollectionState | None:
         """What served before what serves now, while it is kept."""
-        retained = rounds.retained_by(self.state(self.serving), self.mine) if self.serving else []
+        retained = retained_by(self.state(self.serving), self.mine) if self.serving else []
         for last in retained[:1]:
             if last.marks.replaced and last.marks.replaced.at + self.keep_for > self.clock.now():
                 return last

@@ -201,7 +201,7 @@ class Pass:
             session.progress.done += len(batch)
 
     async def _tell(self, batch: Iterable[RawId]) -> None:
-        """Back onto a collection that others may write, too: see `carried.py`."""
+        """Back onto a collection that others may write, too: see `sync/write_ahead.py`."""
         in_step = self._ctx.in_step
         if self._backwards and in_step:
             await in_step.carried.tell(self._ctx, self._source, self._target, batch)

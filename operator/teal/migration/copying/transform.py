@@ -12,7 +12,8 @@ from teal.domain.observed import CollectionState
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
 from teal.domain.stale import Sieve
-from teal.migration.context import Context, Writes
+from teal.migration.context import Context
+from teal.migration.session import Writes
 from teal.qdrant import wire
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from teal.migration.context import Query
+from teal.migration.options import Query
 
 SECONDS = 10.0
 

@@ -13,8 +13,9 @@ from teal.domain.ownership import ours
 from teal.domain.plan import Desired, Identity, Strategy
 from teal.domain.transitions import Event
 from teal.migration.clock import iso
-from teal.migration.context import Result, Session
+from teal.migration.context import Result
 from teal.migration.contract import Note, Resource
+from teal.migration.session import Session
 
 
 @dataclass

@@ -13,11 +13,11 @@ from teal.domain.ownership import ours
 from teal.domain.plan import Strategy
 from teal.domain.writes import WriteMode, guarantee
 from teal.migration.clock import iso
-from teal.migration.context import Session
 from teal.migration.contract import Outcome
 from teal.migration.report import refused_actions
 from teal.migration.report.conditions import conditions, phase
 from teal.migration.report.record import ReconcileRecord
+from teal.migration.session import Session
 
 HISTORY = 10
 

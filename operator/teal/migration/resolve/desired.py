@@ -24,8 +24,8 @@ from teal.domain.tuning import Tuning
 from teal.domain.watching import Rules
 from teal.domain.windows import Window, first_problem
 from teal.domain.writes import WriteMode
-from teal.migration.context import Hook, Options, Query
 from teal.migration.contract import Resource
+from teal.migration.options import Hook, Options, Query
 
 QUANTIZATION_KINDS = ("scalar", "product", "binary")
 

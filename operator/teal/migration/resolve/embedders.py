@@ -5,12 +5,14 @@ They live as long as the EmbeddingSet stays the same, because each keeps a conne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from teal.api.embedding_set import EmbeddingSet
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired
 from teal.migration.contract import Resource, Secrets
-from teal.migration.resolve import connections
 from teal.sources.embedder import OpenAIEmbedder
 
 
@@ -51,9 +53,7 @@ class Embedders:
             return None
         others, encoder = (await self._of(resource)).others, repr(state.marks.encoder)
         if encoder not in others:
-            made = connections.other_embedder(
-                state.marks.encoder, resource.embedding_set, resource.namespace, self._secrets
-            )
+            made = other_embedder(state.marks.encoder, resource.embedding_set, resource.namespace, self._secrets)
             if made is None:
                 return None
             others[encoder] = made
@@ -76,6 +76,50 @@ class Embedders:
             return known
         await self.close(resource.uid)
         spent = known.own.tokens_spent if known and known.own else 0
-        own = connections.embedder(resource.embedding_set, resource.namespace, self._secrets, spent)
+        own = embedder(resource.embedding_set, resource.namespace, self._secrets, spent)
         made = self._made[resource.uid] = _Made(declared, own)
         return made
+
+
+def other_embedder(
+    known: Mapping[str, Any] | None, embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets
+) -> OpenAIEmbedder | None:
+    """The encoder that a retained collection's mark names, if the set's own server has it.
+
+    A mark names no Secret, and a key goes only to the URL that stands beside it in the spec: so another URL than
+    the set's is not asked.
+    """
+    declared = embedding_set.spec.embedder if embedding_set else None
+    if declared is None or embedding_set is None or not known or not known.get("model"):
+        return None
+    if known.get("url") != declared.open_ai.url:
+        return None
+    changed = {"model": str(known["model"]), "dimensions": int(known["dimensions"])}
+    spec = embedding_set.spec.model_copy(update=changed)
+    return embedder(embedding_set.model_copy(update={"spec": spec}), namespace, secrets)
+
+
+def embedder(
+    embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets, spent: int = 0
+) -> OpenAIEmbedder | None:
+    """The set's embedder; `spent` is what this migration has cost so far, in tokens."""
+    if embedding_set is None or embedding_set.spec.embedder is None or embedding_set.spec.model is None:
+        return None
+    declared = embedding_set.spec.embedder
+    server, budget = declared.open_ai, declared.budget
+    reference = server.api_key_secret_ref
+
+    async def key() -> str | None:
+        return await secrets.read(namespace, reference.name, reference.key) if reference else None
+
+    return OpenAIEmbedder(
+        server.url,
+        embedding_set.spec.model,
+        embedding_set.spec.dimensions,
+        api_key=key,
+        batch_size=server.batch_size,
+        parallelism=server.parallelism,
+        requests_per_minute=budget.requests_per_minute if budget else None,
+        max_tokens=budget.max_tokens if budget else None,
+        tokens_spent=spent,
+    )

@@ -16,7 +16,7 @@ from teal.domain.schema import Encoder, Schema
 from teal.domain.transitions import Stage
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
-from teal.migration.cutover import attempt
+from teal.migration.cutover.alias import point_alias
 
 
 async def adopt(ctx: Context) -> Result:
@@ -33,7 +33,7 @@ async def adopt(ctx: Context) -> Result:
         written[marks.ENCODER] = Encoder(schema.model, schema.schema_version, schema.main.size).as_metadata()
     await ctx.server.admin.mark(state.name, written)
     if ctx.observed.aliases.get(desired.alias) != state.name:
-        await attempt.point_alias(ctx, desired.alias, state.name)
+        await point_alias(ctx, desired.alias, state.name)
     ctx.server.invalidate()
     message = f"{state.name} ({state.points:,} points) now belongs to this resource and serves {desired.alias!r}."
     return Result(notes=(Note("CollectionAdopted", message, "Adopt"),))

@@ -20,8 +20,9 @@ from teal.domain import marks
 from teal.domain.marks import Hooks
 from teal.domain.transitions import Event
 from teal.migration.clock import iso
-from teal.migration.context import SLICE_SECONDS, Context, Hook, Result
+from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
+from teal.migration.options import Hook
 
 BACK_OFF = (60.0, 300.0, 600.0, 1800.0)
 POLL_SECONDS = 0.1

@@ -9,6 +9,7 @@ from teal.domain.transitions import Event
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
+from teal.migration.cutover.alias import point_alias
 from teal.migration.probing import search
 from teal.migration.steps import await_promotion
 
@@ -19,7 +20,7 @@ async def run(ctx: Context) -> Result:
     """One attempt; without a blue there is nobody to miss and the alias is set at once."""
     blue, green = ctx.source, ctx.the_subject()
     if blue is None:
-        await attempt.point_alias(ctx, ctx.desired.alias, green.name)
+        await point_alias(ctx, ctx.desired.alias, green.name)
         note = Note("AliasCreated", f"The alias {ctx.desired.alias!r} serves {green.name}.", "Promote")
         return Result(Event.SWITCHED, (note,))
     withdrawn = await_promotion.obstacle(ctx)

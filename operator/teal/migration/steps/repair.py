@@ -14,7 +14,9 @@ from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
-from teal.migration.cutover import attempt, late_writes
+from teal.migration.cutover import fence, late_writes
+from teal.migration.cutover.alias import point_alias
+from teal.migration.cutover.notes import stale_since
 from teal.migration.steps.clock_skew import seconds_behind
 
 
@@ -26,7 +28,7 @@ async def finish_switch(ctx: Context) -> Result:
     notes: tuple[Note, ...] = ()
     if old := _cut_short(ctx, state):
         notes = await _carry_over(ctx, old, state)
-        cleared |= attempt.stale_since(ctx, old, state)
+        cleared |= stale_since(ctx, old, state)
     ending = _ending(ctx, migration) if migration else None
     if migration and ending:
         stage = advance(migration.stage, ending)
@@ -93,14 +95,14 @@ async def stamp_replaced(ctx: Context) -> Result:
 
 async def restore_alias(ctx: Context) -> Result:
     """The alias was deleted or pointed at an unfinished green by somebody: back to what serves."""
-    await attempt.point_alias(ctx, ctx.desired.alias, ctx.subject)
+    await point_alias(ctx, ctx.desired.alias, ctx.subject)
     message = f"The alias {ctx.desired.alias!r} was gone or misplaced; it points at {ctx.subject} again."
     return Result(notes=(Note("AliasRestored", message, "Restore", warning=True),))
 
 
 async def lift_fence(ctx: Context) -> Result:
     """A crash left writers held back: give them their limits again."""
-    await attempt.lift_fence(ctx.server, ctx.subject)
+    await fence.lift_fence(ctx.server, ctx.subject)
     message = f"A fence left on {ctx.subject} by an interrupted switch was lifted."
     return Result(notes=(Note("FenceLifted", message, "Restore", warning=True),))
 

@@ -18,9 +18,12 @@ from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
+from teal.migration.cutover.alias import point_alias
 from teal.migration.probing import search
 from teal.migration.steps import decline, repair
-from teal.migration.sync.rounds import InStep, Pair, take_back
+from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.pairs import Pair
+from teal.migration.sync.rounds import take_back
 
 HURRY_SECONDS = 5.0
 """How long a rollback that somebody asked for, or that the watch did, waits for a moment without writes."""
@@ -52,7 +55,7 @@ async def run(ctx: Context) -> Result:
 async def _return(ctx: Context, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
     if ctx.session.ledger is None:
         until = ctx.clock.monotonic() + SLICE_SECONDS
-        memory = ctx.session.pairs.setdefault((serving.name, back.name), InStep(back.name))
+        memory = ctx.session.pairs.setdefault((serving.name, back.name), SyncMemory(back.name))
         pair = Pair(serving, back, ctx.embedder, ctx.desired.text_field)
         if not await take_back(ctx, pair, memory, until):
             return Result(detail="bringing the retained collection up to date")
@@ -85,7 +88,7 @@ def _cannot_wait(ctx: Context) -> bool:
 async def _force(ctx: Context, serving: CollectionState, back: CollectionState, error: TransientError) -> Result:
     """Switch without the last pass. Both sides' versions of the switch stay, seen from the other side.
 
-    So staying in step (`in_step.py`) brings over what was written meanwhile, as soon as it can be read.
+    So staying in step (`sync/rounds.py`) brings over what was written meanwhile, as soon as it can be read.
     """
     here, there = serving.marks.in_step.get(back.name, marks.Noted())
     if here and there:
@@ -94,7 +97,7 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
     ctx.session.stop()
     ctx.session.pairs.clear()
     ctx.session.cutover.clear()
-    await attempt.point_alias(ctx, ctx.desired.alias, back.name)
+    await point_alias(ctx, ctx.desired.alias, back.name)
     message = (
         f"The alias {ctx.desired.alias!r} is back on {back.name} without what was written since the switch, "
         f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
-from teal.migration.context import Context, Writes
+from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.transform import AsManyAsPossible, Transform
+from teal.migration.session import Writes
 from teal.qdrant import wire
 from teal.qdrant.wire import RawPoint
 

@@ -14,96 +14,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
 from teal.domain.marks import Noted
-from teal.domain.observed import CollectionState
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.equality import same
 from teal.migration.copying.scan import Scan
-from teal.migration.copying.transform import Transform, across, same_encoder, stale_between
+from teal.migration.copying.transform import same_encoder, stale_between
 from teal.migration.sync.direction import Way
+from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.pairs import Pair
 from teal.migration.sync.write_ahead import Carried
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
-from teal.sources.embedder import Embedder
 
 PAUSE_SECONDS = 10.0
+
+
 SHARE = 0.05
+
+
 FORGOTTEN_SECONDS = 300.0
+
+
 BATCH = 250
+
+
 SAMPLES = 10
-WORTH_SHOWING = 60
 
 
-@dataclass
-class InStep:
-    """What is remembered between rounds, and what status shows."""
-
-    retained: str
-    due: float = 0.0
-    round: Round | None = None
-    known_serving: dict[RawId, int] | None = None
-    known_retained: dict[RawId, int] | None = None
-    at_rest: tuple[Quiescence | None, Quiescence | None] = (None, None)
-    forth: int = 0
-    back: int = 0
-    conflicts: int = 0
-    samples: list[str] = field(default_factory=list)
-    left_back: dict[RawId, int] = field(default_factory=dict)
-    left_forth: dict[RawId, int] = field(default_factory=dict)
-    carried: Carried = field(init=False)
-    kept: int = 0
-    reason: str | None = None
-    last: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.carried = Carried(self.retained)
-
-    @property
-    def left_behind(self) -> int:
-        """Points that one side has and the other cannot be given."""
-        return len(self.left_back) + len(self.left_forth)
-
-    def as_json(self, now: float) -> dict[str, Any]:
-        lag = round(now - self.last) if self.last else 0
-        row: dict[str, Any] = {
-            "collection": self.retained,
-            "lagSeconds": lag if lag > WORTH_SHOWING else 0,
-            "toServing": self.forth,
-            "toRetained": self.back,
-            "conflicts": self.conflicts,
-            "leftBehind": self.left_behind,
-        }
-        if self.samples:
-            row["samples"] = self.samples
-        if self.reason:
-            row["reason"] = self.reason
-        return row
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The two sides, and the encoder of the retained one if it can be asked."""
-
-    serving: CollectionState
-    retained: CollectionState
-    back_embedder: Embedder | None
-    text_field: str | None
-
-    def forth(self, ctx: Context) -> Transform | None:
-        return across(ctx, self.retained, self.serving, ctx.embedder, self.text_field)
-
-    def back(self, ctx: Context) -> Transform | None:
-        return across(ctx, self.serving, self.retained, self.back_embedder, self.text_field)
-
-
-async def keep(ctx: Context, pair: Pair, memory: InStep, until: float = math.inf) -> None:
+async def keep(ctx: Context, pair: Pair, memory: SyncMemory, until: float = math.inf) -> None:
     """Go on with a round, or begin one if it is time; returns when it is over or `until` has come.
 
     A round that was left half-way a while ago is given up: what it has seen may not be so any more.
@@ -126,7 +69,7 @@ async def keep(ctx: Context, pair: Pair, memory: InStep, until: float = math.inf
         memory.due, memory.last = current.left_at + max(PAUSE_SECONDS, current.took / SHARE), clock.now()
 
 
-async def take_back(ctx: Context, pair: Pair, memory: InStep, until: float) -> bool:
+async def take_back(ctx: Context, pair: Pair, memory: SyncMemory, until: float) -> bool:
     """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
 
     What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
@@ -142,14 +85,14 @@ async def take_back(ctx: Context, pair: Pair, memory: InStep, until: float) -> b
     return True
 
 
-def _begin(pair: Pair, memory: InStep, begun: Round) -> Round:
+def _begin(pair: Pair, memory: SyncMemory, begun: Round) -> Round:
     if memory.known_serving is None:
         memory.carried = Carried.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
     memory.round = begun
     return begun
 
 
-async def _advance(current: Round, ctx: Context, pair: Pair, memory: InStep, until: float) -> bool:
+async def _advance(current: Round, ctx: Context, pair: Pair, memory: SyncMemory, until: float) -> bool:
     """A round that broke off is given up: what it had taken in hand is found again by the next one."""
     try:
         return await current.advance(ctx, pair, memory, until)
@@ -189,7 +132,7 @@ class Round:
         self._diff: Diff | None = None
         self._ahead = False
 
-    async def advance(self, ctx: Context, pair: Pair, memory: InStep, until: float) -> bool:
+    async def advance(self, ctx: Context, pair: Pair, memory: SyncMemory, until: float) -> bool:
         """Scan and write until the time is over; true when both sides are in step again."""
         if not await self._serving.advance(until) or not await self._retained.advance(until):
             return False
@@ -197,7 +140,7 @@ class Round:
             self._diff = await self._compare(ctx, pair, memory)
         return await self._apply(ctx, pair, memory, self._diff, until)
 
-    async def _compare(self, ctx: Context, pair: Pair, memory: InStep) -> Diff:
+    async def _compare(self, ctx: Context, pair: Pair, memory: SyncMemory) -> Diff:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
@@ -221,12 +164,12 @@ class Round:
         return diff
 
     @staticmethod
-    def _know_deleted(memory: InStep, there: Mapping[RawId, int]) -> None:
+    def _know_deleted(memory: SyncMemory, there: Mapping[RawId, int]) -> None:
         """Where the mark vouches for every point of the serving side, each was on the retained one too."""
         known = memory.known_retained or {}
         known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
 
-    def _know_carried(self, pair: Pair, memory: InStep) -> None:
+    def _know_carried(self, pair: Pair, memory: SyncMemory) -> None:
         """What Teal brought to one side and the other does not have any more was deleted there."""
         for side, other, known, unknown in (
             (self._retained, self._serving, memory.known_retained, memory.known_serving),
@@ -237,7 +180,7 @@ class Round:
                     known[point] = side.seen[point]
                     unknown.setdefault(point, UNKNOWN)
 
-    def _keep_what_was_lost(self, diff: Diff, memory: InStep) -> None:
+    def _keep_what_was_lost(self, diff: Diff, memory: SyncMemory) -> None:
         """One side has lost more than half of its points: that must not empty the other one too."""
         for gone, side in ((diff.drop_retained, self._serving), (diff.drop_serving, self._retained)):
             if is_loss(len(gone), len(side.seen)):
@@ -247,7 +190,7 @@ class Round:
                 gone.clear()
 
     async def _settle(
-        self, ctx: Context, pair: Pair, memory: InStep, diff: Diff, doubtful: Sequence[RawId]
+        self, ctx: Context, pair: Pair, memory: SyncMemory, diff: Diff, doubtful: Sequence[RawId]
     ) -> None:
         """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
         doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
@@ -269,13 +212,13 @@ class Round:
                 self._known(memory, serving=False)[point] = self._retained.seen[point]
 
     @staticmethod
-    def _known(memory: InStep, *, serving: bool) -> dict[RawId, int]:
+    def _known(memory: SyncMemory, *, serving: bool) -> dict[RawId, int]:
         known = memory.known_serving if serving else memory.known_retained
         if known is None:
             raise LookupError("a comparison leaves what is known")
         return known
 
-    async def _apply(self, ctx: Context, pair: Pair, memory: InStep, diff: Diff, until: float) -> bool:
+    async def _apply(self, ctx: Context, pair: Pair, memory: SyncMemory, diff: Diff, until: float) -> bool:
         moved = bool(diff)
         while diff.forth or diff.back:
             if ctx.clock.monotonic() >= until:
@@ -290,12 +233,12 @@ class Round:
             await self._remember(ctx, pair, memory)
         return True
 
-    def _forth(self, ctx: Context, pair: Pair, memory: InStep) -> Way:
+    def _forth(self, ctx: Context, pair: Pair, memory: SyncMemory) -> Way:
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         seen, left = self._serving.seen, memory.left_forth
         return Way(pair.retained, pair.serving, there, here, seen, left, pair.forth(ctx))
 
-    def _back(self, ctx: Context, pair: Pair, memory: InStep) -> Way:
+    def _back(self, ctx: Context, pair: Pair, memory: SyncMemory) -> Way:
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         seen, left = self._retained.seen, memory.left_back
         return Way(pair.serving, pair.retained, here, there, seen, left, pair.back(ctx))
@@ -309,14 +252,14 @@ class Round:
         return len(dropped)
 
     @staticmethod
-    async def _carry(ctx: Context, pair: Pair, way: Way, pending: dict[RawId, int], memory: InStep) -> int:
+    async def _carry(ctx: Context, pair: Pair, way: Way, pending: dict[RawId, int], memory: SyncMemory) -> int:
         batch = _take(pending)
         await memory.carried.tell(ctx, pair.serving.name, way.target.name, batch)
         count, why_not = await way.carry(ctx, batch)
         memory.reason = why_not or memory.reason
         return count
 
-    async def _remember(self, ctx: Context, pair: Pair, memory: InStep) -> None:
+    async def _remember(self, ctx: Context, pair: Pair, memory: SyncMemory) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         before_here, before_there = (digest or {} for digest in _noted(ctx, pair))
@@ -363,31 +306,6 @@ def _noted(ctx: Context, pair: Pair) -> Noted:
 def _age(noted: Noted) -> int:
     """The higher the later: by the last change that it knows of."""
     return sure_up_to(noted.there)
-
-
-def pairs_of(
-    serving: CollectionState | None, mine: Sequence[CollectionState]
-) -> list[tuple[CollectionState, CollectionState]]:
-    """Which collections are kept in step, each with the one that replaced it: the newest pair first.
-
-    Where several are retained, what is written to the oldest goes up to the serving one by those in between, and
-    what is written there comes down.
-    """
-    found: list[tuple[CollectionState, CollectionState]] = []
-    newer_ones, left = [serving] if serving else [], {each.name: each for each in mine}
-    for newer in newer_ones:
-        left.pop(newer.name, None)
-        for older in retained_by(newer, list(left.values())) if newer.marks.in_step else ():
-            del left[older.name]
-            found.append((newer, older))
-            newer_ones.append(older)
-    return found
-
-
-def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> list[CollectionState]:
-    """The collections that `serving` has replaced and that are still retained, the last one first."""
-    retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
-    return sorted(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, reverse=True)
 
 
 def _take(pending: dict[RawId, int]) -> dict[RawId, int]:

@@ -1,0 +1,48 @@
+"""The fence: strict mode on the side that is left answers writers 429 while the alias moves.
+
+The mark that says how to lift it is written first, so whoever finds the mark can lift the fence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from uuid import uuid4
+
+from teal.domain import marks
+from teal.domain.carry import UNLIMITED
+from teal.domain.errors import TransientError
+from teal.domain.marks import Fence
+from teal.domain.observed import CollectionState
+from teal.migration.context import Context
+from teal.qdrant import wire
+from teal.qdrant.pool import Server
+
+TOKENS_PER_SHARD = 4
+
+
+async def raise_fence(ctx: Context, old: CollectionState) -> None:
+    """First the mark that says how to lift it, then the fence: a crash in between leaves nothing to lift."""
+    strict = old.config.get("strict_mode_config") or {}
+    fence = Fence(ctx.clock.now(), bool(strict.get("enabled")), strict.get("write_rate_limit"))
+    await ctx.server.admin.mark(old.name, {marks.FENCE: fence.as_json()})
+    await ctx.server.admin.patch(old.name, {"strict_mode_config": {"enabled": True, "write_rate_limit": 1}})
+
+
+async def spend_tokens(ctx: Context, old: CollectionState) -> None:
+    """The limit lets one single-point write a minute through on each shard: use it up with deletes of nobody."""
+    shards = old.schema.shard_number or 1
+    for _ in range(1 if shards == 1 else shards * TOKENS_PER_SHARD):
+        with contextlib.suppress(TransientError):
+            await ctx.server.points.delete(old.name, [wire.raw_id(uuid4())])
+
+
+async def lift_fence(server: Server, name: str) -> None:
+    """Give a collection its own strict mode back; called on every way out, and again after a crash."""
+    state = await server.admin.collection(name)
+    if state is None or state.marks.fence is None:
+        return
+    fence = state.marks.fence
+    own = {"enabled": fence.enabled, "write_rate_limit": fence.write_rate_limit or UNLIMITED}
+    await server.admin.patch(name, {"strict_mode_config": own})
+    await server.admin.mark(name, {marks.FENCE: None})
+    server.invalidate(name)

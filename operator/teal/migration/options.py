@@ -1,0 +1,58 @@
+"""How a resource wants to be migrated, in plain units: seconds, counts and ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from teal.domain.watching import Rules
+from teal.domain.windows import Window
+from teal.domain.writes import WriteMode
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A request around the switch; `timeout` in seconds for each of `retries` + 1 attempts."""
+
+    url: str
+    timeout: float = 30.0
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class Query:
+    """A Prometheus query and the range that its value must stay in."""
+
+    name: str
+    query: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to migrate: the resource's `migration`, `verification` and `watch`, in plain units (seconds)."""
+
+    parallelism: int = 4
+    batch: int = 500
+    embedding_batch: int = 32
+    max_read_latency: float | None = None
+    change_field: str | None = None
+    writes: WriteMode = WriteMode.CATCH_UP
+    fence: bool = True
+    quiet_wait: float = 300.0
+    max_fence: float = 10.0
+    min_coverage: float = 1.0
+    sample: int = 1000
+    min_overlap: float | None = None
+    min_recall: float | None = None
+    max_latency_ratio: float | None = None
+    manual: bool = False
+    windows: tuple[Window, ...] = ()
+    before_switch: Hook | None = None
+    after_switch: Hook | None = None
+    watch: Rules = field(default_factory=Rules)
+    prometheus: str | None = None
+    queries: tuple[Query, ...] = ()
+    keep_for: float = 172800.0
+    snapshot: bool = True
+    max_tokens: int | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from teal.api.common import API_VERSION
 from teal.api.embedding_set import EmbeddingSet
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, ObjectMeta
-from teal.controller.objects import FINALIZER, Kind, Ref, finalizers_of, is_deleting, ref_of
+from teal.controller.objects import Kind, Ref, finalizers_of, is_deleting, ref_of
 from teal.migration.contract import Outcome, Resource
 
 NAMESPACE = "search"
@@ -96,14 +96,14 @@ class FakeKube:
         kept = {key: value for key, value in status.items() if key not in self.prune}
         return self._store(ref, {**obj, "status": kept})
 
-    async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
+    async def set_finalizers(self, obj: Mapping[str, Any], kind: Kind, own: Collection[str]) -> dict[str, Any]:
         self._maybe_fail("finalizer")
         at = ref_of(kind, obj)
         current = self._existing(at)
         if current["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
             raise ConflictError("another version", 409)
-        self.writes.append(f"finalizer {at.name} {present}")
-        finalizers = [FINALIZER] if present else []
+        self.writes.append(f"finalizers {at.name} {' '.join(own)}".strip())
+        finalizers = list(own)
         updated = {**current, "metadata": {**current["metadata"], "finalizers": finalizers}}
         if is_deleting(updated) and not finalizers:
             del self.objects[at]

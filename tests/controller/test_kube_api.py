@@ -16,7 +16,7 @@ from teal.controller.connection import Connection, NoClusterError
 from teal.controller.kube import ApiServerError, ConflictError, GoneError
 from teal.controller.kube_api import KubeApi
 from teal.controller.metrics import Metrics
-from teal.controller.objects import FINALIZER, Kind
+from teal.controller.objects import CLEANUP_FINALIZER, Kind
 from tests.controller.fakes import NAMESPACE, ref, vector_collection
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -84,11 +84,11 @@ async def test_a_write_names_the_very_object(server: Server, kube: KubeApi) -> N
 
 async def test_finalizers_of_others_stay(server: Server, kube: KubeApi) -> None:
     obj = vector_collection()
-    obj["metadata"] |= {"uid": "u1", "resourceVersion": "5", "finalizers": ["theirs", FINALIZER]}
-    await kube.set_finalizer(obj, Kind.VECTOR_COLLECTION, present=True)
-    await kube.set_finalizer(obj, Kind.VECTOR_COLLECTION, present=False)
+    obj["metadata"] |= {"uid": "u1", "resourceVersion": "5", "finalizers": ["theirs", CLEANUP_FINALIZER]}
+    await kube.set_finalizers(obj, Kind.VECTOR_COLLECTION, [CLEANUP_FINALIZER])
+    await kube.set_finalizers(obj, Kind.VECTOR_COLLECTION, [])
     bodies = [body for _, body in server.requests]
-    assert f'"value": ["theirs", "{FINALIZER}"]' in bodies[0]
+    assert f'"value": ["theirs", "{CLEANUP_FINALIZER}"]' in bodies[0]
     assert '"value": ["theirs"]' in bodies[1]
     assert all('"path": "/metadata/resourceVersion", "value": "5"' in body for body in bodies)
 
@@ -142,7 +142,7 @@ async def test_a_failed_test_of_a_patch_is_a_conflict(server: Server, kube: Kube
     obj = vector_collection()
     obj["metadata"] |= {"uid": "u1", "resourceVersion": "5"}
     with pytest.raises(ConflictError):
-        await kube.set_finalizer(obj, Kind.VECTOR_COLLECTION, present=True)
+        await kube.set_finalizers(obj, Kind.VECTOR_COLLECTION, [CLEANUP_FINALIZER])
 
 
 async def test_an_event_that_is_there_already_is_fine(server: Server, kube: KubeApi) -> None:

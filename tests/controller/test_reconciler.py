@@ -12,7 +12,7 @@ from teal.controller.cache import Cache
 from teal.controller.dispatcher import Next
 from teal.controller.kube import ApiServerError
 from teal.controller.metrics import Metrics
-from teal.controller.objects import FINALIZER, Kind, Ref
+from teal.controller.objects import CLEANUP_FINALIZER, Kind, Ref
 from teal.controller.reconciler import Reconciler
 from teal.domain.errors import TerminalError, TransientError
 from teal.migration.contract import Note, Outcome, Resource
@@ -200,8 +200,8 @@ async def test_the_finalizer_is_there_before_the_engine_begins(bench: Bench) -> 
 
     bench.engine.answer = answer
     await bench.look()
-    assert at_first_look == [FINALIZER]
-    assert bench.writes == ["finalizer docs True", "status docs"]
+    assert at_first_look == [CLEANUP_FINALIZER]
+    assert bench.writes == ["finalizers docs teal.dev/cleanup", "status docs"]
 
 
 async def test_no_finalizer_for_who_retains_and_none_stays_when_the_policy_changes(bench: Bench) -> None:
@@ -210,7 +210,7 @@ async def test_no_finalizer_for_who_retains_and_none_stays_when_the_policy_chang
     assert not bench.kube.objects[ref()]["metadata"].get("finalizers")
     bench.kube.apply(vector_collection(deletionPolicy="Delete"))
     await bench.look()
-    assert bench.kube.objects[ref()]["metadata"]["finalizers"] == [FINALIZER]
+    assert bench.kube.objects[ref()]["metadata"]["finalizers"] == [CLEANUP_FINALIZER]
     bench.kube.apply(vector_collection())
     await bench.look()
     assert bench.kube.objects[ref()]["metadata"]["finalizers"] == []

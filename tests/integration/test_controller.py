@@ -22,7 +22,7 @@ from teal.controller.controller import Options
 from teal.controller.kube import ApiServerError, ConflictError, GoneError
 from teal.controller.kube_api import KubeApi
 from teal.controller.metrics import Metrics
-from teal.controller.objects import FINALIZER, Kind, ref_of, uid_of
+from teal.controller.objects import CLEANUP_FINALIZER, FENCE_FINALIZER, Kind, ref_of, uid_of
 from teal.migration.contract import Note, Outcome, Resource
 from teal.runtime.main import run
 from teal.runtime.settings import Address, LeaseSettings, Settings
@@ -329,7 +329,7 @@ async def test_a_finalizer_only_for_who_asks_for_deletion_and_until_it_is_done(
     await cluster.create(fakes.vector_collection("deleted", deletionPolicy="Delete"))
     await seen(engine, 2)
     assert "finalizers" not in (await cluster.get("retained"))["metadata"]
-    assert (await cluster.get("deleted"))["metadata"]["finalizers"] == [FINALIZER]
+    assert (await cluster.get("deleted"))["metadata"]["finalizers"] == [CLEANUP_FINALIZER]
     engine.outcome = Outcome(ready(phase="Deleting"), requeue_after=600)
     await cluster.delete("deleted")
     assert (await seen(engine, 3)).deleting
@@ -348,22 +348,22 @@ async def test_a_finalizer_only_for_who_asks_for_deletion_and_until_it_is_done(
 async def test_a_finalizer_as_long_as_writers_may_be_held_back(
     operator: Running, cluster: Cluster, engine: FakeEngine
 ) -> None:
-    """It is there before the engine is asked for what holds them back, and goes with the status that says so."""
+    """It is there before the engine is asked for what holds them back, and goes when that says so."""
 
     async def is_held() -> bool:
-        return (await cluster.get())["metadata"].get("finalizers") == [FINALIZER]
+        return (await cluster.get())["metadata"].get("finalizers") == [FENCE_FINALIZER]
 
     async def is_free() -> bool:
         return not await is_held()
 
-    engine.outcome = Outcome(ready(phase="Promoting"), requeue_after=0.2)
+    engine.outcome = Outcome(ready(), requeue_after=0.2, needs_guard=True)
     await cluster.create(fakes.vector_collection())
     await eventually(is_held)
-    engine.outcome = Outcome(ready(phase="Watching"), requeue_after=0.2)
+    engine.outcome = Outcome(ready(), requeue_after=0.2, needs_guard=False)
     await eventually(is_free)
-    engine.outcome = Outcome(ready(phase="RollingBack"), requeue_after=0.2)
+    engine.outcome = Outcome(ready(), requeue_after=0.2, needs_guard=True)
     await eventually(is_held)
-    engine.outcome = Outcome(ready(phase="RollingBack"), finished=True)
+    engine.outcome = Outcome(ready(), finished=True)
     await cluster.delete()
 
     async def is_gone() -> bool:
@@ -499,7 +499,7 @@ class TestApi:
         with pytest.raises(ConflictError):
             await api.put_status(at, uid_of(first), {"phase": "Ready"})
         with pytest.raises(ConflictError):
-            await api.set_finalizer(first, VCOL, present=True)
+            await api.set_finalizers(first, VCOL, [CLEANUP_FINALIZER])
         written = await api.put_status(at, uid_of(second), {"phase": "Ready"})
         assert written["status"]["phase"] == "Ready"
         with pytest.raises(ApiServerError, match=r"status\.phase: Unsupported"):
@@ -509,12 +509,12 @@ class TestApi:
         stale = await cluster.create(fakes.vector_collection())
         current = await cluster.edit(metadata={"finalizers": ["example.com/theirs"]})
         with pytest.raises(ConflictError):
-            await api.set_finalizer(stale, VCOL, present=True)
-        with_ours = await api.set_finalizer(current, VCOL, present=True)
-        assert with_ours["metadata"]["finalizers"] == ["example.com/theirs", FINALIZER]
-        without = await api.set_finalizer(with_ours, VCOL, present=False)
+            await api.set_finalizers(stale, VCOL, [CLEANUP_FINALIZER])
+        with_ours = await api.set_finalizers(current, VCOL, [CLEANUP_FINALIZER])
+        assert with_ours["metadata"]["finalizers"] == ["example.com/theirs", CLEANUP_FINALIZER]
+        without = await api.set_finalizers(with_ours, VCOL, [])
         assert without["metadata"]["finalizers"] == ["example.com/theirs"]
-        await api.set_finalizer(without, VCOL, present=True)
+        await api.set_finalizers(without, VCOL, [CLEANUP_FINALIZER])
 
     async def test_lists_are_paged_and_small(
         self, api: KubeApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch

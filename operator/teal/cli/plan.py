@@ -12,8 +12,8 @@ from rich.markup import escape
 
 from teal.cli.complaints import complaints
 from teal.cli.options import DEFAULT_NAMESPACE, Files, Namespace, Output
-from teal.domain.decide import Do
 from teal.domain.plan import Strategy
+from teal.domain.policy import Do
 
 if TYPE_CHECKING:
     from teal.cli.manifests import Manifests
@@ -32,7 +32,7 @@ STEPS = {
         "move the alias by one action, when no write can be lost",
         "watch, then keep {source} until its retention ends",
     ),
-    Strategy.SWITCH_BACK: (
+    Strategy.ROLLBACK: (
         "bring {target}, which is retained, up to date with the writes since the switch",
         "move the alias back by one action",
     ),

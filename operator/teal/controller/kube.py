@@ -6,7 +6,7 @@ requests, missing rights) is a `TransientError`: a partition from the API server
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from teal.controller.objects import Kind, Ref
@@ -63,8 +63,8 @@ class Kube(Protocol):
         """
         ...
 
-    async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
-        """Add or remove Teal's finalizer, and return the object as it then is.
+    async def set_finalizers(self, obj: Mapping[str, Any], kind: Kind, own: Collection[str]) -> dict[str, Any]:
+        """Leave just these of Teal's finalizers on `obj`, and return the object as it then is.
 
         Raises:
             ConflictError: the object has changed since this version of it.

@@ -11,7 +11,7 @@ import base64
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ from teal.api.common import GROUP, VERSION
 from teal.controller.connection import Connection, NoClusterError
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, NotLeaderError, ObjectMeta
 from teal.controller.metrics import Metrics
-from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizer
+from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizers
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +93,9 @@ class KubeApi:
         ]
         return await self._call("PATCH", f"{ref.path}/status", ref.kind.plural, patch, JSON_PATCH)
 
-    async def set_finalizer(self, obj: Mapping[str, Any], kind: Kind, *, present: bool) -> dict[str, Any]:
+    async def set_finalizers(self, obj: Mapping[str, Any], kind: Kind, own: Collection[str]) -> dict[str, Any]:
         ref, metadata = ref_of(kind, obj), obj["metadata"]
-        wanted = finalizers_of(with_finalizer(obj, present=present))
+        wanted = finalizers_of(with_finalizers(obj, own))
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},

@@ -5,7 +5,7 @@ Objects stay raw JSON until a reconcile needs one: the cache holds thousands tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -13,7 +13,11 @@ from teal.api.common import GROUP, VERSION
 
 RawObject = Mapping[str, Any]
 
-FINALIZER = f"{GROUP}/cleanup"
+CLEANUP_FINALIZER = f"{GROUP}/cleanup"
+"""With `deletionPolicy: Delete`: what the resource owns has to go before it."""
+FENCE_FINALIZER = f"{GROUP}/fence"
+"""While writers are or may be held back: a fence has to be lifted before the resource goes."""
+FINALIZERS = frozenset({CLEANUP_FINALIZER, FENCE_FINALIZER})
 
 
 class Kind(StrEnum):
@@ -74,10 +78,15 @@ def finalizers_of(obj: RawObject) -> Sequence[str]:
     return finalizers or ()
 
 
-def with_finalizer(obj: RawObject, *, present: bool) -> RawObject:
-    """`obj` with or without Teal's finalizer; others' stay."""
-    others = [each for each in finalizers_of(obj) if each != FINALIZER]
-    finalizers = [*others, FINALIZER] if present else others
+def own_finalizers(obj: RawObject) -> frozenset[str]:
+    """Those that Teal has set."""
+    return FINALIZERS & set(finalizers_of(obj))
+
+
+def with_finalizers(obj: RawObject, own: Collection[str]) -> RawObject:
+    """`obj` with just these of Teal's finalizers; others' stay."""
+    others = [each for each in finalizers_of(obj) if each not in FINALIZERS]
+    finalizers = [*others, *sorted(own)]
     metadata = {key: value for key, value in obj["metadata"].items() if key != "finalizers"}
     return {**obj, "metadata": {**metadata, "finalizers": finalizers} if finalizers else metadata}
 

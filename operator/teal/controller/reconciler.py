@@ -13,7 +13,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -29,16 +29,18 @@ from teal.controller.events import EventPoster
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, Kube
 from teal.controller.metrics import Metrics
 from teal.controller.objects import (
-    FINALIZER,
+    CLEANUP_FINALIZER,
+    FENCE_FINALIZER,
     Kind,
     RawObject,
     Ref,
     finalizers_of,
     generation_of,
     is_deleting,
+    own_finalizers,
     status_of,
     uid_of,
-    with_finalizer,
+    with_finalizers,
 )
 from teal.controller.status import (
     INTERNAL_ERROR,
@@ -49,7 +51,6 @@ from teal.controller.status import (
     stalled,
 )
 from teal.domain.errors import TealError, TerminalError
-from teal.domain.transitions import may_hold_writers
 from teal.migration.contract import Resource
 
 logger = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class Reconciler:
     async def _vector_collection(self, ref: Ref, obj: RawObject) -> Next:
         manifest = _parse(obj, VectorCollection)
         if not is_deleting(obj):
-            obj = await self._with_finalizer(ref, obj, present=_must_stay(manifest, status_of(obj)))
+            obj = await self._with_finalizers(ref, obj, _finalizers(manifest, guarded=_is_guarded(obj)))
         resource = Resource(
             manifest=manifest,
             embedding_set=await self._embedding_set_of(ref, manifest),
@@ -153,16 +154,17 @@ class Reconciler:
             deleting=is_deleting(obj),
             annotations=obj["metadata"].get("annotations") or {},
             status=status_of(obj),
+            guarded=_is_guarded(obj),
         )
         outcome = await self._engine.reconcile(resource)
         # Before the status: who waits for what it shows finds the Events that belong to it.
         await self._events.post(ref, resource.uid, outcome.notes, self._now())
         if resource.deleting and outcome.finished:
-            await self._with_finalizer(ref, obj, present=False)
+            await self._with_finalizers(ref, obj, ())
             return Next()
         obj = await self._write(ref, obj, outcome.status)
-        if not (resource.deleting or _must_stay(manifest, outcome.status)):
-            await self._with_finalizer(ref, obj, present=False)
+        if not resource.deleting and outcome.needs_guard is not None:
+            await self._with_finalizers(ref, obj, _finalizers(manifest, guarded=outcome.needs_guard))
         return Next(outcome.requeue_after, failed=outcome.failed)
 
     async def _embedding_set(self, ref: Ref, obj: RawObject) -> Next:
@@ -190,12 +192,12 @@ class Reconciler:
         except GoneError:
             return None
 
-    async def _with_finalizer(self, ref: Ref, obj: RawObject, *, present: bool) -> RawObject:
-        """`obj` with or without Teal's finalizer: as it is, or as it is after a write."""
-        if (FINALIZER in finalizers_of(obj)) is present:
+    async def _with_finalizers(self, ref: Ref, obj: RawObject, own: Collection[str]) -> RawObject:
+        """`obj` with just these of Teal's finalizers: as it is, or as it is after a write."""
+        if own_finalizers(obj) == set(own):
             return obj
-        self._cache.expect(ref.kind, with_finalizer(obj, present=present))
-        written = await self._kube.set_finalizer(obj, ref.kind, present=present)
+        self._cache.expect(ref.kind, with_finalizers(obj, own))
+        written = await self._kube.set_finalizers(obj, ref.kind, own)
         self._cache.refresh(ref.kind, written)
         return written
 
@@ -253,9 +255,15 @@ class Reconciler:
         self._metrics.reconciles.labels(ref.kind.value, outcome).inc()
 
 
-def _must_stay(manifest: VectorCollection, status: Mapping[str, Any]) -> bool:
-    """Whether something has to be done before the resource may be gone."""
-    return manifest.spec.deletion_policy == "Delete" or may_hold_writers(status)
+def _finalizers(manifest: VectorCollection, *, guarded: bool) -> list[str]:
+    """What has to be done before the resource may be gone, one finalizer each."""
+    cleanup = [CLEANUP_FINALIZER] if manifest.spec.deletion_policy == "Delete" else []
+    return [*cleanup, FENCE_FINALIZER] if guarded else cleanup
+
+
+def _is_guarded(obj: RawObject) -> bool:
+    """Whether the resource stays until no fence stands; the object says so, not its status, which can be lost."""
+    return FENCE_FINALIZER in finalizers_of(obj)
 
 
 def _parse(obj: RawObject, model: type[M]) -> M:

@@ -29,7 +29,7 @@ class Strategy(StrEnum):
     CREATE = "Create"
     IN_PLACE = "InPlace"
     BLUE_GREEN = "BlueGreen"
-    SWITCH_BACK = "SwitchBack"
+    ROLLBACK = "Rollback"
 
 
 class Population(StrEnum):
@@ -160,7 +160,7 @@ def make_plan(
             Strategy.CREATE, target or desired.target, None, Population.NONE, desired.schema, desired.tuning,
             encoder=desired.encoder,
         )  # fmt: skip
-    if strategy is Strategy.SWITCH_BACK:
+    if strategy is Strategy.ROLLBACK:
         population, warnings = population_back(desired, serving)
     else:
         population = choose_population(desired, serving)

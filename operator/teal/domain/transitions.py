@@ -14,9 +14,7 @@ waiting, suspended, deleting. The diagram in docs/ is drawn from `TABLE` by `dia
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 
 class Stage(StrEnum):
@@ -99,13 +97,6 @@ TABLE: dict[tuple[Stage, Event], Stage] = {
 }
 
 HAS_SERVED = frozenset({Stage.WATCHING, Stage.READY, Stage.ROLLING_BACK})
-SWITCHING = frozenset({Stage.PROMOTING, Stage.ROLLING_BACK})
-"""Writers may be held back by a fence, so somebody must come by who lifts it, even if the resource is deleted."""
-
-
-def may_hold_writers(status: Mapping[str, Any]) -> bool:
-    """Whether a resource's status says so. Its host does not let it go then, and only then is a fence raised."""
-    return status.get("phase") in SWITCHING
 
 
 def advance(stage: Stage, event: Event) -> Stage:

@@ -5,13 +5,13 @@ A step does a bounded piece of work and returns; nothing else runs between recon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Desired, Plan, Strategy
+from teal.domain.policy import Decision, View
 from teal.domain.transitions import Event
 from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
@@ -40,28 +40,67 @@ class Result:
     outcome: str | None = None
 
 
+class Encoders(Protocol):
+    """The encoders that a resource names, each made when it is first asked for; `None`: it cannot be asked."""
+
+    async def own(self) -> Embedder | None:
+        """That of the EmbeddingSet as it is declared now."""
+        ...
+
+    async def of(self, state: CollectionState) -> Embedder | None:
+        """Whatever made the vectors of `state`."""
+        ...
+
+    async def other(self, state: CollectionState) -> Embedder | None:
+        """That which the marks of `state` name, if the EmbeddingSet's own server has it."""
+        ...
+
+    def judged(self) -> Judged | None:
+        """Reads the judged queries of the resource."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     """One resource's migration in hand: what is wanted, what was seen, and the tools to change it."""
 
-    desired: Desired
+    view: View
+    decision: Decision
     options: Options
-    plan: Plan
-    observed: Observed
     server: Server
     session: Session
     clock: Clock
-    subject: str
+    until: float
+    """The monotonic time at which this piece of work is to be over."""
+    encoders: Encoders
     embedder: Embedder | None = None
-    source_embedder: Embedder | None = None
-    judged: Judged | None = None
-    declined: Declined | None = None
-    status: Mapping[str, Any] = field(default_factory=dict)
+    """The encoder of the plan's target, where its vectors are made anew."""
+
+    @property
+    def desired(self) -> Desired:
+        return self.view.desired
+
+    @property
+    def observed(self) -> Observed:
+        return self.view.observed
+
+    @property
+    def plan(self) -> Plan:
+        return self.decision.plan
+
+    @property
+    def subject(self) -> str:
+        """The name of the collection that the decision is about."""
+        return self.decision.subject or self.desired.target
+
+    @property
+    def declined(self) -> Declined | None:
+        return self.decision.declined
 
     @property
     def writes(self) -> WriteMode:
         """The mode that holds on this way. Going back is always caught up: nobody promised anything for it."""
-        return WriteMode.CATCH_UP if self.plan.strategy is Strategy.SWITCH_BACK else self.options.writes
+        return WriteMode.CATCH_UP if self.plan.strategy is Strategy.ROLLBACK else self.options.writes
 
     @property
     def unnumbered_by(self) -> str | None:
@@ -71,7 +110,7 @@ class Context:
     @property
     def in_step(self) -> Any:
         """What is remembered of keeping source and subject in step, where both are live."""
-        return self.session.pairs.get((self.plan.source, self.subject))
+        return self.session.pairs.get((self.plan.source or "", self.subject))
 
     @property
     def source(self) -> CollectionState | None:

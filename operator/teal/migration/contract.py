@@ -52,6 +52,9 @@ class Resource:
     deleting: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, Any] = field(default_factory=dict)
+    guarded: bool = True
+    """Whether it cannot be gone before the engine has said `finished`: only then are writers held back. A host
+    that knows no deletion, as the command line, leaves it true."""
 
     @property
     def key(self) -> str:
@@ -83,3 +86,5 @@ class Outcome:
     failed: bool = False
     finished: bool = False
     endpoint: str = ""
+    needs_guard: bool | None = None
+    """Whether the resource must be guarded because writers are or may be held back; `None`: that is not known."""

@@ -16,17 +16,14 @@ from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
-from teal.domain.decide import Decision, Do, decide
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.forecast import refuse_over_budget
-from teal.domain.observed import Observed
-from teal.domain.ownership import ours, stage_of
-from teal.domain.plan import Desired, Identity, Population
-from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
+from teal.domain.ownership import ours
+from teal.domain.plan import Desired, Identity
+from teal.domain.policy import Decision, Do, Rounds, RoundTimes, View, decide_on
 from teal.migration.clock import Clock
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note, Outcome, Reads, Resource
-from teal.migration.copying.transform import same_encoder
 from teal.migration.cutover.fence import lift_fence
 from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
@@ -34,43 +31,17 @@ from teal.migration.report.record import ReconcileRecord, remember
 from teal.migration.resolve import connections
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
-from teal.migration.resolve.desired import windows
-from teal.migration.resolve.embedders import Embedders
+from teal.migration.resolve.embedders import Embedders, ResourceEncoders
 from teal.migration.session import Session
-from teal.migration.steps import adopt, decline, delete, in_place, provision, repair, retire, roll_back
-from teal.migration.steps.stages import continue_migration
-from teal.migration.sync import rounds
-from teal.migration.sync.memory import SyncMemory
-from teal.migration.sync.pairs import Pair, pairs_of
+from teal.migration.steps import delete, provision
+from teal.migration.steps.registry import REGISTRY, may_hold_writers
 from teal.qdrant.pool import QdrantPool, Server
-from teal.sources.embedder import OpenAIEmbedder
 
 log = logging.getLogger(__name__)
 
-RESYNC_SECONDS = 600.0
 STALLED_SECONDS = 120.0
 NOTE_AGAIN_SECONDS = 600.0
-
-RESTING = (Do.REST, Do.STAY)
-IN_STEP_SECONDS = 0.5
-"""How long a step of a migration may be followed by what keeps live collections in step."""
-
-ACTIONS = {
-    Do.ADOPT: adopt.adopt,
-    Do.CLAIM: adopt.claim,
-    Do.LIFT_FENCE: repair.lift_fence,
-    Do.PROVISION: provision.run,
-    Do.CONTINUE: continue_migration,
-    Do.FINISH_SWITCH: repair.finish_switch,
-    Do.SET_ALIASES: repair.set_aliases,
-    Do.RESTORE_ALIAS: repair.restore_alias,
-    Do.SWITCH_BACK: roll_back.run,
-    Do.DROP_ABANDONED: repair.drop_abandoned,
-    Do.STAMP_REPLACED: repair.stamp_replaced,
-    Do.RETIRE: retire.run,
-    Do.DECLINE: decline.run,
-    Do.LIFT_DECLINE: decline.lift,
-}
+UNGUARDED_SECONDS = 0.1
 
 
 class Engine:
@@ -134,10 +105,10 @@ class Engine:
             wanted = self._resolve(record)
             endpoint = await connections.endpoint(resource.manifest.spec, resource.namespace, self._secrets)
             async with self._pool.use(endpoint) as server:
-                wanted = record.desired = await _as_owner(wanted, server)
-                decision = await self._look(record, wanted, server, since=server.now())
+                record.desired = await _as_owner(wanted, server)
+                view, decision = await self._look(record, server, since=server.now())
                 if decision.do is Do.PROVISION:
-                    ctx = await self._work(record, wanted, server, decision, Session())
+                    ctx = await self._context(record, server, view, decision)
                     record.session.forecast = await provision.estimate(ctx)
                     refuse_over_budget(record.session.forecast, ctx.options.max_tokens)
         except TealError as error:
@@ -149,48 +120,132 @@ class Engine:
         session = self._sessions.setdefault(resource.uid, Session())
         record = ReconcileRecord(resource, self._clock.now(), session, identity=self._identity(resource))
         try:
-            await self._advance(record)
+            await self._connected(record)
         except TealError as error:
             self._failed(record, error)
         else:
             session.failures = 0
         return report.outcome(record)
 
-    async def _advance(self, record: ReconcileRecord) -> None:
+    async def _connected(self, record: ReconcileRecord) -> None:
         resource = record.resource
         spec = resource.manifest.spec
         record.endpoint = spec.qdrant.url
-        if resource.deleting and spec.deletion_policy == "Retain" and not may_hold_writers(resource.status):
+        if resource.deleting and spec.deletion_policy == "Retain" and not resource.guarded:
             record.finished = True
             return
         endpoint = await connections.endpoint(spec, resource.namespace, self._secrets)
         async with self._pool.use(endpoint) as server:
             record.session.use(server)
             try:
-                await self._serve(record, server)
+                if resource.deleting:
+                    await self._let_go(record, server)
+                elif spec.suspend:
+                    await self._suspend(record, server)
+                else:
+                    await self._work(record, server)
             except TealError:
                 await self._free_writers(record, server)
                 raise
 
-    async def _serve(self, record: ReconcileRecord, server: Server) -> None:
-        spec = record.resource.manifest.spec
-        if record.resource.deleting:
-            self._require_leadership()
-            record.session.stop()
-            if spec.deletion_policy == "Retain":
-                await self._lift_fences(record, server)
-            else:
-                record.notes += await delete.run(server, record.resource, self._identity(record.resource))
-            record.finished = True
-            return
+    async def _let_go(self, record: ReconcileRecord, server: Server) -> None:
+        """The resource is deleted: no fence stays, and what it owns goes if its policy says so."""
+        self._require_leadership()
+        record.session.stop()
+        await self._lift_fences(record, server)
+        if record.resource.manifest.spec.deletion_policy == "Delete":
+            record.notes += await delete.run(server, record.resource, self._identity(record.resource))
+        record.finished = True
+
+    async def _suspend(self, record: ReconcileRecord, server: Server) -> None:
         wanted = self._resolve(record)
-        if spec.suspend:
-            record.session.stop()
-            await self._free_writers(record, server)
-            record.observed = await server.observe(wanted.alias, wanted.adopt)
-            record.suspended = True
+        record.session.stop()
+        await self._free_writers(record, server)
+        record.observed = await server.observe(wanted.alias, wanted.adopt)
+        record.suspended, record.needs_guard = True, False
+
+    async def _work(self, record: ReconcileRecord, server: Server) -> None:
+        """Step by step, until there is nothing to do, something to wait for or to show, or the time is over."""
+        self._resolve(record)
+        until = self._clock.monotonic() + SLICE_SECONDS
+        while True:
+            view, decision = await self._look(record, server)
+            action = REGISTRY[decision.do]
+            if may_hold_writers(decision) and not record.resource.guarded:
+                record.requeue_after, record.needs_guard = UNGUARDED_SECONDS, True
+                return
+            result = await self._act(record, await self._context(record, server, view, decision, until))
+            record.take(result)
+            if action.rests:
+                record.session.noted.clear()
+                return
+            if (action.shows and decision.plan.source) or result.requeue_after or self._clock.monotonic() >= until:
+                await self._look(record, server)
+                return
+
+    async def _act(self, record: ReconcileRecord, ctx: Context) -> Result:
+        """Carry out what was decided, if this process still leads."""
+        self._require_leadership()
+        if ctx.plan.source is not None:
+            # A green that has to be made again is empty, whatever is remembered of the one that somebody deleted.
+            ctx.session.begin(ctx.plan.data_hash, afresh=ctx.decision.do is Do.PROVISION)
+        result = await REGISTRY[ctx.decision.do].run(ctx)
+        remember(record, result)
+        return result
+
+    async def _look(
+        self, record: ReconcileRecord, server: Server, since: float | None = None
+    ) -> tuple[View, Decision]:
+        """What was seen lately is enough to rest, and to keep in step meanwhile.
+
+        All else that is done, or refused, is decided on what was seen since.
+        """
+        wanted = record.the_desired()
+        began = server.now()
+        observed = record.observed = await server.observe(wanted.alias, wanted.adopt, since=since)
+        view = View(wanted, observed, self._clock.now(), self._rounds(record))
+        try:
+            decision = decide_on(view)
+        except TerminalError:
+            if since is not None:
+                raise
         else:
-            await self._work_a_while(record, wanted, server)
+            record.decision, record.needs_guard = decision.main, self._needs_guard(view, decision)
+            if since is not None or REGISTRY[decision.main.do].rests:
+                return view, decision
+        return await self._look(record, server, began)
+
+    def _needs_guard(self, view: View, decision: Decision) -> bool:
+        """A fence stands, or may be raised by the next step: somebody must come by who lifts it."""
+        return may_hold_writers(decision) or any(state.marks.fence for state in view.mine.values())
+
+    async def _context(
+        self,
+        record: ReconcileRecord,
+        server: Server,
+        view: View,
+        decision: Decision,
+        until: float = math.inf,
+    ) -> Context:
+        encoders = ResourceEncoders(self._embedders, record.resource, view.desired, self._secrets)
+        subject = view.observed.state(decision.subject)
+        return Context(
+            view=view,
+            decision=decision,
+            options=resolve_options(record.resource),
+            server=server,
+            session=record.session,
+            clock=self._clock,
+            until=until,
+            encoders=encoders,
+            embedder=await encoders.of_target(decision, subject),
+        )
+
+    def _rounds(self, record: ReconcileRecord) -> Rounds:
+        """When this process has kept which collections in step, on the wall clock that the policy goes by."""
+        ahead = self._clock.now() - self._clock.monotonic()
+        known = record.session.pairs.items()
+        return {key: RoundTimes(memory.last, memory.due + ahead) for key, memory in known}
 
     async def _free_writers(self, record: ReconcileRecord, server: Server) -> None:
         """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
@@ -199,9 +254,12 @@ class Engine:
             await self._lift_fences(record, server)
 
     async def _lift_fences(self, record: ReconcileRecord, server: Server) -> None:
+        """Decided from the marks on the collections, because a status can be lost."""
         identity = self._identity(record.resource)
-        record.observed = await server.observe(record.resource.manifest.alias)
-        for name, state in record.observed.states.items():
+        alias, adopt = record.resource.manifest.alias, record.resource.manifest.spec.adopt
+        seen = await server.observe(alias, adopt.collection if adopt else None, since=server.now())
+        record.observed = seen
+        for name, state in seen.states.items():
             if state.marks.fence and ours(state, identity):
                 await lift_fence(server, name)
 
@@ -215,173 +273,14 @@ class Engine:
         if problems:
             raise TerminalError("NotSupportedYet", "; ".join(problems))
         record.desired = resolve(resource, self._cluster)
-        windows(resource.manifest.spec)
+        resolve_options(resource)
         return record.desired
-
-    async def _work_a_while(self, record: ReconcileRecord, wanted: Desired, server: Server) -> None:
-        """Steps until there is nothing to do, something to wait for or to show, or the slice is over."""
-        until = self._clock.monotonic() + SLICE_SECONDS
-        while True:
-            decision = await self._look(record, wanted, server)
-            if decision.do in RESTING:
-                await self._keep_in_step(record, wanted, server, decision, until)
-                record.session.noted.clear()
-                record.requeue_after = self._rest(record, wanted)
-                return
-            if _switches(decision, record) and not may_hold_writers(record.resource.status):
-                # Writers are held back only when the host knows that it must not let the resource go.
-                record.requeue_after = 0.1
-                return
-            if decision.do is Do.RETIRE and not await self._last_round(record, wanted, server, decision, until):
-                record.requeue_after = 0.0
-                return
-            result = await self._act(record, wanted, server, decision)
-            record.notes += result.notes
-            record.detail = result.detail
-            shown = decision.do in (Do.PROVISION, Do.SWITCH_BACK) and decision.plan.source is not None
-            if shown or result.requeue_after or self._clock.monotonic() >= until:
-                record.requeue_after = result.requeue_after
-                decision = await self._look(record, wanted, server)
-                if decision.do is Do.CONTINUE and not _switches(decision, record):
-                    await self._keep_in_step_meanwhile(record, wanted, server, decision)
-                return
-
-    async def _last_round(
-        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, until: float
-    ) -> bool:
-        """Whether what was written to a retained collection as long as it was kept has been carried over."""
-        retired = record.observed.state(decision.subject) if record.observed else None
-        replaced = retired.marks.replaced if retired else None
-        ended = replaced.until(wanted.keep_for) if replaced else 0.0
-        for memory in record.session.pairs.values():
-            if memory.last < ended:
-                memory.due = 0.0
-        await self._keep_in_step(record, wanted, server, decision, until)
-        kept = [memory for memory in record.session.pairs.values() if memory.retained == decision.subject]
-        return all(memory.last >= ended for memory in kept)
-
-    async def _keep_in_step_meanwhile(
-        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision
-    ) -> None:
-        """While it migrates or is watched: after the step, which must not fail because of this."""
-        until = self._clock.monotonic() + IN_STEP_SECONDS
-        try:
-            await self._keep_in_step(record, wanted, server, decision, until)
-        except TransientError as error:
-            record.detail = record.detail or error.message
-        due = min((memory.due for memory in record.session.pairs.values()), default=math.inf)
-        record.requeue_after = min(record.requeue_after, max(1.0, due - self._clock.monotonic()))
-
-    async def _keep_in_step(
-        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, until: float
-    ) -> None:
-        """What was written to one of two live collections goes to the other, for each that is retained."""
-        observed, known = record.observed, record.session.pairs
-        mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
-        pairs = pairs_of(record.serving, mine)
-        record.session.pairs = {
-            (serving.name, retained.name): known.get((serving.name, retained.name)) or SyncMemory(retained.name)
-            for serving, retained in pairs
-        }
-        for serving, retained in pairs:
-            self._require_leadership()
-            ctx = await self._work(record, wanted, server, decision, record.session)
-            alike = same_encoder(serving.schema, retained.schema)
-            ctx = replace(
-                ctx, embedder=None if alike else await self._embedders.of(record.resource, wanted, serving)
-            )
-            back = None if alike else await self._embedders.of(record.resource, wanted, retained)
-            pair = Pair(serving, retained, back, wanted.text_field)
-            await rounds.keep(ctx, pair, record.session.pairs[serving.name, retained.name], until)
-
-    async def _look(
-        self, record: ReconcileRecord, wanted: Desired, server: Server, since: float | None = None
-    ) -> Decision:
-        """What was seen lately is enough to rest; what is done, or refused, is decided on what was seen since."""
-        began = server.now()
-        record.observed = await server.observe(wanted.alias, wanted.adopt, since=since)
-        try:
-            record.decision = decide(wanted, record.observed, self._clock.now())
-        except TerminalError:
-            if since is not None:
-                raise
-        else:
-            if record.decision.do in RESTING or since is not None:
-                return record.decision
-        return await self._look(record, wanted, server, began)
-
-    async def _act(self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision) -> Result:
-        session = record.session
-        ctx = await self._work(record, wanted, server, decision, session)
-        if decision.do is Do.CONTINUE and ctx.subject_state and stage_of(ctx.subject_state) is Stage.VERIFYING:
-            ctx = await self._with_witnesses(record.resource, ctx)
-        self._require_leadership()
-        if decision.plan.source is not None:
-            # A green that has to be made again is empty, whatever is remembered of the one that somebody deleted.
-            session.begin(decision.plan.data_hash, afresh=decision.do is Do.PROVISION)
-        if decision.do is Do.APPLY_IN_PLACE:
-            return await in_place.run(ctx, decision.in_place)
-        result = await ACTIONS[decision.do](ctx)
-        remember(record, result)
-        return result
-
-    async def _work(
-        self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, session: Session
-    ) -> Context:
-        observed: Observed = record.observed  # type: ignore[assignment]
-        return Context(
-            desired=wanted,
-            options=resolve_options(record.resource),
-            plan=decision.plan,
-            observed=observed,
-            server=server,
-            session=session,
-            clock=self._clock,
-            subject=decision.subject or wanted.target,
-            embedder=await self._embedder_for(record, wanted, decision),
-            declined=decision.declined,
-        )
-
-    async def _embedder_for(
-        self, record: ReconcileRecord, wanted: Desired, decision: Decision
-    ) -> OpenAIEmbedder | None:
-        """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
-        subject = record.observed.state(decision.subject) if record.observed else None
-        if subject is not None and decision.do is Do.FINISH_SWITCH:
-            return await self._embedders.of(record.resource, wanted, subject)
-        if decision.plan.population is not Population.REEMBED:
-            return None
-        if subject is not None and decision.declined and decision.do is Do.SWITCH_BACK:
-            return await self._embedders.other(record.resource, subject)
-        return await self._embedders.own(record.resource)
-
-    async def _with_witnesses(self, resource: Resource, ctx: Context) -> Context:
-        """What verification asks beside Qdrant: both sides' encoders, and queries whose answers are known."""
-        if ctx.source is None:
-            return ctx
-        return replace(
-            ctx,
-            embedder=await self._embedders.own(resource),
-            source_embedder=await self._embedders.other(resource, ctx.source),
-            judged=connections.judged(resource, self._secrets),
-        )
 
     def _require_leadership(self) -> None:
         if not self._may_write():
             raise TransientError(
                 "NotLeader", "Another operator may hold the lease by now: nothing is changed here."
             )
-
-    def _rest(self, record: ReconcileRecord, wanted: Desired) -> float:
-        """Until the next thing that is due by the clock, or the resync."""
-        now = self._clock.now()
-        due = [
-            state.marks.replaced.until(wanted.keep_for) - now
-            for state in (record.observed.states.values() if record.observed else ())
-            if state.marks.replaced
-        ]
-        due += [max(0.5, memory.due - self._clock.monotonic()) for memory in record.session.pairs.values()]
-        return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
 
     def _failed(self, record: ReconcileRecord, error: TealError) -> None:
         session = record.session
@@ -395,14 +294,6 @@ class Engine:
             record.requeue_after = error.retry_after or 1.0
         elif isinstance(error, TerminalError | HeldError):
             record.requeue_after = STALLED_SECONDS
-
-
-def _switches(decision: Decision, record: ReconcileRecord) -> bool:
-    """Whether the next step may hold writers back."""
-    subject = record.observed.state(decision.subject) if record.observed else None
-    if decision.plan.source is None or subject is None or decision.do not in (Do.CONTINUE, Do.SWITCH_BACK):
-        return False
-    return stage_of(subject) in SWITCHING
 
 
 async def _as_owner(wanted: Desired, server: Server) -> Desired:

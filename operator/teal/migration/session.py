@@ -66,7 +66,7 @@ class Session:
     unverified: int = 0
     judged: Quiescence | None = None
     frozen: dict[str, str] | None = None
-    pairs: dict[tuple[str | None, str], Any] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], Any] = field(default_factory=dict)
     """What keeps live collections in step, by the names of the newer and of the retained one: newest first."""
     fresh_until: float = 0.0
     hook: asyncio.Task[str | None] | None = None

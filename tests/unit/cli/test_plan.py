@@ -11,16 +11,17 @@ from rich.console import Console
 
 from teal.cli import plan as command
 from teal.cli.plan import describe, steps
-from teal.domain.decide import decide
 from teal.domain.errors import TerminalError
 from teal.domain.forecast import Forecast
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired
+from teal.domain.policy import decide
 from teal.domain.schema import Datatype
 from teal.domain.transitions import Stage
 from teal.domain.tuning import Tuning
 from teal.migration.report.record import ReconcileRecord
 from tests.unit.domain.builders import NOW, dense, desired, name_of, observed, schema, state
+from tests.unit.domain.builders import planned as as_planned
 from tests.unit.migration.test_report import RESOURCE
 
 V1, V2 = schema(), schema(version="v2")
@@ -29,7 +30,7 @@ BLUE, GREEN = name_of(V1), name_of(V2)
 
 def planned(wanted: Desired, *states: CollectionState, alias: str | None = None) -> ReconcileRecord:
     lesser = {"docs-v1": BLUE} if alias == BLUE else {}
-    seen = observed(*states, alias=alias, **lesser)
+    seen = as_planned(wanted, observed(*states, alias=alias, **lesser))
     return ReconcileRecord(RESOURCE, NOW, desired=wanted, observed=seen, decision=decide(wanted, seen, NOW))
 
 
@@ -134,5 +135,5 @@ class TestPrinted:
 
 def test_a_migration_under_way_is_planned_from_where_it_is() -> None:
     found = planned(desired(V2), state(V1), state(V2, Stage.INDEXING), alias=BLUE)
-    assert describe(found)["next"] == "continue"
+    assert describe(found)["next"] == "build the indexes"
     assert steps(found) == steps(COPY)

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from teal.domain import marks
+from teal.domain.errors import TealError
 from teal.domain.marks import Fence, Marks, Migration, Owner, Replaced
 from teal.domain.observed import CollectionState, Observed, Version
-from teal.domain.plan import Desired, Identity
+from teal.domain.plan import Desired, Identity, Plan
+from teal.domain.policy import View
 from teal.domain.schema import UNNAMED, DenseVector, Distance, Schema, collection_name
 from teal.domain.transitions import Stage
 from tests.unit.domain.qdrant_model import HNSW, OPTIMIZERS
@@ -126,3 +128,22 @@ def metadata(name: str, wanted: Schema, **others: Any) -> dict[str, Any]:
         marks.MIGRATION: migration(Stage.READY).as_json(),
     }
     return healthy | {f"teal.dev/{key.replace('_', '-')}": value for key, value in others.items()}
+
+
+def planned(wanted: Desired, seen: Observed) -> Observed:
+    """The same, where migrations whose mark names no plan of its own are those of the plan that is made now."""
+    view = View(wanted, seen, NOW)
+    try:
+        plan = view.plan
+    except TealError:
+        return seen
+    found = {name: _of_plan(each, plan) for name, each in seen.states.items()}
+    return replace(seen, states=found)
+
+
+def _of_plan(found: CollectionState, plan: Plan) -> CollectionState:
+    mark = found.marks.migration
+    if mark is None or (mark.plan_hash, mark.data_hash) != ("p", "d"):
+        return found
+    mark = replace(mark, plan_hash=plan.hash, data_hash=plan.data_hash)
+    return replace(found, marks=replace(found.marks, migration=mark))

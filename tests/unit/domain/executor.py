@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from teal.domain import marks
 from teal.domain.carry import create_body
-from teal.domain.decide import Decision, Do, misplaced_aliases
 from teal.domain.marks import Migration, Replaced
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired, Population, Strategy
+from teal.domain.policy import Decision, Do
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.tuning import difference
@@ -62,9 +62,9 @@ class Execution:
             Do.LIFT_FENCE: self.lift_fence,
             Do.PROVISION: self.provision,
             Do.CONTINUE: self.go_on,
-            Do.FINISH_SWITCH: self.finish_switch,
+            Do.FINISH_CUTOVER: self.finish_switch,
             Do.RESTORE_ALIAS: self.restore_alias,
-            Do.SWITCH_BACK: self.switch_back,
+            Do.ROLL_BACK: self.switch_back,
             Do.APPLY_IN_PLACE: self.apply_in_place,
             Do.SET_ALIASES: self.set_aliases,
             Do.DROP_ABANDONED: self.drop_abandoned,
@@ -218,7 +218,7 @@ class Execution:
         found, plan = self.state.marks.migration, self.decision.plan
         assert found
         assert plan.source
-        assert plan.strategy is Strategy.SWITCH_BACK
+        assert plan.strategy is Strategy.ROLLBACK
         if found.stage is not Stage.ROLLING_BACK:
             stage = advance(found.stage, Event.REVERTED)
             begun = Migration(plan.hash, plan.data_hash, stage, plan.source, self.now, found.attempt, self.now)

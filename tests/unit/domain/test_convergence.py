@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from teal.domain.decide import Decision, Do, decide
 from teal.domain.errors import TerminalError
 from teal.domain.ownership import has_served, ours, stage_of
 from teal.domain.plan import Desired
+from teal.domain.policy import Decision, Do, decide
 from teal.domain.transitions import Stage
 from tests.unit.domain.builders import ALIAS, DAY, ME, NOW
 from tests.unit.domain.executor import Execution, Stuck

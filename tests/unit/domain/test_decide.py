@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from teal.domain.decide import Decision, Do, decide, misplaced_aliases
 from teal.domain.errors import TerminalError, TransientError
 from teal.domain.marks import Marks
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import has_served, ours, stage_of
 from teal.domain.plan import Desired, Population, Reason, Strategy
+from teal.domain.policy import Decision, Do, View, decide
+from teal.domain.policy.actions import OF_STAGE
+from teal.domain.policy.repairs import misplaced_aliases
 from teal.domain.schema import Distance, Encoder, Schema
 from teal.domain.transitions import HAS_SERVED, Stage
 from teal.domain.tuning import Change, Tuning
@@ -26,6 +28,7 @@ from tests.unit.domain.builders import (
     desired,
     name_of,
     observed,
+    planned,
     schema,
     state,
 )
@@ -42,7 +45,8 @@ def next_of(wanted: Schema | Desired, *states: CollectionState, alias: str | Non
     names = {each.name for each in states}
     aliases = {lesser: name for lesser, name in LESSER.items() if name in names and name == alias}
     target = wanted if isinstance(wanted, Desired) else desired(wanted)
-    return decide(target, observed(*states, alias=alias, **aliases, **more), NOW)
+    seen = observed(*states, alias=alias, **aliases, **more)
+    return decide(target, planned(target, seen), NOW)
 
 
 def refused(wanted: Schema | Desired, *states: CollectionState, alias: str | None = None, **more: Any) -> str:
@@ -64,13 +68,13 @@ class TestTheFirstRevision:
 
     @pytest.mark.parametrize("stage", [*WORKING, Stage.PROMOTING])
     def test_it_is_under_way(self, stage: Stage) -> None:
-        assert does(next_of(V1, state(V1, stage))) == (Do.CONTINUE, BLUE)
+        assert does(next_of(V1, state(V1, stage))) == (OF_STAGE[stage], BLUE)
 
     def test_the_spec_changed_meanwhile(self) -> None:
         assert does(next_of(V2, state(V1, Stage.INDEXING))) == (Do.DROP_ABANDONED, BLUE)
 
     def test_the_alias_was_set_and_then_it_crashed(self) -> None:
-        assert does(next_of(V1, state(V1, Stage.PROMOTING), alias=BLUE)) == (Do.FINISH_SWITCH, BLUE)
+        assert does(next_of(V1, state(V1, Stage.PROMOTING), alias=BLUE)) == (Do.FINISH_CUTOVER, BLUE)
 
     def test_other_collections_are_nobodys_business(self) -> None:
         assert does(next_of(V1, names=("somebodys", "docs-of-theirs"))) == (Do.PROVISION, BLUE)
@@ -85,7 +89,7 @@ class TestRest:
 
     def test_watching(self) -> None:
         decision = next_of(V1, state(V1, Stage.WATCHING), alias=BLUE)
-        assert does(decision) == (Do.CONTINUE, BLUE)
+        assert does(decision) == (Do.WATCH, BLUE)
         assert decision.plan.source is None
 
     def test_what_is_retained_rests_too(self) -> None:
@@ -102,11 +106,11 @@ class TestBlueGreen:
     @pytest.mark.parametrize("stage", [*WORKING, Stage.PROMOTING])
     def test_it_is_under_way(self, stage: Stage) -> None:
         decision = next_of(V2, state(V1), state(V2, stage), alias=BLUE)
-        assert does(decision) == (Do.CONTINUE, GREEN)
+        assert does(decision) == (OF_STAGE[stage], GREEN)
         assert decision.plan.source == BLUE
 
     def test_the_alias_moved_and_then_it_crashed(self) -> None:
-        assert does(next_of(V2, state(V1), state(V2, Stage.PROMOTING), alias=GREEN)) == (Do.FINISH_SWITCH, GREEN)
+        assert does(next_of(V2, state(V1), state(V2, Stage.PROMOTING), alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
 
     def test_blue_does_not_know_yet(self) -> None:
         both = state(V1), state(V2, Stage.WATCHING)
@@ -125,8 +129,8 @@ class TestBlueGreen:
     def test_an_edit_right_after_the_switch_first_finishes_it(self) -> None:
         """Else green, which serves, would later look like one that never did, and be dropped."""
         both = state(V1), state(V2, Stage.PROMOTING)
-        assert does(next_of(V3, *both, alias=GREEN)) == (Do.FINISH_SWITCH, GREEN)
-        assert does(next_of(V1, *both, alias=GREEN)) == (Do.FINISH_SWITCH, GREEN)
+        assert does(next_of(V3, *both, alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
+        assert does(next_of(V1, *both, alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
 
     def test_an_edit_while_watching_goes_on_from_there(self) -> None:
         decision = next_of(V3, state(V1, replaced=NOW), state(V2, Stage.WATCHING), alias=GREEN)
@@ -146,20 +150,20 @@ class TestBlueGreen:
 class TestSwitchingBack:
     def test_the_declared_revision_is_retained(self) -> None:
         decision = next_of(V1, state(V1, replaced=NOW), state(V2), alias=GREEN)
-        assert does(decision) == (Do.SWITCH_BACK, BLUE)
+        assert does(decision) == (Do.ROLL_BACK, BLUE)
         assert (decision.plan.strategy, decision.plan.source, decision.plan.target) == (
-            Strategy.SWITCH_BACK,
+            Strategy.ROLLBACK,
             GREEN,
             BLUE,
         )
 
     def test_it_is_under_way(self) -> None:
         both = state(V1, Stage.ROLLING_BACK, replaced=NOW), state(V2)
-        assert does(next_of(V1, *both, alias=GREEN)) == (Do.SWITCH_BACK, BLUE)
+        assert does(next_of(V1, *both, alias=GREEN)) == (Do.ROLL_BACK, BLUE)
 
     def test_the_alias_is_back_and_then_it_crashed(self) -> None:
         both = state(V1, Stage.ROLLING_BACK, replaced=NOW), state(V2)
-        assert does(next_of(V1, *both, alias=BLUE)) == (Do.FINISH_SWITCH, BLUE)
+        assert does(next_of(V1, *both, alias=BLUE)) == (Do.FINISH_CUTOVER, BLUE)
 
     def test_then_green_is_the_retained_one(self) -> None:
         assert does(next_of(V1, state(V1), state(V2), alias=BLUE)) == (Do.STAMP_REPLACED, GREEN)
@@ -167,27 +171,27 @@ class TestSwitchingBack:
     def test_an_encoder_that_is_gone_does_not_keep_it(self) -> None:
         small, large = schema(dense(4)), schema(dense(8), version="v2")
         decision = next_of(small, state(small, replaced=NOW), state(large), alias=name_of(large))
-        assert does(decision) == (Do.SWITCH_BACK, name_of(small))
+        assert does(decision) == (Do.ROLL_BACK, name_of(small))
         assert decision.plan.population is Population.NONE
 
     def test_an_adopted_collection_is_found_by_its_revision(self) -> None:
         legacy = state(V1, name="legacy", replaced=NOW)
         decision = next_of(V1, legacy, state(V2), alias=GREEN)
-        assert does(decision) == (Do.SWITCH_BACK, "legacy")
+        assert does(decision) == (Do.ROLL_BACK, "legacy")
 
     def test_in_place_only_allows_it(self) -> None:
         wanted = desired(V1, strategy="InPlaceOnly")
-        assert does(next_of(wanted, state(V1, replaced=NOW), state(V2), alias=GREEN)) == (Do.SWITCH_BACK, BLUE)
+        assert does(next_of(wanted, state(V1, replaced=NOW), state(V2), alias=GREEN)) == (Do.ROLL_BACK, BLUE)
 
     def test_an_unfinished_green_is_no_way_back(self) -> None:
         wanted = state(V1, Stage.POPULATING)
-        assert does(next_of(V1, wanted, state(V2), alias=GREEN)) == (Do.CONTINUE, BLUE)
+        assert does(next_of(V1, wanted, state(V2), alias=GREEN)) == (Do.POPULATE, BLUE)
 
     def test_the_alias_was_put_on_a_retained_collection_by_hand(self) -> None:
         """The clock of its retention must not go on while it serves."""
         both = state(V1, replaced=NOW - DAY), state(V2)
         for declared in (V1, V2, V3):
-            assert does(next_of(declared, *both, alias=BLUE)) == (Do.FINISH_SWITCH, BLUE)
+            assert does(next_of(declared, *both, alias=BLUE)) == (Do.FINISH_CUTOVER, BLUE)
 
 
 class TestRetention:
@@ -205,14 +209,14 @@ class TestRetention:
 
     def test_not_while_the_new_one_is_watched(self) -> None:
         both = state(V1, replaced=0.0), state(V2, Stage.WATCHING)
-        assert does(next_of(V2, *both, alias=GREEN)) == (Do.CONTINUE, GREEN)
+        assert does(next_of(V2, *both, alias=GREEN)) == (Do.WATCH, GREEN)
 
     def test_not_during_the_next_migration(self) -> None:
         assert does(next_of(V3, state(V1, replaced=0.0), state(V2), alias=GREEN)) == (Do.PROVISION, THIRD)
 
     def test_not_what_serves_nor_what_never_knew(self) -> None:
         others = state(V1, name="docs-other", replaced=0.0, identity=SOMEBODY), state(V2, replaced=0.0)
-        assert does(next_of(V2, *others, alias=GREEN)) == (Do.FINISH_SWITCH, GREEN)
+        assert does(next_of(V2, *others, alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
         assert does(next_of(V2, others[0], state(V2), alias=GREEN)) == (Do.REST, GREEN)
 
 
@@ -238,7 +242,7 @@ class TestTheAliasIsWrong:
         assert does(next_of(declared, *both, alias=GREEN)) == (Do.RESTORE_ALIAS, BLUE)
 
     def test_and_there_is_nothing_to_put_it_back_to(self) -> None:
-        assert does(next_of(V1, state(V1, Stage.POPULATING), alias=BLUE)) == (Do.CONTINUE, BLUE)
+        assert does(next_of(V1, state(V1, Stage.POPULATING), alias=BLUE)) == (Do.POPULATE, BLUE)
 
     def test_and_the_spec_changed_too(self) -> None:
         """It is what clients use: migrated from, never dropped."""
@@ -413,7 +417,7 @@ class TestCrashes:
         assert refused(V3, state(V2, Stage.HELD, source=BLUE)).startswith("SourceGone")
 
     def test_an_empty_green_is_no_copy(self) -> None:
-        assert does(next_of(V2, state(V2, Stage.POPULATING, source=BLUE, points=0))) == (Do.CONTINUE, GREEN)
+        assert does(next_of(V2, state(V2, Stage.POPULATING, source=BLUE, points=0))) == (Do.POPULATE, GREEN)
 
 
 class TestInPlace:
@@ -431,7 +435,7 @@ class TestInPlace:
         ]
 
     def test_not_while_it_is_watched(self) -> None:
-        assert does(next_of(self.TUNED, state(V1, Stage.WATCHING), alias=BLUE)) == (Do.CONTINUE, BLUE)
+        assert does(next_of(self.TUNED, state(V1, Stage.WATCHING), alias=BLUE)) == (Do.WATCH, BLUE)
 
     def test_not_on_what_is_retained(self) -> None:
         wanted = replace(self.TUNED, schema=V2)
@@ -457,7 +461,7 @@ RETAINED_AND_SERVING = {BLUE: state(V1, replaced=NOW), GREEN: state(V2)}
 class TestLesserAliases:
     def misplaced(self, names: tuple[str, ...] = (), **aliases: str) -> dict[str, str | None]:
         found = observed(*RETAINED_AND_SERVING.values(), names=names, alias=GREEN, **aliases)
-        return misplaced_aliases(desired(V2), found, RETAINED_AND_SERVING, RETAINED_AND_SERVING[GREEN])
+        return misplaced_aliases(View(desired(V2), found, NOW))
 
     def test_in_place(self) -> None:
         assert self.misplaced(**{"docs-v2": GREEN, "docs-v1": BLUE}) == {}

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from teal.api.manifest import parse
 from teal.api.status import Phase, VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
-from teal.domain.decide import decide
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import ours
 from teal.domain.plan import Desired
+from teal.domain.policy import decide
 from teal.domain.schema import Schema
 from teal.domain.transitions import Event, Stage
 from teal.domain.verdict import Check, Verdict, as_mark
@@ -29,7 +29,7 @@ from teal.migration.report.conditions import phase as phase_of
 from teal.migration.report.record import ReconcileRecord, remember
 from teal.migration.session import Session
 from tests.unit.api.manifests import collection
-from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, observed, schema, state
+from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, observed, planned, schema, state
 from tests.unit.domain.qdrant_model import Qdrant
 from tests.unit.domain.worlds import declarations, worlds
 
@@ -49,6 +49,7 @@ def found(
     names = {each.name for each in states}
     lesser = {"docs-v1": BLUE, "docs-v2": GREEN}
     seen = observed(*states, alias=alias, **{n: t for n, t in lesser.items() if t in names and t == alias})
+    seen = planned(given_, seen)
     resource = more.pop("resource", RESOURCE)
     whole: dict[str, Any] = {"desired": given_, "observed": seen, "error": error, **more}
     if not isinstance(error, TerminalError):
@@ -203,9 +204,11 @@ class TestConditions:
         assert {row["observedGeneration"] for row in rows} == {3}
 
     def test_held_says_what_to_do(self) -> None:
-        ready = conditions_of(SITUATIONS["held"][0])[0]
-        assert ready["message"] == (
-            "Point 7 has none. Blue keeps serving. Change the spec, or annotate teal.dev/retry=p-1 to try again."
+        of = SITUATIONS["held"][0]
+        assert of.decision
+        assert conditions_of(of)[0]["message"] == (
+            "Point 7 has none. Blue keeps serving. Change the spec, or annotate "
+            f"teal.dev/retry={of.decision.plan.hash}-1 to try again."
         )
 
     @pytest.mark.parametrize(
@@ -277,7 +280,7 @@ class TestSections:
         }
         assert shown["reasons"] == ["schemaVersion: v1 → v2"]
         assert (shown["id"], shown["source"], shown["target"], shown["phase"]) == (
-            "p-1",
+            f"{shown['planHash']}-1",
             BLUE,
             GREEN,
             "Populating",
@@ -331,7 +334,7 @@ class TestHistory:
         of = self.finished(Event.SWITCHED, Note("CutoverCompleted", "Moved."))
         assert report.status(of)["history"] == [
             {
-                "id": "p-1",
+                "id": f"{of.decision.plan.hash if of.decision else None}-1",
                 "from": BLUE,
                 "to": GREEN,
                 "outcome": "Promoted",

@@ -29,6 +29,7 @@ from teal.domain.marks import Owner
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Identity
+from teal.domain.policy.in_step import retained_by
 from teal.migration import engine
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.cutover import late_writes
@@ -37,7 +38,6 @@ from teal.migration.resolve import embedders
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options
 from teal.migration.sync import rounds
-from teal.migration.sync.pairs import retained_by
 from teal.migration.verification import latency
 from teal.qdrant import wire
 from teal.qdrant.pool import QdrantPool
@@ -137,6 +137,7 @@ class World:
         self.status: Json = {}
         self.notes: list[Note] = []
         self.leads = True
+        self.guarded = False
         self.alias_deleted = True  # it is not there yet
         self.next_wait = 0.0
         self._troubles: dict[int | str, list[Trouble]] = {}
@@ -213,7 +214,7 @@ class World:
         assert found is None or isinstance(found, EmbeddingSet)
         return Resource(
             manifest, found, UID, "search", "docs", self.generation,
-            annotations=dict(self.annotations), status=copy.deepcopy(self.status),
+            annotations=dict(self.annotations), status=copy.deepcopy(self.status), guarded=self.guarded,
         )  # fmt: skip
 
     def reconcile(self, troubles: Iterable[Trouble] = (), busy: int = 0) -> Outcome | None:
@@ -246,6 +247,8 @@ class World:
         self.status = dict(outcome.status)
         self.notes += outcome.notes
         self.next_wait = outcome.requeue_after
+        if outcome.needs_guard is not None:
+            self.guarded = outcome.needs_guard
         VectorCollectionStatus.model_validate(self.status, by_alias=True, by_name=False)
         kinds = {each["type"] for each in self.status["conditions"] if each["status"] == "True"}
         assert not {"Reconciling", "Stalled"} <= kinds, self.status["conditions"]

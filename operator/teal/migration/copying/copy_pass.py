@@ -52,7 +52,7 @@ class Pass:
         self._batch = ctx.options.embedding_batch if embeds else ctx.options.batch
         self._dual = ctx.writes is WriteMode.DUAL_WRITE
         self._field = ctx.options.change_field
-        self._backwards = ctx.plan.strategy is Strategy.SWITCH_BACK
+        self._backwards = ctx.plan.strategy is Strategy.ROLLBACK
         if ctx.session.watermark.name != self._field:
             ctx.session.watermark = Watermark(self._field)
         self._highest = ctx.session.watermark.highest

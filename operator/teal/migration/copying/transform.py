@@ -41,7 +41,7 @@ def transform_for(ctx: Context) -> Transform:
     if ctx.embedder is None or not ctx.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     made = ReEmbed(ctx, ctx.the_source(), ctx.subject, ctx.plan.schema, ctx.embedder, ctx.plan.text_field)
-    return AsManyAsPossible(ctx.session.writes, made) if ctx.plan.strategy is Strategy.SWITCH_BACK else made
+    return AsManyAsPossible(ctx.session.writes, made) if ctx.plan.strategy is Strategy.ROLLBACK else made
 
 
 def _copy(ctx: Context) -> Transform:

@@ -92,7 +92,7 @@ def _on_both(ctx: Context, seen: dict[RawId, int]) -> dict[RawId, int]:
     """On the way back the application may have written to the new side alone: such a point is not taken for one
     that both sides have, or the old side would never get it."""
     memory = ctx.in_step
-    if ctx.plan.strategy is not Strategy.SWITCH_BACK or memory is None or memory.known_retained is None:
+    if ctx.plan.strategy is not Strategy.ROLLBACK or memory is None or memory.known_retained is None:
         return seen
     return {point: version for point, version in seen.items() if memory.known_retained.get(point) == version}
 

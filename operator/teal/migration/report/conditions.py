@@ -9,36 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from teal.domain.decide import Do
 from teal.domain.errors import TransientError
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, stage_of
+from teal.domain.policy import Do
 from teal.domain.transitions import Stage
 from teal.domain.verdict import Verdict
 from teal.migration.clock import iso
 from teal.migration.report.record import ReconcileRecord
-
-BY_DECISION = {
-    Do.REST: "Ready",
-    Do.STAY: "Held",
-    Do.SWITCH_BACK: "RollingBack",
-    Do.PROVISION: "Provisioning",
-}
+from teal.migration.steps.registry import OF_SUBJECT, REGISTRY
 
 
 def phase(record: ReconcileRecord) -> str:
     """Where things stand, in one word."""
     if record.resource.deleting:
-        return _phase_of_deletion(record)
+        return "Deleting"
     if record.suspended:
         return "Suspended"
     if record.decision is None:
         return _phase_of_trouble(record)
-    if record.decision.do in BY_DECISION:
-        return BY_DECISION[record.decision.do]
+    shown = REGISTRY[record.decision.do].phase
     subject = _subject(record)
-    if record.decision.do in (Do.CONTINUE, Do.FINISH_SWITCH) and subject:
+    if shown == OF_SUBJECT and subject:
         return stage_of(subject).value
+    if shown:
+        return str(shown)
     if record.error:
         return _phase_of_trouble(record)
     if record.serving and stage_of(record.serving) is Stage.WATCHING:
@@ -48,12 +43,6 @@ def phase(record: ReconcileRecord) -> str:
 
 def _subject(record: ReconcileRecord) -> CollectionState | None:
     return record.observed.state(record.decision.subject) if record.observed and record.decision else None
-
-
-def _phase_of_deletion(record: ReconcileRecord) -> str:
-    """What is retained is given up at once, unless writers may still be held back: that must not be forgotten."""
-    retains = record.resource.manifest.spec.deletion_policy == "Retain"
-    return str(record.resource.status.get("phase") or "Deleting") if retains else "Deleting"
 
 
 def _phase_of_trouble(record: ReconcileRecord) -> str:
@@ -91,7 +80,7 @@ def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
 def _ready(record: ReconcileRecord) -> Row:
     if record.suspended:
         return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
-    if isinstance(record.error, TransientError) and record.decision and record.decision.do in TIDYING:
+    if isinstance(record.error, TransientError) and record.decision and REGISTRY[record.decision.do].tidies:
         # What serves is as declared; that something old cannot be tidied up yet does not change it.
         return _serves(record)
     if record.error:
@@ -106,15 +95,10 @@ def _ready(record: ReconcileRecord) -> Row:
     return _serves(record)
 
 
-TIDYING = (Do.STAMP_REPLACED, Do.SET_ALIASES, Do.RETIRE, Do.DROP_ABANDONED, Do.LIFT_DECLINE)
-
-
-CONVERGED = (Do.REST, Do.CONTINUE, *TIDYING)
-
-
 def _serves(record: ReconcileRecord) -> Row:
     serving, decision = record.serving, record.decision
-    if decision and serving and decision.plan.source is None and has_served(serving) and decision.do in CONVERGED:
+    settled = decision and decision.plan.source is None and REGISTRY[decision.do].as_declared
+    if settled and serving and has_served(serving):
         return "Ready", "True", "Serving", f"{serving.name} serves {record.resource.manifest.alias!r} as declared."
     return "Ready", "False", phase(record), _doing(record)
 
@@ -172,7 +156,7 @@ def _held(record: ReconcileRecord) -> tuple[str, str] | None:
     if declined:
         what = f"Change the spec, or annotate teal.dev/retry={declined.id} to try again."
         return declined.reason, f"{declined.message} {record.decision.plan.source} serves. {what}"  # type: ignore[union-attr]
-    target = _subject(record) if record.decision and record.decision.do is Do.CONTINUE else record.target
+    target = _subject(record) if record.decision and record.decision.do is Do.WAIT_HELD else record.target
     migration = target.marks.migration if target else None
     if migration is None or migration.stage is not Stage.HELD:
         return None

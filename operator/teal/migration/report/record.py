@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from teal.api.values import format_duration
-from teal.domain.decide import Decision
 from teal.domain.errors import TealError
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import ours
 from teal.domain.plan import Desired, Identity, Strategy
+from teal.domain.policy import Decision
 from teal.domain.transitions import Event
 from teal.migration.clock import iso
 from teal.migration.context import Result
@@ -36,8 +36,21 @@ class ReconcileRecord:
     suspended: bool = False
     finished: bool = False
     failed: bool = False
+    needs_guard: bool | None = None
     identity: Identity | None = None
     """Whose collections are ours, where the spec could not be resolved to `desired`."""
+
+    def the_desired(self) -> Desired:
+        """What is declared, once it has been resolved."""
+        if self.desired is None:
+            raise LookupError("the spec has not been resolved yet")
+        return self.desired
+
+    def take(self, result: Result) -> None:
+        """What a step answered."""
+        self.notes += result.notes
+        self.detail = result.detail
+        self.requeue_after = result.requeue_after
 
     @property
     def serving(self) -> CollectionState | None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal, Situation, refusals
-from teal.domain.decide import Decision, Do, retained_source, serving_revision
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired
+from teal.domain.policy import Decision, Do, is_declared_revision, retained_source
 from teal.domain.transitions import Stage
 from teal.migration.contract import Note
 
@@ -31,7 +31,7 @@ def situation(desired: Desired, observed: Observed, decision: Decision, status: 
     serving = mine.get(observed.aliases.get(desired.alias, ""))
     target = mine.get(decision.plan.target)
     green = target if target is not serving and target is not None and not _rests(target) else None
-    wanted = serving is not None and serving_revision(desired, serving)
+    wanted = serving is not None and is_declared_revision(desired, serving)
     ids = [state.marks.migration.id for state in mine.values() if state.marks.migration and _rests(state)]
     stopped_before = [state.marks.declined.id for state in mine.values() if state.marks.declined]
     told = [str(row["id"]) for row in status.get("history") or () if row.get("id")]

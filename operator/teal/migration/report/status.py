@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal
-from teal.domain.decide import Decision
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import ours
 from teal.domain.plan import Strategy
+from teal.domain.policy import Decision
 from teal.domain.writes import WriteMode, guarantee
 from teal.migration.clock import iso
 from teal.migration.contract import Outcome
@@ -31,6 +31,7 @@ def outcome(record: ReconcileRecord) -> Outcome:
         failed=record.failed,
         finished=record.finished,
         endpoint=record.endpoint,
+        needs_guard=record.needs_guard,
     )
 
 
@@ -86,7 +87,7 @@ def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
     decision, session = record.decision, record.session
     if decision is None:
         return dict(record.resource.status.get("migration") or {}) or None
-    if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.SWITCH_BACK):
+    if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.ROLLBACK):
         return _under_way(record, decision)
     if decision.declined and decision.plan.source:
         return _stopped(record, decision, decision.declined)

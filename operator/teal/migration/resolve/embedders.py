@@ -11,8 +11,11 @@ from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.domain.observed import CollectionState
-from teal.domain.plan import Desired
-from teal.migration.contract import Resource, Secrets
+from teal.domain.plan import Desired, Population
+from teal.domain.policy import Decision, Do
+from teal.migration.contract import Reads, Resource, Secrets
+from teal.migration.resolve.connections import judged
+from teal.migration.verification.comparison import Judged
 from teal.sources.embedder import OpenAIEmbedder
 
 
@@ -123,3 +126,32 @@ def embedder(
         max_tokens=budget.max_tokens if budget else None,
         tokens_spent=spent,
     )
+
+
+class ResourceEncoders:
+    """The encoders of one resource: what `Context.encoders` is."""
+
+    def __init__(self, embedders: Embedders, resource: Resource, wanted: Desired, reads: Reads) -> None:
+        self._embedders, self._resource, self._wanted, self._reads = embedders, resource, wanted, reads
+
+    async def own(self) -> OpenAIEmbedder | None:
+        return await self._embedders.own(self._resource)
+
+    async def of(self, state: CollectionState) -> OpenAIEmbedder | None:
+        return await self._embedders.of(self._resource, self._wanted, state)
+
+    async def other(self, state: CollectionState) -> OpenAIEmbedder | None:
+        return await self._embedders.other(self._resource, state)
+
+    def judged(self) -> Judged | None:
+        return judged(self._resource, self._reads)
+
+    async def of_target(self, decision: Decision, subject: CollectionState | None) -> OpenAIEmbedder | None:
+        """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
+        if subject is not None and decision.do is Do.FINISH_CUTOVER:
+            return await self.of(subject)
+        if decision.plan.population is not Population.REEMBED:
+            return None
+        if subject is not None and decision.declined and decision.do is Do.ROLL_BACK:
+            return await self.other(subject)
+        return await self.own()

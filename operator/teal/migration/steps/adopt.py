@@ -17,6 +17,7 @@ from teal.domain.transitions import Stage
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover.alias import point_alias
+from teal.migration.steps import stages
 
 
 async def adopt(ctx: Context) -> Result:
@@ -28,10 +29,10 @@ async def adopt(ctx: Context) -> Result:
         state.name, schema.revision, schema.schema_version, now, adopted=True,
     )  # fmt: skip
     migration = Migration("adopted", "adopted", Stage.READY, None, now, stage_since=now)
-    written = {marks.OWNER: owner.as_json(), marks.MIGRATION: migration.as_json()}
+    written = {marks.OWNER: owner.as_json()}
     if schema.model and schema.main:
         written[marks.ENCODER] = Encoder(schema.model, schema.schema_version, schema.main.size).as_metadata()
-    await ctx.server.admin.mark(state.name, written)
+    await stages.write(ctx, state.name, migration, written)
     if ctx.observed.aliases.get(desired.alias) != state.name:
         await point_alias(ctx, desired.alias, state.name)
     ctx.server.invalidate()

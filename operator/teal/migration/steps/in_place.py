@@ -7,14 +7,14 @@ from typing import Any
 from teal.domain import marks
 from teal.domain.errors import TerminalError
 from teal.domain.plan import Desired
-from teal.domain.tuning import InPlace, difference
+from teal.domain.tuning import difference
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 
 
-async def run(ctx: Context, changes: InPlace) -> Result:
-    """Apply `changes` to the serving collection and see that they hold."""
-    name, admin = ctx.subject, ctx.server.admin
+async def run(ctx: Context) -> Result:
+    """Apply the changes to the serving collection and see that they hold."""
+    changes, name, admin = ctx.decision.in_place, ctx.subject, ctx.server.admin
     for field in changes.drop_indexes:
         await admin.delete_index(name, field)
     for field, schema in changes.create_indexes.items():

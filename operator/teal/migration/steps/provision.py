@@ -19,6 +19,7 @@ from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.steps import stages
 from teal.qdrant import wire
 
 SAMPLE = 64
@@ -89,7 +90,7 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
     migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(ctx), stage_since=now)
     found: dict[str, Any] = _applications_own(ctx) | {
         marks.OWNER: owner.as_json(),
-        marks.MIGRATION: migration.as_json(),
+        **stages.born(migration),
         marks.DECLARED: desired.tuning.declared(),
     }
     if desired.encoder:

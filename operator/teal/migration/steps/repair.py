@@ -5,36 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from teal.domain import marks
-from teal.domain.decide import misplaced_aliases
 from teal.domain.errors import TransientError
 from teal.domain.marks import Migration, Replaced
 from teal.domain.observed import CollectionState
-from teal.domain.ownership import ours
+from teal.domain.policy.repairs import misplaced_aliases
 from teal.domain.schema import next_alias
-from teal.domain.transitions import Event, Stage, advance
+from teal.domain.transitions import Event, Stage
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import fence, late_writes
 from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.notes import stale_since
+from teal.migration.steps import stages
 from teal.migration.steps.clock_skew import seconds_behind
 
 
-async def finish_switch(ctx: Context) -> Result:
+async def finish_cutover(ctx: Context) -> Result:
     """The alias is on `subject`, but its marks do not say so yet."""
     state = ctx.the_subject()
-    migration, now = state.marks.migration, ctx.clock.now()
+    migration = state.marks.migration
     cleared: dict[str, Any] = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
     notes: tuple[Note, ...] = ()
     if old := _cut_short(ctx, state):
         notes = await _carry_over(ctx, old, state)
         cleared |= stale_since(ctx, old, state)
     ending = _ending(ctx, migration) if migration else None
-    if migration and ending:
-        stage = advance(migration.stage, ending)
-        cleared[marks.MIGRATION] = migration.at(stage, now).as_json()
-    await ctx.server.admin.mark(state.name, cleared)
-    ctx.server.invalidate(state.name)
+    if ending:
+        await stages.write(ctx, state.name, stages.advanced(ctx, ending), cleared)
+    else:
+        await ctx.server.admin.mark(state.name, cleared)
+        ctx.server.invalidate(state.name)
     return Result(notes=notes)
 
 
@@ -69,9 +69,7 @@ def is_watched_again(ctx: Context, migration: Migration) -> bool:
 
 async def set_aliases(ctx: Context) -> Result:
     """`<alias>-<schemaVersion>` to what serves, `<alias>-next` away."""
-    state, identity = ctx.the_subject(), ctx.desired.identity
-    mine = {name: found for name, found in ctx.observed.states.items() if ours(found, identity)}
-    for alias, target in misplaced_aliases(ctx.desired, ctx.observed, mine, state).items():
+    for alias, target in misplaced_aliases(ctx.view).items():
         if target is None:
             await ctx.server.admin.delete_alias(alias)
         else:

@@ -20,7 +20,7 @@ from teal.migration.contract import Note
 from teal.migration.cutover import attempt
 from teal.migration.cutover.alias import point_alias
 from teal.migration.probing import search
-from teal.migration.steps import decline, repair
+from teal.migration.steps import decline, repair, stages
 from teal.migration.sync.memory import SyncMemory
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.rounds import take_back
@@ -131,5 +131,4 @@ async def _begin(ctx: Context, migration: Migration | None) -> None:
     stage = advance(before.stage, Event.BREACHED if breached else Event.REVERTED)
     # Another attempt each time, so that an annotation that named an earlier way to it cannot act on this one.
     begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
-    await ctx.server.admin.mark(ctx.subject, {marks.MIGRATION: begun.as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await stages.write(ctx, ctx.subject, begun)

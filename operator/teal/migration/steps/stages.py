@@ -1,8 +1,8 @@
-"""From a stage to its step, and from a step's event to the next stage.
+"""Where a migration's stage is written, and what leads from one stage to the next.
 
-The stage on green is written only here: after the step's effect is durable, by the transition table, together
-with what led there. A step that cannot go on for good puts the migration into `Held`, where it stays, through
-restarts, until the plan changes or `teal.dev/retry` names it.
+`write` is the only place that writes a stage, always after the step's effect is durable, by the transition table.
+A step that cannot go on for good puts the migration into `Held`, where it stays, through restarts, until the plan
+changes or `teal.dev/retry` names it.
 """
 
 from __future__ import annotations
@@ -16,69 +16,44 @@ from teal.domain.errors import HeldError
 from teal.domain.marks import Migration
 from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
-from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
+from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
-from teal.migration.steps import (
-    await_promotion,
-    catch_up,
-    decline,
-    index,
-    populate,
-    promote,
-    repair,
-    verify,
-    watch,
-)
-
-HELD_SECONDS = 300.0
+from teal.migration.steps import decline
 
 Step = Callable[[Context], Awaitable[Result]]
 
 
-STEPS: dict[Stage, Step] = {
-    Stage.POPULATING: populate.run,
-    Stage.CATCHING_UP: catch_up.run,
-    Stage.INDEXING: index.run,
-    Stage.VERIFYING: verify.run,
-    Stage.AWAITING_PROMOTION: await_promotion.run,
-    Stage.PROMOTING: promote.run,
-    Stage.WATCHING: watch.run,
-}
+def staged(step: Step) -> Step:
+    """`step`, after which the stage of `subject` moves on as its answer says."""
+
+    async def run(ctx: Context) -> Result:
+        try:
+            result = await step(ctx)
+        except HeldError as error:
+            return await hold(ctx, error)
+        if result.event is Event.FAILED:
+            held = await hold(ctx, HeldError("VerificationFailed", result.detail))
+            return replace(held, notes=result.notes)
+        if result.event:
+            await enter(ctx, advanced(ctx, result.event))
+        return result
+
+    return run
 
 
-async def continue_migration(ctx: Context) -> Result:
-    """One step of the migration that `subject` is the target of."""
+def advanced(ctx: Context, event: Event) -> Migration:
+    """The mark of `subject` after `event`."""
+    migration = migration_of(ctx)
+    return migration.at(advance(migration.stage, event), ctx.clock.now())
+
+
+def migration_of(ctx: Context) -> Migration:
+    """The mark of the migration into `subject`; the policy names no step of one that has none."""
     migration = ctx.the_subject().marks.migration
     if migration is None:
-        raise HeldError("MarksDamaged", f"{ctx.subject} is ours, but its mark {marks.MIGRATION!r} is gone.")
-    if migration.stage is not Stage.WATCHING:
-        if migration.data_hash != ctx.plan.data_hash:
-            return await repair.drop_abandoned(ctx)
-        if migration.plan_hash != ctx.plan.hash:
-            return await _edited(ctx, migration)
-        if migration.stage is Stage.HELD:
-            return await _held(ctx, migration)
-    if _abandons_first(ctx, migration):
-        why = f"The first revision was stopped by the annotation teal.dev/abort={migration.id}."
-        return await _hold(ctx, migration, HeldError(decline.ABORTED, why))
-    try:
-        result = await STEPS[migration.stage](ctx)
-    except HeldError as error:
-        return await _hold(ctx, migration, error)
-    if result.event is Event.FAILED:
-        failure = HeldError("VerificationFailed", result.detail)
-        held = await _hold(ctx, migration, failure)
-        return replace(held, notes=result.notes)
-    if result.event:
-        await enter(ctx, migration.at(advance(migration.stage, result.event), ctx.clock.now()))
-    return result
-
-
-def _abandons_first(ctx: Context, migration: Migration) -> bool:
-    """Whether somebody aborts the first revision: with no blue to remember it on, green is kept and remembers."""
-    aborted = ctx.desired.asked.abort == migration.id
-    return aborted and ctx.plan.source is None and migration.stage not in HAS_SERVED
+        raise LookupError(f"{ctx.subject} carries no mark of a migration")
+    return migration
 
 
 async def enter(ctx: Context, migration: Migration) -> None:
@@ -89,12 +64,22 @@ async def enter(ctx: Context, migration: Migration) -> None:
     preview = next_alias(ctx.desired.alias)
     if migration.stage is Stage.VERIFYING and ctx.plan.source and _free(ctx, preview):
         await ctx.server.admin.point_alias(preview, ctx.subject)
-    written: dict[str, Any] = {marks.MIGRATION: migration.as_json()}
+    written: dict[str, Any] = {}
     if migration.stage is Stage.WATCHING:
         written[marks.SWITCH] = None
-    await ctx.server.admin.mark(ctx.subject, written)
+    await write(ctx, ctx.subject, migration, written)
     ctx.session.step_since = 0.0
-    ctx.server.invalidate(ctx.subject)
+
+
+async def write(ctx: Context, name: str, migration: Migration, also: dict[str, Any] | None = None) -> None:
+    """Write the stage of the migration into `name`, together with what belongs to it."""
+    await ctx.server.admin.mark(name, {**(also or {}), **born(migration)})
+    ctx.server.invalidate(name)
+
+
+def born(migration: Migration) -> dict[str, Any]:
+    """The stage as a mark, for a collection that gets it in the request that makes it ours."""
+    return {marks.MIGRATION: migration.as_json()}
 
 
 def _free(ctx: Context, alias: str) -> bool:
@@ -103,31 +88,42 @@ def _free(ctx: Context, alias: str) -> bool:
     return alias not in ctx.observed.names and (at is None or ours(ctx.observed.state(at), ctx.desired.identity))
 
 
-async def _hold(ctx: Context, migration: Migration, error: HeldError) -> Result:
+async def hold(ctx: Context, error: HeldError) -> Result:
+    """The migration stops here, for a reason that somebody has to look at; blue keeps serving."""
+    migration = migration_of(ctx)
     stage = advance(migration.stage, Event.FAILED)
     await enter(ctx, migration.at(stage, ctx.clock.now(), error.reason, error.message))
     serving = f" {ctx.plan.source} keeps serving." if ctx.plan.source else ""
     note = Note(error.reason, f"{error.message}{serving}", "Hold", warning=True)
-    return Result(notes=(note,), requeue_after=HELD_SECONDS)
+    return Result(notes=(note,))
 
 
-async def _held(ctx: Context, migration: Migration) -> Result:
-    if ctx.desired.asked.retry != migration.id:
-        return Result(requeue_after=HELD_SECONDS)
-    again = replace(migration, attempt=migration.attempt + 1)
-    # From the beginning: what was taken for copied may be what is wrong.
+async def abort_first(ctx: Context) -> Result:
+    """The first revision is stopped: with no blue to remember it on, green is kept and remembers."""
+    why = f"The first revision was stopped by the annotation teal.dev/abort={migration_of(ctx).id}."
+    return await hold(ctx, HeldError(decline.ABORTED, why))
+
+
+async def retry(ctx: Context) -> Result:
+    """From the beginning: what was taken for copied may be what is wrong."""
+    migration = migration_of(ctx)
     ctx.session.stop()
     ctx.session.ledger = ctx.session.frozen = None
     forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
     await ctx.server.admin.mark(ctx.subject, forgotten)
+    again = replace(migration, attempt=migration.attempt + 1)
     await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {ctx.subject}.", "Retry"),))
 
 
-async def _edited(ctx: Context, migration: Migration) -> Result:
-    """The plan changed in what is tuned, not in the points: what was populated stays."""
-    stage = advance(migration.stage, Event.EDITED)
+async def retune(ctx: Context) -> Result:
+    """The settings were edited, not what decides the points: what was populated stays, the verdict does not."""
+    migration = migration_of(ctx)
     await ctx.server.admin.mark(ctx.subject, {marks.VERDICT: None})
-    edited = replace(migration, plan_hash=ctx.plan.hash).at(stage, ctx.clock.now())
-    await enter(ctx, edited)
-    return Result(notes=(Note("PlanChanged", f"The plan for {ctx.subject} is now {edited.plan_hash}.", "Plan"),))
+    edited = replace(migration, plan_hash=ctx.plan.hash)
+    await enter(ctx, edited.at(advance(migration.stage, Event.EDITED), ctx.clock.now()))
+    message = (
+        f"Settings of {ctx.subject} changed; copied points are kept. New plan {edited.plan_hash}; earlier "
+        "approvals no longer apply."
+    )
+    return Result(notes=(Note("PlanChanged", message, "Plan"),))

@@ -48,7 +48,7 @@ async def _running(ctx: Context) -> Running | None:
         if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS):
             return None
         session.judged = await ctx.server.admin.quiescence(ctx.subject)
-        session.verification = Running(key, comparison(ctx))
+        session.verification = Running(key, await comparison(ctx))
     return session.verification
 
 
@@ -64,7 +64,7 @@ async def _answers(ctx: Context, running: Running) -> list[Check] | None:
     return checks
 
 
-def comparison(ctx: Context) -> Comparison:
+async def comparison(ctx: Context) -> Comparison:
     """What is compared for this plan: green must hold what the last pass saw on blue."""
     ledger, options = ctx.session.ledger, ctx.options
     if ledger is None:
@@ -77,8 +77,10 @@ def comparison(ctx: Context) -> Comparison:
         tuning=ctx.plan.tuning,
         gates=Gates(options.min_coverage, options.min_overlap, options.min_recall, options.max_latency_ratio),
         sample=options.sample,
-        encoders=Encoders(ctx.source_embedder, ctx.embedder, ctx.desired.text_field),
-        judged=ctx.judged,
+        encoders=Encoders(
+            await ctx.encoders.other(ctx.the_source()), await ctx.encoders.own(), ctx.desired.text_field
+        ),
+        judged=ctx.encoders.judged(),
         clock=ctx.clock,
     )
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from teal.domain import marks
-from teal.domain.decide import retained_source
 from teal.domain.marks import Declined, Migration, Watched
-from teal.domain.ownership import ours
+from teal.domain.policy import retained_source
 from teal.domain.transitions import Event
 from teal.domain.watching import Look, Rules, is_over, judge
 from teal.migration.context import Context, Result
@@ -115,8 +114,7 @@ async def _breached(
     ctx: Context, migration: Migration, memory: Memory, breach: str, notes: tuple[Note, ...]
 ) -> Result:
     """Back to blue, if it is still there."""
-    mine = {n: s for n, s in ctx.observed.states.items() if ours(s, ctx.desired.identity)}
-    back = retained_source(mine, ctx.the_subject())
+    back = retained_source(ctx.view.mine, ctx.the_subject())
     await _write(ctx, memory)
     if back is None:
         memory.watched = replace(memory.watched, slow_for=None, failing_for=None)

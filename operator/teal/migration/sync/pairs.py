@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from teal.domain.observed import CollectionState
@@ -25,28 +24,3 @@ class Pair:
 
     def back(self, ctx: Context) -> Transform | None:
         return across(ctx, self.serving, self.retained, self.back_embedder, self.text_field)
-
-
-def pairs_of(
-    serving: CollectionState | None, mine: Sequence[CollectionState]
-) -> list[tuple[CollectionState, CollectionState]]:
-    """Which collections are kept in step, each with the one that replaced it: the newest pair first.
-
-    Where several are retained, what is written to the oldest goes up to the serving one by those in between, and
-    what is written there comes down.
-    """
-    found: list[tuple[CollectionState, CollectionState]] = []
-    newer_ones, left = [serving] if serving else [], {each.name: each for each in mine}
-    for newer in newer_ones:
-        left.pop(newer.name, None)
-        for older in retained_by(newer, list(left.values())) if newer.marks.in_step else ():
-            del left[older.name]
-            found.append((newer, older))
-            newer_ones.append(older)
-    return found
-
-
-def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> list[CollectionState]:
-    """The collections that `serving` has replaced and that are still retained, the last one first."""
-    retained = [s for s in mine if s.marks.replaced and s.marks.replaced.by == serving.name]
-    return sorted(retained, key=lambda s: s.marks.replaced.at if s.marks.replaced else 0.0, reverse=True)

@@ -1,15 +1,15 @@
-"""When nothing may be done: marks that cannot be read, what is somebody else's, what may be the last copy."""
+"""Rules that only ever refuse: marks that cannot be read, what is somebody else's, what may be the last copy."""
 
 from __future__ import annotations
 
 from teal.domain.errors import TerminalError, TransientError
-from teal.domain.observed import Observed
-from teal.domain.ownership import Mine, has_served, ours, owned, owner_text
-from teal.domain.plan import Desired
+from teal.domain.ownership import has_served, ours, owned, owner_text
+from teal.domain.policy.view import View
 
 
-def refuse_damaged(desired: Desired, observed: Observed) -> None:
+def refuse_damaged(view: View) -> None:
     """Stop where a collection that matters has forgotten, or never could tell this Teal, how far it got."""
+    desired, observed = view.desired, view.observed
     needed = {observed.aliases.get(desired.alias), desired.target, desired.adopt}
     for name, state in sorted(observed.states.items()):
         unowned = state.marks.owner is None and name in needed
@@ -22,11 +22,12 @@ def refuse_damaged(desired: Desired, observed: Observed) -> None:
             )
 
 
-def refuse_foreign(desired: Desired, observed: Observed) -> None:
+def refuse_foreign(view: View) -> None:
     """Stop before an alias of somebody else's could be touched.
 
     Collections and aliases are listed one after the other: one that appears or goes in between is no stranger's.
     """
+    desired, observed = view.desired, view.observed
     alias = desired.alias
     if alias in observed.names:
         raise TerminalError(
@@ -49,11 +50,24 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
         )
 
 
-def refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> None:
+def refuse_new_collection(view: View) -> None:
+    """Stop where the spec allows only changes in place, and needs a new collection."""
+    if view.blue is None or view.desired.strategy != "InPlaceOnly":
+        return
+    raise TerminalError(
+        "NewCollectionNeeded",
+        "spec.migration.strategy is InPlaceOnly, but these changes need a new collection: "
+        + "; ".join(str(reason) for reason in view.plan.reasons),
+    )
+
+
+def refuse_foreign_target(view: View) -> None:
     """Stop before green would have to be made under a name that somebody else's collection has."""
-    target = desired.target
-    if target in observed.names and target not in mine:
-        adoptable = not owned(observed.state(target)) and not any(map(has_served, mine.values()))
+    if view.settled:
+        return
+    observed, target = view.observed, view.desired.target
+    if target in observed.names and target not in view.mine:
+        adoptable = not owned(observed.state(target)) and not any(map(has_served, view.mine.values()))
         adopt = f", or set spec.adopt.collection: {target}" if adoptable else ""
         raise TerminalError(
             "CollectionNotOwned",
@@ -62,11 +76,13 @@ def refuse_foreign_target(desired: Desired, observed: Observed, mine: Mine) -> N
         )
 
 
-def refuse_last_copy(observed: Observed, mine: Mine) -> None:
+def refuse_last_copy(view: View) -> None:
     """Somebody deleted blue while green was filled from it: what is on green may be all that is left."""
-    for name, state in mine.items():
+    if view.serving is not None:
+        return
+    for name, state in view.mine.items():
         source = state.marks.migration.source if state.marks.migration else None
-        if state.points and source and source not in observed.names:
+        if state.points and source and source not in view.observed.names:
             raise TerminalError(
                 "SourceGone",
                 f"{source!r} was deleted while {name!r} was being filled from it. Its {state.points:,} points may "

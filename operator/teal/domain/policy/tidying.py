@@ -1,0 +1,74 @@
+"""Rules for when no other collection is to serve: watch it, tune it, tidy up, rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from teal.domain.ownership import has_served, stage_of
+from teal.domain.plan import Plan, Population, Reason, Strategy
+from teal.domain.policy.actions import Decision, Do
+from teal.domain.policy.view import View
+from teal.domain.transitions import Stage
+from teal.domain.tuning import Change, InPlace, difference
+
+
+def watch(view: View) -> Decision | None:
+    """What serves as declared is as new as its cut-over."""
+    if view.serving is None or not view.serves_declared or stage_of(view.serving) is not Stage.WATCHING:
+        return None
+    return Decision(Do.WATCH, view.nothing, view.serving.name)
+
+
+def apply_in_place(view: View) -> Decision | None:
+    """Something differs that Qdrant can change in a collection as it is."""
+    changes = _in_place(view)
+    if view.serving is None or not changes:
+        return None
+    wanted = view.desired
+    plan = Plan(
+        Strategy.IN_PLACE, view.serving.name, None, Population.NONE, wanted.schema, wanted.tuning,
+        reasons=tuple(Reason(c.path, c.old, c.new) for c in changes.changes),
+    )  # fmt: skip
+    return Decision(Do.APPLY_IN_PLACE, plan, view.serving.name, changes)
+
+
+def _in_place(view: View) -> InPlace | None:
+    """What differs in Qdrant's configuration, and in what the collection tells clients about its encoder.
+
+    An encoder that has left the spec stays told: it still made the vectors.
+    """
+    if view.serving is None or not view.serves_declared:
+        return None
+    found = difference(view.desired.tuning, view.serving)
+    encoder = view.desired.encoder.as_metadata() if view.desired.encoder else None
+    if encoder and encoder != view.serving.marks.encoder:
+        return replace(found, changes=(*found.changes, Change("encoder", view.serving.marks.encoder, encoder)))
+    return found
+
+
+def drop_abandoned(view: View) -> Decision | None:
+    """A green of a plan that no longer holds: ours, and it has served nobody."""
+    for name, state in view.mine.items():
+        if (view.serving is None or name != view.serving.name) and not has_served(state):
+            return Decision(Do.DROP_ABANDONED, view.nothing, name)
+    return None
+
+
+def retire(view: View) -> Decision | None:
+    """A replaced collection has been kept for as long as the spec says."""
+    for name, state in view.mine.items():
+        replaced = state.marks.replaced
+        kept = view.serving is None or name == view.serving.name
+        if replaced and not kept and view.now >= replaced.until(view.desired.keep_for):
+            return Decision(Do.RETIRE, view.nothing, name)
+    return None
+
+
+def rest(view: View) -> Decision | None:
+    """As declared; or stay, where the way to what the spec asks for is declined."""
+    if view.serving is None:
+        return None
+    if view.declined is None:
+        return Decision(Do.REST, view.nothing, view.serving.name)
+    plan = replace(view.nothing, source=view.serving.name)
+    return Decision(Do.STAY, plan, view.serving.name, declined=view.declined)

@@ -1,0 +1,68 @@
+"""Keeping live collections in step: the round that is due, or its last one before a collection is retired.
+
+Beside a migration a round gets a part of the time, and its trouble never fails the migration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from teal.domain.errors import TransientError
+from teal.domain.policy import Do
+from teal.domain.policy.in_step import Pair as States
+from teal.domain.policy.in_step import live_pairs
+from teal.migration.context import Context, Result
+from teal.migration.copying.transform import same_encoder
+from teal.migration.sync import rounds
+from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.pairs import Pair
+
+BESIDE_SECONDS = 0.5
+"""How long a round may take before the migration beside it goes on."""
+SHARE = 5.0
+"""How many times as long the migration goes on before the round does."""
+POSTPONED_SECONDS = 10.0
+
+
+async def run(ctx: Context) -> Result:
+    """Go on with the rounds that the policy named, the newest pair first."""
+    alone = ctx.decision.main.do in (Do.REST, Do.STAY, Do.RETIRE)
+    until = ctx.until if alone else ctx.clock.monotonic() + BESIDE_SECONDS
+    forget_gone(ctx)
+    due = set(ctx.decision.pairs)
+    for states in live_pairs(ctx.view):
+        if (states[0].name, states[1].name) in due:
+            try:
+                await _round(ctx, states, until, alone=alone)
+            except TransientError as error:
+                if alone:
+                    raise
+                _memory(ctx, states).due = ctx.clock.monotonic() + POSTPONED_SECONDS
+                return Result(detail=error.message)
+    return Result()
+
+
+async def _round(ctx: Context, states: States, until: float, *, alone: bool) -> None:
+    newer, retained = states
+    memory, began = _memory(ctx, states), ctx.clock.monotonic()
+    memory.due = min(memory.due, began)
+    alike = same_encoder(newer.schema, retained.schema)
+    there = None if alike else await ctx.encoders.of(newer)
+    back = None if alike else await ctx.encoders.of(retained)
+    pair = Pair(newer, retained, back, ctx.desired.text_field)
+    await rounds.keep(replace(ctx, embedder=there), pair, memory, until)
+    if not alone and memory.round is not None:
+        spent = ctx.clock.monotonic() - began
+        memory.due = ctx.clock.monotonic() + SHARE * spent
+
+
+def _memory(ctx: Context, states: States) -> SyncMemory:
+    newer, retained = states
+    memory: SyncMemory = ctx.session.pairs.setdefault((newer.name, retained.name), SyncMemory(retained.name))
+    return memory
+
+
+def forget_gone(ctx: Context) -> None:
+    """What is remembered of pairs that are no longer kept in step would be wrong if they came back."""
+    live = [(newer.name, retained.name) for newer, retained in live_pairs(ctx.view)]
+    ctx.session.pairs = {key: ctx.session.pairs[key] for key in live if key in ctx.session.pairs}

@@ -28,6 +28,7 @@ from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.copying.transform import same_encoder
 from teal.migration.cutover.fence import lift_fence
+from teal.migration.options import Options
 from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
 from teal.migration.report.record import ReconcileRecord, remember
@@ -35,7 +36,7 @@ from teal.migration.resolve import connections
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
 from teal.migration.resolve.desired import windows
-from teal.migration.resolve.embedders import Embedders
+from teal.migration.resolve.embedders import Client, Embedders, MakeClient
 from teal.migration.session import Session
 from teal.migration.steps import adopt, decline, delete, in_place, provision, repair, retire, roll_back
 from teal.migration.steps.stages import continue_migration
@@ -83,6 +84,8 @@ class Engine:
             that has lost its lease.
         clock: the time; tests pass their own.
         pool: the connections; shared by all resources.
+        tune: has the last word on how a resource is migrated.
+        make_embedder: makes the client of an embedding server.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Engine:
         *,
         clock: Clock | None = None,
         pool: QdrantPool | None = None,
+        tune: Callable[[Options], Options] = lambda options: options,
+        make_embedder: MakeClient = OpenAIEmbedder,
     ) -> None:
         self._secrets = secrets
         self._may_write = may_write
@@ -100,7 +105,8 @@ class Engine:
         self._clock = clock or Clock()
         self._pool = pool or QdrantPool(clock=self._clock.monotonic)
         self._sessions: dict[str, Session] = {}
-        self._embedders = Embedders(secrets)
+        self._embedders = Embedders(secrets, make_embedder)
+        self._tune = tune
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
@@ -331,7 +337,7 @@ class Engine:
         observed: Observed = record.observed  # type: ignore[assignment]
         return Context(
             desired=wanted,
-            options=resolve_options(record.resource),
+            options=self._tune(resolve_options(record.resource)),
             plan=decision.plan,
             observed=observed,
             server=server,
@@ -342,9 +348,7 @@ class Engine:
             declined=decision.declined,
         )
 
-    async def _embedder_for(
-        self, record: ReconcileRecord, wanted: Desired, decision: Decision
-    ) -> OpenAIEmbedder | None:
+    async def _embedder_for(self, record: ReconcileRecord, wanted: Desired, decision: Decision) -> Client | None:
         """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
         subject = record.observed.state(decision.subject) if record.observed else None
         if subject is not None and decision.do is Do.FINISH_SWITCH:

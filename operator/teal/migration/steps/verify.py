@@ -80,6 +80,8 @@ def comparison(ctx: Context) -> Comparison:
         encoders=Encoders(ctx.source_embedder, ctx.embedder, ctx.desired.text_field),
         judged=ctx.judged,
         clock=ctx.clock,
+        warm_up=options.latency_warm_up,
+        searches=options.latency_searches,
     )
 
 

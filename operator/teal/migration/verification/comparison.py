@@ -22,6 +22,7 @@ from teal.domain.quality import JudgedQuery
 from teal.domain.schema import DenseVector
 from teal.domain.tuning import Tuning
 from teal.migration.clock import Clock
+from teal.migration.options import Options
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
 from teal.qdrant.points import Points, Probe
@@ -98,6 +99,8 @@ class Comparison:
         same_vectors: green's vectors were copied from blue's; else another encoder made them.
         tuning: what green's configuration must be.
         sample: how many points are compared whole.
+        warm_up: searches on each side before latency is measured.
+        searches: searches on each side whose latency is measured.
         say: is told, now and then, what is going on.
     """
 
@@ -111,6 +114,8 @@ class Comparison:
     encoders: Encoders = field(default_factory=Encoders)
     judged: Judged | None = None
     clock: Clock = field(default_factory=Clock)
+    warm_up: int = Options.latency_warm_up
+    searches: int = Options.latency_searches
     say: Callable[[str], None] = lambda _: None
     _neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
 

@@ -5,9 +5,7 @@ A step does a bounded piece of work and returns; nothing else runs between recon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
@@ -56,7 +54,6 @@ class Context:
     source_embedder: Embedder | None = None
     judged: Judged | None = None
     declined: Declined | None = None
-    status: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def writes(self) -> WriteMode:
@@ -67,11 +64,6 @@ class Context:
     def unnumbered_by(self) -> str | None:
         """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
         return self.options.change_field if self.source and not self.source.schema.vectors else None
-
-    @property
-    def in_step(self) -> Any:
-        """What is remembered of keeping source and subject in step, where both are live."""
-        return self.session.pairs.get((self.plan.source, self.subject))
 
     @property
     def source(self) -> CollectionState | None:

@@ -8,10 +8,9 @@ cached view; a decision to rest may be.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
@@ -26,6 +25,7 @@ from teal.domain.transitions import SWITCHING, Stage, may_hold_writers
 from teal.migration.clock import Clock
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note, Outcome, Reads, Resource
+from teal.migration.copying.forecast import Cost, estimate
 from teal.migration.copying.transform import same_encoder
 from teal.migration.cutover.fence import lift_fence
 from teal.migration.options import Options
@@ -37,11 +37,11 @@ from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
 from teal.migration.resolve.desired import windows
 from teal.migration.resolve.embedders import Client, Embedders, MakeClient
-from teal.migration.session import Session
+from teal.migration.session import Part, Session
 from teal.migration.steps import adopt, decline, delete, in_place, provision, repair, retire, roll_back
 from teal.migration.steps.stages import continue_migration
 from teal.migration.sync import rounds
-from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.memory import InStep
 from teal.migration.sync.pairs import Pair, pairs_of
 from teal.qdrant.pool import QdrantPool, Server
 from teal.sources.embedder import OpenAIEmbedder
@@ -72,6 +72,13 @@ ACTIONS = {
     Do.DECLINE: decline.run,
     Do.LIFT_DECLINE: decline.lift,
 }
+
+
+@dataclass
+class ErrorsNoted(Part, survives_plan=True):
+    """When an error was last told as an event, by its reason, so that none is told at every step."""
+
+    at: dict[str, float] = field(default_factory=dict)
 
 
 class Engine:
@@ -116,6 +123,10 @@ class Engine:
         await self._embedders.close_all()
         await self._pool.close()
 
+    def session_of(self, uid: str) -> Session:
+        """What this process remembers of one resource."""
+        return self._sessions.setdefault(uid, Session())
+
     async def forget(self, uid: str) -> None:
         """The resource is gone: drop what is remembered of it. Qdrant is not touched."""
         session = self._sessions.pop(uid, None)
@@ -144,22 +155,20 @@ class Engine:
                 decision = await self._look(record, wanted, server, since=server.now())
                 if decision.do is Do.PROVISION:
                     ctx = await self._work(record, wanted, server, decision, Session())
-                    record.session.forecast = await provision.estimate(ctx)
-                    refuse_over_budget(record.session.forecast, ctx.options.max_tokens)
+                    figures = record.session.part(Cost).forecast = await estimate(ctx)
+                    refuse_over_budget(figures, ctx.options.max_tokens)
         except TealError as error:
             record.error = error
         return record
 
     async def reconcile(self, resource: Resource) -> Outcome:
         """One bounded step towards what `resource` declares. Expected errors end in its status, not here."""
-        session = self._sessions.setdefault(resource.uid, Session())
+        session = self.session_of(resource.uid)
         record = ReconcileRecord(resource, self._clock.now(), session, identity=self._identity(resource))
         try:
             await self._advance(record)
         except TealError as error:
             self._failed(record, error)
-        else:
-            session.failures = 0
         return report.outcome(record)
 
     async def _advance(self, record: ReconcileRecord) -> None:
@@ -231,7 +240,7 @@ class Engine:
             decision = await self._look(record, wanted, server)
             if decision.do in RESTING:
                 await self._keep_in_step(record, wanted, server, decision, until)
-                record.session.noted.clear()
+                record.session.part(ErrorsNoted).at.clear()
                 record.requeue_after = self._rest(record, wanted)
                 return
             if _switches(decision, record) and not may_hold_writers(record.resource.status):
@@ -259,11 +268,13 @@ class Engine:
         retired = record.observed.state(decision.subject) if record.observed else None
         replaced = retired.marks.replaced if retired else None
         ended = replaced.until(wanted.keep_for) if replaced else 0.0
-        for memory in record.session.pairs.values():
+        for memory in record.session.part(InStep).pairs.values():
             if memory.last < ended:
                 memory.due = 0.0
         await self._keep_in_step(record, wanted, server, decision, until)
-        kept = [memory for memory in record.session.pairs.values() if memory.retained == decision.subject]
+        kept = [
+            memory for memory in record.session.part(InStep).pairs.values() if memory.retained == decision.subject
+        ]
         return all(memory.last >= ended for memory in kept)
 
     async def _keep_in_step_meanwhile(
@@ -275,20 +286,18 @@ class Engine:
             await self._keep_in_step(record, wanted, server, decision, until)
         except TransientError as error:
             record.detail = record.detail or error.message
-        due = min((memory.due for memory in record.session.pairs.values()), default=math.inf)
-        record.requeue_after = min(record.requeue_after, max(1.0, due - self._clock.monotonic()))
+        due = record.session.part(InStep).due
+        if due is not None:
+            record.requeue_after = min(record.requeue_after, max(1.0, due - self._clock.monotonic()))
 
     async def _keep_in_step(
         self, record: ReconcileRecord, wanted: Desired, server: Server, decision: Decision, until: float
     ) -> None:
         """What was written to one of two live collections goes to the other, for each that is retained."""
-        observed, known = record.observed, record.session.pairs
+        observed, in_step = record.observed, record.session.part(InStep)
         mine = [s for s in (observed.states.values() if observed else ()) if ours(s, wanted.identity)]
         pairs = pairs_of(record.serving, mine)
-        record.session.pairs = {
-            (serving.name, retained.name): known.get((serving.name, retained.name)) or SyncMemory(retained.name)
-            for serving, retained in pairs
-        }
+        in_step.keep_only((serving.name, retained.name) for serving, retained in pairs)
         for serving, retained in pairs:
             self._require_leadership()
             ctx = await self._work(record, wanted, server, decision, record.session)
@@ -298,7 +307,7 @@ class Engine:
             )
             back = None if alike else await self._embedders.of(record.resource, wanted, retained)
             pair = Pair(serving, retained, back, wanted.text_field)
-            await rounds.keep(ctx, pair, record.session.pairs[serving.name, retained.name], until)
+            await rounds.keep(ctx, pair, in_step.of(serving.name, retained.name), until)
 
     async def _look(
         self, record: ReconcileRecord, wanted: Desired, server: Server, since: float | None = None
@@ -384,15 +393,16 @@ class Engine:
             for state in (record.observed.states.values() if record.observed else ())
             if state.marks.replaced
         ]
-        due += [max(0.5, memory.due - self._clock.monotonic()) for memory in record.session.pairs.values()]
+        round_due = record.session.part(InStep).due
+        if round_due is not None:
+            due.append(max(0.5, round_due - self._clock.monotonic()))
         return max(1.0, min([RESYNC_SECONDS, *(seconds for seconds in due if seconds > 0)]))
 
     def _failed(self, record: ReconcileRecord, error: TealError) -> None:
-        session = record.session
+        noted = record.session.part(ErrorsNoted).at
         record.error = error
-        session.failures += 1
-        if self._clock.now() - session.noted.get(error.reason, 0.0) > NOTE_AGAIN_SECONDS:
-            session.noted[error.reason] = self._clock.now()
+        if self._clock.now() - noted.get(error.reason, 0.0) > NOTE_AGAIN_SECONDS:
+            noted[error.reason] = self._clock.now()
             record.notes.append(Note(error.reason, error.message, warning=True))
         if isinstance(error, TransientError):
             record.failed = error.retry_after is None

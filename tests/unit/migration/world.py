@@ -31,6 +31,7 @@ from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.engine import Engine
 from teal.migration.options import Options
 from teal.migration.resolve.desired import desired as resolve
+from teal.migration.session import Session
 from teal.migration.sync.pairs import retained_by
 from teal.qdrant import wire
 from teal.qdrant.pool import QdrantPool
@@ -175,6 +176,11 @@ class World:
 
     def _embedder(self, _: str, model: str, dimensions: int, **__: Any) -> Encoder:
         return Encoder(self, model, dimensions)
+
+    @property
+    def session(self) -> Session:
+        """What the engine remembers of the resource."""
+        return self._engine.session_of(UID)
 
     def restart(self) -> None:
         """The process is gone, with everything that it had in memory; another one begins."""

@@ -19,6 +19,7 @@ from teal.domain.schema import next_alias
 from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.copying.memory import CopyMemory
 from teal.migration.steps import (
     await_promotion,
     catch_up,
@@ -93,7 +94,7 @@ async def enter(ctx: Context, migration: Migration) -> None:
     if migration.stage is Stage.WATCHING:
         written[marks.SWITCH] = None
     await ctx.server.admin.mark(ctx.subject, written)
-    ctx.session.step_since = 0.0
+    ctx.session.drop(index.IndexMemory)
     ctx.server.invalidate(ctx.subject)
 
 
@@ -117,7 +118,7 @@ async def _held(ctx: Context, migration: Migration) -> Result:
     again = replace(migration, attempt=migration.attempt + 1)
     # From the beginning: what was taken for copied may be what is wrong.
     ctx.session.stop()
-    ctx.session.ledger = ctx.session.frozen = None
+    ctx.session.drop(CopyMemory)
     forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
     await ctx.server.admin.mark(ctx.subject, forgotten)
     await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))

@@ -13,10 +13,9 @@ from teal.domain.plan import Desired, Plan, Strategy
 from teal.domain.transitions import Event
 from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
-from teal.migration.contract import Note
+from teal.migration.contract import Judged, Note
 from teal.migration.options import Options
 from teal.migration.session import Session
-from teal.migration.verification.comparison import Judged
 from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,10 +18,10 @@ import numpy as np
 
 from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
-from teal.domain.quality import JudgedQuery
 from teal.domain.schema import DenseVector
 from teal.domain.tuning import Tuning
 from teal.migration.clock import Clock
+from teal.migration.contract import Judged
 from teal.migration.options import Options
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
@@ -37,9 +37,6 @@ EVERY_POINT = 200_000
 """Up to so many points, every one is looked at; above, so many of them."""
 PROBES = 100
 """Points by whose vectors both sides are searched."""
-
-Judged = Callable[[], Awaitable[Sequence[JudgedQuery]]]
-"""Reads the judged queries when they are needed; raises `TealError` where there are none to be had."""
 
 
 @dataclass(frozen=True)

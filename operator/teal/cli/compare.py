@@ -19,9 +19,10 @@ from teal.domain.observed import CollectionState
 from teal.domain.quality import JudgedQuery
 from teal.domain.tuning import Tuning, describe_index
 from teal.domain.verdict import Check, Verdict, overall
+from teal.migration.contract import Judged
 from teal.migration.verification import judged
 from teal.migration.verification.checks import ask_all
-from teal.migration.verification.comparison import Comparison, Encoders, Gates, Judged, Side, versions
+from teal.migration.verification.comparison import Comparison, Encoders, Gates, Side, versions
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.pool import Server
 from teal.sources.embedder import OpenAIEmbedder

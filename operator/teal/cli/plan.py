@@ -14,6 +14,7 @@ from teal.cli.complaints import complaints
 from teal.cli.options import DEFAULT_NAMESPACE, Files, Namespace, Output
 from teal.domain.plan import Strategy
 from teal.domain.policy import Do
+from teal.migration.copying.forecast import Cost
 
 if TYPE_CHECKING:
     from teal.cli.manifests import Manifests
@@ -97,8 +98,8 @@ def describe(found: ReconcileRecord) -> dict[str, Any]:
         "warnings": list(plan.warnings),
         "steps": steps(found),
     }
-    if found.session.forecast:
-        row["forecast"] = found.session.forecast.as_json()
+    if forecast := found.session.part(Cost).forecast:
+        row["forecast"] = forecast.as_json()
     return row
 
 
@@ -131,7 +132,7 @@ def _print(console: Console, found: ReconcileRecord) -> None:
     for label in ("reasons", "warnings"):
         for text in row[label]:
             console.print(f"  {label[:-1]:<8}  {text}", highlight=False, markup=False)
-    if found.session.forecast:
-        console.print(f"  forecast  {found.session.forecast}", highlight=False)
+    if forecast := found.session.part(Cost).forecast:
+        console.print(f"  forecast  {forecast}", highlight=False)
     for number, text in enumerate(row["steps"], 1):
         console.print(f"  {number}. {text}", highlight=False, markup=False)

@@ -6,7 +6,7 @@ A step does a bounded piece of work and returns; nothing else runs between recon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
@@ -15,10 +15,9 @@ from teal.domain.policy import Decision, View
 from teal.domain.transitions import Event
 from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
-from teal.migration.contract import Note
+from teal.migration.contract import Judged, Note
 from teal.migration.options import Options
 from teal.migration.session import Session
-from teal.migration.verification.comparison import Judged
 from teal.qdrant.pool import Server
 from teal.sources.embedder import Embedder
 
@@ -106,11 +105,6 @@ class Context:
     def unnumbered_by(self) -> str | None:
         """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
         return self.options.change_field if self.source and not self.source.schema.vectors else None
-
-    @property
-    def in_step(self) -> Any:
-        """What is remembered of keeping source and subject in step, where both are live."""
-        return self.session.pairs.get((self.plan.source or "", self.subject))
 
     @property
     def source(self) -> CollectionState | None:

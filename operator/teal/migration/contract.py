@@ -7,12 +7,16 @@ outcome's status replaces the last one, and the resource comes back after `reque
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.vector_collection import VectorCollection
+from teal.domain.quality import JudgedQuery
+
+Judged = Callable[[], Awaitable[Sequence[JudgedQuery]]]
+"""Reads the judged queries when they are needed; raises `TealError` where there are none to be had."""
 
 
 class Secrets(Protocol):

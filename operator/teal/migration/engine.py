@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
@@ -24,24 +24,35 @@ from teal.domain.policy import Decision, Do, Rounds, RoundTimes, View, decide_on
 from teal.migration.clock import Clock
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note, Outcome, Reads, Resource
+from teal.migration.copying.forecast import Cost, estimate
 from teal.migration.cutover.fence import lift_fence
+from teal.migration.options import Options
 from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
 from teal.migration.report.record import ReconcileRecord, remember
 from teal.migration.resolve import connections
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
-from teal.migration.resolve.embedders import Embedders, ResourceEncoders
-from teal.migration.session import Session
-from teal.migration.steps import delete, provision
+from teal.migration.resolve.embedders import Embedders, MakeClient, ResourceEncoders
+from teal.migration.session import Part, Session
+from teal.migration.steps import delete
 from teal.migration.steps.registry import REGISTRY, may_hold_writers
+from teal.migration.sync.memory import InStep
 from teal.qdrant.pool import QdrantPool, Server
+from teal.sources.embedder import OpenAIEmbedder
 
 log = logging.getLogger(__name__)
 
 STALLED_SECONDS = 120.0
 NOTE_AGAIN_SECONDS = 600.0
 UNGUARDED_SECONDS = 0.1
+
+
+@dataclass
+class ErrorsNoted(Part, survives_plan=True):
+    """When an error was last told as an event, by its reason, so that none is told at every step."""
+
+    at: dict[str, float] = field(default_factory=dict)
 
 
 class Engine:
@@ -54,6 +65,8 @@ class Engine:
             that has lost its lease.
         clock: the time; tests pass their own.
         pool: the connections; shared by all resources.
+        tune: has the last word on how a resource is migrated.
+        make_embedder: makes the client of an embedding server.
     """
 
     def __init__(
@@ -64,6 +77,8 @@ class Engine:
         *,
         clock: Clock | None = None,
         pool: QdrantPool | None = None,
+        tune: Callable[[Options], Options] = lambda options: options,
+        make_embedder: MakeClient = OpenAIEmbedder,
     ) -> None:
         self._secrets = secrets
         self._may_write = may_write
@@ -71,7 +86,8 @@ class Engine:
         self._clock = clock or Clock()
         self._pool = pool or QdrantPool(clock=self._clock.monotonic)
         self._sessions: dict[str, Session] = {}
-        self._embedders = Embedders(secrets)
+        self._embedders = Embedders(secrets, make_embedder)
+        self._tune = tune
         self._probes = embedding_sets.Probes(self._clock)
 
     async def close(self) -> None:
@@ -81,6 +97,10 @@ class Engine:
         await self._embedders.close_all()
         await self._pool.close()
 
+    def session_of(self, uid: str) -> Session:
+        """What this process remembers of one resource."""
+        return self._sessions.setdefault(uid, Session())
+
     async def forget(self, uid: str) -> None:
         """The resource is gone: drop what is remembered of it. Qdrant is not touched."""
         session = self._sessions.pop(uid, None)
@@ -89,10 +109,10 @@ class Engine:
         await self._embedders.close(uid)
 
     async def inspect_embedding_set(
-        self, record: EmbeddingSet, namespace: str, used_by: Sequence[str]
+        self, embedding_set: EmbeddingSet, namespace: str, used_by: Sequence[str]
     ) -> Mapping[str, Any]:
         """The status of an EmbeddingSet: does its embedder answer, and with what."""
-        return await self._probes.status(record, namespace, used_by, self._secrets)
+        return await self._probes.status(embedding_set, namespace, used_by, self._secrets)
 
     async def plan(self, resource: Resource) -> ReconcileRecord:
         """What `reconcile` would do next, and why; nothing is touched.
@@ -109,22 +129,20 @@ class Engine:
                 view, decision = await self._look(record, server, since=server.now())
                 if decision.do is Do.PROVISION:
                     ctx = await self._context(record, server, view, decision)
-                    record.session.forecast = await provision.estimate(ctx)
-                    refuse_over_budget(record.session.forecast, ctx.options.max_tokens)
+                    figures = record.session.part(Cost).forecast = await estimate(ctx)
+                    refuse_over_budget(figures, ctx.options.max_tokens)
         except TealError as error:
             record.error = error
         return record
 
     async def reconcile(self, resource: Resource) -> Outcome:
         """One bounded step towards what `resource` declares. Expected errors end in its status, not here."""
-        session = self._sessions.setdefault(resource.uid, Session())
+        session = self.session_of(resource.uid)
         record = ReconcileRecord(resource, self._clock.now(), session, identity=self._identity(resource))
         try:
             await self._connected(record)
         except TealError as error:
             self._failed(record, error)
-        else:
-            session.failures = 0
         return report.outcome(record)
 
     async def _connected(self, record: ReconcileRecord) -> None:
@@ -177,7 +195,7 @@ class Engine:
             result = await self._act(record, await self._context(record, server, view, decision, until))
             record.take(result)
             if action.rests:
-                record.session.noted.clear()
+                record.session.part(ErrorsNoted).at.clear()
                 return
             if (action.shows and decision.plan.source) or result.requeue_after or self._clock.monotonic() >= until:
                 await self._look(record, server)
@@ -232,7 +250,7 @@ class Engine:
         return Context(
             view=view,
             decision=decision,
-            options=resolve_options(record.resource),
+            options=self._tune(resolve_options(record.resource)),
             server=server,
             session=record.session,
             clock=self._clock,
@@ -244,7 +262,7 @@ class Engine:
     def _rounds(self, record: ReconcileRecord) -> Rounds:
         """When this process has kept which collections in step, on the wall clock that the policy goes by."""
         ahead = self._clock.now() - self._clock.monotonic()
-        known = record.session.pairs.items()
+        known = record.session.part(InStep).pairs.items()
         return {key: RoundTimes(memory.last, memory.due + ahead) for key, memory in known}
 
     async def _free_writers(self, record: ReconcileRecord, server: Server) -> None:
@@ -283,11 +301,10 @@ class Engine:
             )
 
     def _failed(self, record: ReconcileRecord, error: TealError) -> None:
-        session = record.session
+        noted = record.session.part(ErrorsNoted).at
         record.error = error
-        session.failures += 1
-        if self._clock.now() - session.noted.get(error.reason, 0.0) > NOTE_AGAIN_SECONDS:
-            session.noted[error.reason] = self._clock.now()
+        if self._clock.now() - noted.get(error.reason, 0.0) > NOTE_AGAIN_SECONDS:
+            noted[error.reason] = self._clock.now()
             record.notes.append(Note(error.reason, error.message, warning=True))
         if isinstance(error, TransientError):
             record.failed = error.retry_after is None

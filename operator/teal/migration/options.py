@@ -30,10 +30,19 @@ class Query:
 
 @dataclass(frozen=True)
 class Options:
-    """How to migrate: the resource's `migration`, `verification` and `watch`, in plain units (seconds)."""
+    """How to migrate: the resource's `migration`, `verification` and `watch`, in plain units (seconds).
+
+    Attributes:
+        batch: points in a request while green is populated and caught up.
+        carry_batch: points at once that go from one live collection to the other.
+        embedding_batch: points in a request where vectors are made anew.
+        latency_warm_up: searches on each side that are made before latency is measured.
+        latency_searches: searches on each side whose latency is measured.
+    """
 
     parallelism: int = 4
     batch: int = 500
+    carry_batch: int = 250
     embedding_batch: int = 32
     max_read_latency: float | None = None
     change_field: str | None = None
@@ -43,6 +52,8 @@ class Options:
     max_fence: float = 10.0
     min_coverage: float = 1.0
     sample: int = 1000
+    latency_warm_up: int = 20
+    latency_searches: int = 100
     min_overlap: float | None = None
     min_recall: float | None = None
     max_latency_ratio: float | None = None

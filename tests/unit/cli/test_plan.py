@@ -19,6 +19,7 @@ from teal.domain.policy import decide
 from teal.domain.schema import Datatype
 from teal.domain.transitions import Stage
 from teal.domain.tuning import Tuning
+from teal.migration.copying.forecast import Cost
 from teal.migration.report.record import ReconcileRecord
 from tests.unit.domain.builders import NOW, dense, desired, name_of, observed, schema, state
 from tests.unit.domain.builders import planned as as_planned
@@ -80,7 +81,7 @@ class TestSteps:
 
 class TestDescribe:
     def test_a_migration(self) -> None:
-        COPY.session.forecast = Forecast(10, 1000, 1, 0, 0)
+        COPY.session.part(Cost).forecast = Forecast(10, 1000, 1, 0, 0)
         row = json.loads(json.dumps(describe(COPY)))
         assert COPY.decision
         assert row == {

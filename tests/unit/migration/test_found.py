@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.migration.world import UID, World
+from teal.migration.sync.memory import InStep
+from tests.unit.migration.world import World
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_the_time_in_which_nobody_came_by_is_not_taken_for_work_on_a_round() -> 
     world = World(latency=0.1)
     world.edit(migration={"throttle": {"maxReadLatencyMillis": 1000}})
     move_to(world, "v2")
-    while not (memory := next(iter(world._engine._sessions[UID].pairs.values()), None)) or memory.round is None:
+    while not (memory := world.session.part(InStep).newest) or memory.round is None:
         world.application.write("change", 1)
         world.wait(15.0)
         world.reconcile()

@@ -23,6 +23,8 @@ from teal.domain.verdict import Check, Verdict, as_mark
 from teal.migration.clock import iso
 from teal.migration.context import Result
 from teal.migration.contract import Note, Resource
+from teal.migration.copying.memory import Progress
+from teal.migration.cutover.proof import LastCutover, Proof
 from teal.migration.report import status as report
 from teal.migration.report.conditions import conditions as conditions_of
 from teal.migration.report.conditions import phase as phase_of
@@ -265,8 +267,9 @@ class TestSections:
 
     def test_a_migration_under_way(self) -> None:
         session = Session()
-        session.progress.total, session.progress.done, session.progress.rate = 200, 50, 12.34
-        session.progress.throttled = "reads take 900 ms"
+        progress = session.part(Progress)
+        progress.total, progress.done, progress.rate = 200, 50, 12.34
+        progress.throttled = "reads take 900 ms"
         of = found(V2, state(V1), state(V2, Stage.POPULATING), alias=BLUE, session=session)
         shown = report.status(of)["migration"]
         assert shown["progress"] == {
@@ -289,7 +292,8 @@ class TestSections:
 
     def test_progress_does_not_pass_the_whole(self) -> None:
         session = Session()
-        session.progress.total, session.progress.done, session.progress.rate = 10, 30, 1.0
+        progress = session.part(Progress)
+        progress.total, progress.done, progress.rate = 10, 30, 1.0
         of = found(V2, state(V1), state(V2, Stage.POPULATING), alias=BLUE, session=session)
         shown = report.status(of)["migration"]["progress"]
         assert (shown["percent"], shown["etaSeconds"]) == (100, 0)
@@ -305,17 +309,14 @@ class TestSections:
     @pytest.mark.parametrize(
         ("before", "after", "late", "words"),
         [
-            ([5], [5], 0, "no write was missed"),
-            ([5], [7], 2, "2 writes reached the old collection"),
+            ((5,), (5,), 0, "no write was missed"),
+            ((5,), (7,), 2, "2 writes reached the old collection"),
             (None, None, 1, "two scans of all versions"),
         ],
     )
     def test_the_proof_in_words(self, before: Any, after: Any, late: int, words: str) -> None:
         session = Session()
-        session.writes.proof = {
-            "switch": "Quiet", "opNumBefore": before, "opNumAfter": after, "lateWrites": late, "aliasMillis": 3.0,
-            "fenceMillis": 0.0,
-        }  # fmt: skip
+        session.part(LastCutover).proof = Proof("Quiet", before, after, late, alias_millis=3.0)
         of = found(V2, state(V1), state(V2, Stage.PROMOTING), alias=BLUE, session=session)
         shown = report.status(of)["migration"]["writes"]
         assert words in shown["proof"]
@@ -326,7 +327,7 @@ class TestSections:
 class TestHistory:
     def finished(self, event: Event | None, *notes: Note, wanted: Schema = V2, **more: Any) -> ReconcileRecord:
         of = found(wanted, state(V1, **more), state(V2, Stage.PROMOTING), alias=BLUE)
-        of.session.progress.total = 9
+        of.session.part(Progress).total = 9
         remember(of, Result(event, notes))
         return of
 

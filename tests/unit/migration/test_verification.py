@@ -13,6 +13,7 @@ from teal.domain.quality import JudgedQuery
 from teal.domain.schema import Datatype, Distance
 from teal.domain.transitions import Event
 from teal.domain.verdict import Check, Verdict
+from teal.migration.session import Session
 from teal.migration.steps import verify
 from teal.migration.verification.content import close, payload_differs
 from teal.migration.verification.judged import parse
@@ -96,7 +97,7 @@ def test_bad_queries_are_told_with_their_place(text: str, problem: str) -> None:
     assert caught.value.reason == "BadGoldenQueries"
 
 
-def judge(session: Any, *checks: Check) -> Any:
+def judge(session: Session, *checks: Check) -> Any:
     work: Any = SimpleNamespace(session=session, the_source=lambda: SimpleNamespace(name="blue"))
     return verify._judge(work, list(checks))
 
@@ -108,14 +109,14 @@ BAD = Check("D", Verdict.FAILED, "3 missing")
 
 
 def test_a_verdict_moves_on_or_holds() -> None:
-    session = SimpleNamespace(unverified=0)
+    session = Session()
     assert judge(session, GOOD, OPEN).event is Event.VERIFIED
     failed = judge(session, GOOD, GATE, BAD)
     assert (failed.event, failed.detail) == (Event.FAILED, "D: 3 missing")
 
 
 def test_a_gate_without_an_answer_pauses_longer_and_longer() -> None:
-    session = SimpleNamespace(unverified=0)
+    session = Session()
     results = [judge(session, GOOD, OPEN, GATE) for _ in range(7)]
     assert [each.event for each in results] == [None] * 7
     assert [each.requeue_after for each in results] == [10, 20, 40, 80, 160, 300, 300]

@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
-from unittest.mock import patch
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.manifest import parse
@@ -30,15 +28,11 @@ from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Identity
 from teal.domain.policy.in_step import retained_by
-from teal.migration import engine
 from teal.migration.contract import Note, Outcome, Resource
-from teal.migration.cutover import late_writes
 from teal.migration.engine import Engine
-from teal.migration.resolve import embedders
+from teal.migration.options import Options
 from teal.migration.resolve.desired import desired as resolve
-from teal.migration.resolve.desired import options
-from teal.migration.sync import rounds
-from teal.migration.verification import latency
+from teal.migration.session import Session
 from teal.qdrant import wire
 from teal.qdrant.pool import QdrantPool
 from teal.sources.embedder import Embedded
@@ -117,6 +111,26 @@ def _failed(kind: str, unknown: bool) -> TransientError:
     return TransientError("QdrantUnreachable", f"No answer to {kind}.")
 
 
+class Encoder:
+    """An embedder without a network."""
+
+    def __init__(self, world: World, model: str, dimensions: int) -> None:
+        self._world, self._model, self._size = world, model, dimensions
+        self.tokens_spent = 0
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        rows = [encode(self._model, self._size, text) for text in texts]
+        return await self._world.line.carry("embed", False, lambda: Embedded(rows, len(texts), False))
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def _small_batches(options: Options) -> Options:
+    """So that a few points make many batches."""
+    return replace(options, batch=5, carry_batch=5, latency_warm_up=1, latency_searches=5)
+
+
 class World:
     """One resource. `embeds`: its vectors are an EmbeddingSet's; else the application makes them alone."""
 
@@ -156,7 +170,18 @@ class World:
     def _start(self) -> None:
         self.line = Line(self)
         pool = QdrantPool(make=server_of(self.server, self.line.carry, self.loop.time), clock=self.loop.time)
-        self._engine = Engine(FileSecrets(), CLUSTER, lambda: self.leads, clock=self.clock, pool=pool)
+        self._engine = Engine(
+            FileSecrets(), CLUSTER, lambda: self.leads, clock=self.clock, pool=pool,
+            tune=_small_batches, make_embedder=self._embedder,
+        )  # fmt: skip
+
+    def _embedder(self, _: str, model: str, dimensions: int, **__: Any) -> Encoder:
+        return Encoder(self, model, dimensions)
+
+    @property
+    def session(self) -> Session:
+        """What the engine remembers of the resource."""
+        return self._engine.session_of(UID)
 
     def restart(self) -> None:
         """The process is gone, with everything that it had in memory; another one begins."""
@@ -176,33 +201,7 @@ class World:
         self.loop.close()
 
     def _run(self, work: Any) -> Any:
-        with self._tools():
-            return self.loop.run_until_complete(work)
-
-    @contextmanager
-    def _tools(self) -> Iterator[None]:
-        """Small batches, so that a few points make many; and an embedder without a network."""
-        world = self
-
-        class Embedder:
-            def __init__(self, _: str, model: str, dimensions: int, **__: Any) -> None:
-                self._model, self._size, self.tokens_spent = model, dimensions, 0
-
-            async def embed(self, texts: list[str]) -> Embedded:
-                rows = [encode(self._model, self._size, text) for text in texts]
-                return await world.line.carry("embed", False, lambda: Embedded(rows, len(texts), False))
-
-            async def aclose(self) -> None:
-                pass
-
-        with (
-            patch.object(embedders, "OpenAIEmbedder", Embedder),
-            patch.object(engine, "resolve_options", lambda resource: replace(options(resource), batch=5)),
-            patch.object(rounds, "BATCH", 5),
-            patch.object(late_writes, "BATCH", 5),
-            patch.multiple(latency, WARM_UP=1, SEARCHES=5),
-        ):
-            yield
+        return self.loop.run_until_complete(work)
 
     @property
     def resource(self) -> Resource:

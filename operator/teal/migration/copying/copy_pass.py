@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
 
 from teal.domain import marks
 from teal.domain.change_field import Watermark
@@ -25,11 +26,14 @@ from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import RawId, fingerprint, restore
 from teal.domain.plan import Population, Strategy
+from teal.domain.stale import Lately
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
+from teal.migration.copying.memory import CopyMemory, Progress, Touched, Writes
 from teal.migration.copying.scan import Scan, Since
 from teal.migration.copying.throttle import Throttle
-from teal.migration.copying.transform import Transform, stale_between, transform_for
+from teal.migration.copying.transform import ChangedTexts, Transform, stale_between, transform_for
+from teal.migration.session import Part
 from teal.qdrant import wire
 from teal.qdrant.points import Points, at_least
 
@@ -37,10 +41,22 @@ CHECKPOINT_SECONDS = 3.0
 RATE_SECONDS = 10.0
 
 
+Announce = Callable[[Collection[RawId]], Awaitable[None]]
+"""Is told which points are about to be written, and makes that durable."""
+
+
 class Pass:
     """Takes green to blue's state at the versions that one scan sees."""
 
-    def __init__(self, ctx: Context, source: str, target: str, *, by_field: bool = False) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        source: str,
+        target: str,
+        *,
+        by_field: bool = False,
+        announce: Announce | None = None,
+    ) -> None:
         """`by_field`: look only at what the change field leads to, and at what is new or gone."""
         self._ctx = ctx
         self._clock = ctx.clock
@@ -53,9 +69,12 @@ class Pass:
         self._dual = ctx.writes is WriteMode.DUAL_WRITE
         self._field = ctx.options.change_field
         self._backwards = ctx.plan.strategy is Strategy.ROLLBACK
-        if ctx.session.watermark.name != self._field:
-            ctx.session.watermark = Watermark(self._field)
-        self._highest = ctx.session.watermark.highest
+        self._announce = announce
+        self._memory, self._progress = ctx.session.part(CopyMemory), ctx.session.part(Progress)
+        self._writes, self._touched = ctx.session.part(Writes), ctx.session.part(Touched)
+        if self._memory.watermark.name != self._field:
+            self._memory.watermark = Watermark(self._field)
+        self._highest = self._memory.watermark.highest
         self._part = _part(ctx) if by_field else None
         self._scan = Scan(ctx, ctx.the_source(), self._part)
         self._compared = False
@@ -105,48 +124,51 @@ class Pass:
 
     async def _compare(self) -> None:
         """From what the scan saw to what has to be done."""
-        session = self._ctx.session
+        memory = self._memory
         if self._ctx.writes is WriteMode.FROZEN:
             await self._hold_to_promise()
-        if session.ledger is None:
+        if memory.ledger is None:
             target = self._ctx.the_subject()
             in_step = self._ctx.the_source().marks.in_step.get(self._target, marks.Noted())
             known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
-            session.lately[self._source].recall(stale_between(target, self._source), self._clock.monotonic())
+            self._changed_texts().recall(stale_between(target, self._source), self._clock.monotonic())
             if target.points:
                 # All of it: what blue loses before its content is read must be known to have been here.
                 ledger.suspect(await self._on_green())
-            session.ledger = ledger
-        changed = session.ledger.changed(self._scan.seen)
+            memory.ledger = ledger
+        changed = memory.ledger.changed(self._scan.seen)
         if self._dual:
             # What is on green already, or was and has been deleted there, is the application's own affair.
-            theirs = {point: version for point, version in changed.items() if point in session.ledger.versions}
-            session.ledger.record(theirs)
+            theirs = {point: version for point, version in changed.items() if point in memory.ledger.versions}
+            memory.ledger.record(theirs)
             changed = {point: version for point, version in changed.items() if point not in theirs}
-        self._gone = [p for p in session.ledger.versions if p not in self._scan.seen]
+        self._gone = [p for p in memory.ledger.versions if p not in self._scan.seen]
         if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
-            session.writes.kept = len(self._gone)
-            session.ledger.forget(self._gone)
+            self._writes.kept = len(self._gone)
+            memory.ledger.forget(self._gone)
             self._gone = []
         # Bucket by bucket, or a checkpoint in the midst of a pass would have parts of all and prove nothing.
-        bucket = session.ledger.digests.bucket
+        bucket = memory.ledger.digests.bucket
         ids = sorted(changed.items(), key=lambda entry: bucket(entry[0]))
         size = self._batch
         self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
-        if not session.writes.passes:
-            session.progress.total = len(self._scan.seen)
-            session.progress.done = len(self._scan.seen) - len(ids)
+        if not self._writes.passes:
+            self._progress.total = len(self._scan.seen)
+            self._progress.done = len(self._scan.seen) - len(ids)
+
+    def _changed_texts(self) -> Lately:
+        return self._ctx.session.part(ChangedTexts).of(self._source)
 
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
         now = {"fingerprint": fingerprint(self._scan.seen)}
-        promised = self._ctx.session.frozen or self._ctx.the_subject().marks.frozen
+        promised = self._memory.frozen or self._ctx.the_subject().marks.frozen
         if promised is None:
             await self._ctx.server.admin.mark(self._target, {marks.FROZEN: now})
-            self._ctx.session.frozen = now
+            self._memory.frozen = now
         elif promised != now:
-            ledger = self._ctx.session.ledger
+            ledger = self._memory.ledger
             moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
             raise HeldError(
                 "WroteWhileFrozen",
@@ -185,36 +207,31 @@ class Pass:
             there = await self._there(batch) if self._dual else set()
             found = await self._points.fetch(self._source, [point for point in batch if point not in there])
             if self._field:
-                self._ctx.session.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
+                self._memory.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
             points = await self._transform(found)
             if points:
-                await self._tell(batch)
+                if self._announce:
+                    await self._announce(batch)
                 await self._points.upsert(self._target, points, only="insert" if self._dual else None)
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        session, read = self._ctx.session, wire.as_read(found, batch)
-        session.the_ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
-        session.touched.update(batch)
+        ledger, read = self._memory.the_ledger, wire.as_read(found, batch)
+        ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
+        self._touched.record(batch)
         self.copied += len(points)
-        if not session.writes.passes:
-            session.progress.done += len(batch)
-
-    async def _tell(self, batch: Iterable[RawId]) -> None:
-        """Back onto a collection that others may write, too: see `sync/write_ahead.py`."""
-        in_step = self._ctx.in_step
-        if self._backwards and in_step:
-            await in_step.carried.tell(self._ctx, self._source, self._target, batch)
+        if not self._writes.passes:
+            self._progress.done += len(batch)
 
     async def _delete_gone(self) -> None:
-        session, size = self._ctx.session, 1000
+        size = 1000
         while self._gone:
             batch = self._gone[:size]
             left = [*await self._there(batch)] if self._dual else batch
             if left:
                 await self._points.delete(self._target, left)
-            session.the_ledger.forget(batch)
-            session.touched.update(batch)
+            self._memory.the_ledger.forget(batch)
+            self._touched.record(batch)
             del self._gone[:size]
             self.deleted += len(left)
 
@@ -225,17 +242,16 @@ class Pass:
 
     async def _checkpoint(self, at_most_every: float) -> None:
         """Durable, because every recorded point was applied with `wait=true` before."""
-        session = self._ctx.session
-        if self._backwards or self._clock.monotonic() - session.checkpoint_at < at_most_every:
+        if self._backwards or self._clock.monotonic() - self._memory.checkpoint_at < at_most_every:
             return
-        if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
+        if at_most_every == 0.0 and self._writes.passes and not (self.copied or self.deleted):
             return
-        written = {marks.CHECKPOINT: session.the_ledger.digests.as_json()}
+        written = {marks.CHECKPOINT: self._memory.the_ledger.digests.as_json()}
         if self._ctx.plan.population is Population.REEMBED:
-            stale = session.lately[self._source].sieve(self._clock.monotonic())
+            stale = self._changed_texts().sieve(self._clock.monotonic())
             written[marks.about(marks.STALE, self._source)] = stale.as_json()
         await self._ctx.server.admin.mark(self._target, written)
-        session.checkpoint_at = self._clock.monotonic()
+        self._memory.checkpoint_at = self._clock.monotonic()
 
     def _measure(self) -> None:
         """The rate over the last seconds, so that a stall is seen and a burst does not mislead."""
@@ -245,50 +261,70 @@ class Pass:
             self._done_at.popleft()
         since, before = self._done_at[0]
         if now > since:
-            self._ctx.session.progress.rate = (self.copied - before) / (now - since)
+            self._progress.rate = (self.copied - before) / (now - since)
 
     def _account(self) -> None:
-        session = self._ctx.session
-        if session.writes.passes:
-            session.writes.caught_up += self.copied
-        session.writes.copied += self.copied
-        session.writes.deleted += self.deleted
-        session.writes.passes += 1
-        session.watermark.complete(self._highest)
-        session.last_pass_seconds = self._clock.monotonic() - self._since
-        session.last_pass_changes = self.copied + self.deleted
-        session.progress.throttled = None
+        memory, writes = self._memory, self._writes
+        if writes.passes:
+            writes.caught_up += self.copied
+        writes.copied += self.copied
+        writes.deleted += self.deleted
+        writes.passes += 1
+        memory.watermark.complete(self._highest)
+        memory.pass_seconds = self._clock.monotonic() - self._since
+        memory.pass_changes = self.copied + self.deleted
+        self._progress.throttled = None
 
 
 def _part(ctx: Context) -> Since | None:
     """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
-    ledger, floor, name = ctx.session.ledger, ctx.session.watermark.floor, ctx.options.change_field
+    memory, name = ctx.session.part(CopyMemory), ctx.options.change_field
+    ledger, floor = memory.ledger, memory.watermark.floor
     if ledger is None or floor is None or name is None or ctx.writes is WriteMode.FROZEN:
         return None
     return Since(ledger, at_least(name, floor))
 
 
-async def advance(ctx: Context, until: float = math.inf, *, by_field: bool = False) -> bool:
+@dataclass
+class RunningPass(Part, survives_plan=False):
+    """The pass that is under way between two steps."""
+
+    current: Pass | None = None
+
+    def stop(self) -> None:
+        if self.current is not None:
+            self.current.cancel()
+            self.current = None
+
+
+def is_under_way(ctx: Context) -> bool:
+    """Whether a pass has begun and is not complete."""
+    return ctx.session.part(RunningPass).current is not None
+
+
+async def advance(
+    ctx: Context, until: float = math.inf, *, by_field: bool = False, announce: Announce | None = None
+) -> bool:
     """Go on with the pass that is under way, or begin one; true when it is complete.
 
     `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
-    under way is given up; what it has not done is found again.
+    under way is given up; what it has not done is found again. `announce` is for a target that others write, too.
     """
-    session = ctx.session
-    current = session.running_pass
+    running = ctx.session.part(RunningPass)
+    current = running.current
     if current is not None and current.by_field and not by_field:
         current.cancel()
         current = None
     if current is None:
         source = ctx.the_source().name
-        current = session.running_pass = Pass(ctx, source, ctx.subject, by_field=by_field)
+        current = running.current = Pass(ctx, source, ctx.subject, by_field=by_field, announce=announce)
     try:
         complete: bool = await current.advance(until)
     except BaseException:
         # A scan that broke off shows a part of blue; taken for all of it, the rest would be deleted from green.
         if not current.scanned:
-            session.running_pass = None
+            running.current = None
         raise
     if complete:
-        session.running_pass = None
+        running.current = None
     return complete

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from teal.domain.errors import TransientError
 from teal.migration.context import Context
+from teal.migration.copying.memory import Progress
 from teal.qdrant.points import any_search
 
 PROBE_SECONDS = 1.0
@@ -46,7 +47,7 @@ class Throttle:
         while True:
             if clock.monotonic() - self._measured_at >= PROBE_SECONDS:
                 await self._measure(self._limit)
-            self._ctx.session.progress.throttled = self._reason
+            self._ctx.session.part(Progress).throttled = self._reason
             if self._reason is None:
                 return True
             if clock.monotonic() >= until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from teal.domain.errors import HeldError, TealError
@@ -11,9 +12,9 @@ from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
-from teal.domain.stale import Sieve
+from teal.domain.stale import Lately, Sieve
 from teal.migration.context import Context
-from teal.migration.session import Writes
+from teal.migration.session import Part
 from teal.qdrant import wire
 from teal.qdrant.wire import Floats, Point, RawPoint
 from teal.sources.embedder import Embedder
@@ -25,6 +26,31 @@ Transform = Callable[[Sequence[RawPoint]], Awaitable[Sequence[RawPoint]]]
 Raises:
     HeldError: a point cannot be carried over; its id is among the samples.
 """
+
+
+@dataclass
+class LeftBehind(Part, survives_plan=False):
+    """Points that could not be made on the way back, and why not, where one reason holds for all of them."""
+
+    points: set[RawId] = field(default_factory=set)
+    because: str | None = None
+
+
+@dataclass
+class ChangedTexts(Part, survives_plan=True):
+    """Points whose text has changed lately, by collection.
+
+    They stay when a plan begins, because their vectors may still be older than their texts.
+    """
+
+    _by_collection: dict[str, Lately] = field(default_factory=dict)
+
+    def of(self, collection: str) -> Lately:
+        return self._by_collection.setdefault(collection, Lately())
+
+    def forget(self, collection: str) -> None:
+        """The collection is gone."""
+        self._by_collection.pop(collection, None)
 
 
 async def unchanged(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
@@ -41,7 +67,7 @@ def transform_for(ctx: Context) -> Transform:
     if ctx.embedder is None or not ctx.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
     made = ReEmbed(ctx, ctx.the_source(), ctx.subject, ctx.plan.schema, ctx.embedder, ctx.plan.text_field)
-    return AsManyAsPossible(ctx.session.writes, made) if ctx.plan.strategy is Strategy.ROLLBACK else made
+    return AsManyAsPossible(ctx.session.part(LeftBehind), made) if ctx.plan.strategy is Strategy.ROLLBACK else made
 
 
 def _copy(ctx: Context) -> Transform:
@@ -92,33 +118,33 @@ class LeaveBehind:
     """A way back that no point can take: who is left behind is remembered, to be counted and shown."""
 
     def __init__(self, ctx: Context) -> None:
-        self._left = ctx.session.writes.left_behind
+        self._left = ctx.session.part(LeftBehind)
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
-        self._left.update(point.id for point in points)
+        self._left.points.update(point.id for point in points)
         return []
 
 
 class AsManyAsPossible:
-    """Makes what can be made: going back must not wait for an embedder. What stays behind is told in `writes`."""
+    """Makes what can be made: going back must not wait for an embedder. What stays behind is told in `left`."""
 
-    def __init__(self, writes: Writes, make: Transform) -> None:
-        self._writes = writes
+    def __init__(self, left: LeftBehind, make: Transform) -> None:
+        self._left = left
         self._make = make
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         made: list[RawPoint] = []
         try:
-            made += [] if self._writes.left_because else await self._make(points)
+            made += [] if self._left.because else await self._make(points)
         except HeldError:
             made += await self._each(points)
         except TealError as error:
             if not _is_embedders(error):
                 raise
-            self._writes.left_because = error.message
+            self._left.because = error.message
         done = {point.id for point in made}
-        self._writes.left_behind -= done
-        self._writes.left_behind.update(point.id for point in points if point.id not in done)
+        self._left.points -= done
+        self._left.points.update(point.id for point in points if point.id not in done)
         return made
 
     async def _each(self, points: Sequence[RawPoint]) -> list[RawPoint]:
@@ -152,7 +178,7 @@ class ReEmbed:
     ) -> None:
         self._ctx = ctx
         self._target = target
-        self._lately = ctx.session.lately[source.name]
+        self._lately = ctx.session.part(ChangedTexts).of(source.name)
         self._embedder = embedder
         self._field = text_field
         self._vector = schema.vectors[0]

@@ -14,45 +14,51 @@ drained, except for points that the application has touched on the new side sinc
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import math
 
 from teal.domain.errors import TransientError
 from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
-from teal.domain.plan import Strategy
 from teal.domain.schema import next_alias
 from teal.domain.writes import WriteMode
 from teal.migration.context import SLICE_SECONDS, Context
 from teal.migration.copying import copy_pass
+from teal.migration.copying.memory import CopyMemory, Touched
 from teal.migration.copying.scan import versions_of
 from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.drain import drained
 from teal.migration.cutover.fence import lift_fence, raise_fence, spend_tokens
-from teal.migration.cutover.memory import CutoverMemory
+from teal.migration.cutover.memory import CutoverMemory, WayBack
 from teal.migration.cutover.notes import both_sides, remember_cutover
+from teal.migration.cutover.proof import Proof
 from teal.qdrant.collection import Quiescence
 from teal.qdrant.points import Probe
 
 FENCE_MARGIN = 0.5
 
 
-async def attempt(ctx: Context, old: CollectionState, new: CollectionState) -> dict[str, Any] | None:
+async def attempt(
+    ctx: Context, old: CollectionState, new: CollectionState, back: WayBack | None = None
+) -> Proof | None:
     """Try to move the alias from `old` to `new`; the proof when it has moved, `None` to be called again.
+
+    `back` is given where the alias returns to a collection that has served before.
 
     Raises:
         TransientError: not possible right now, and nothing is lost.
     """
-    state = _state(ctx)
-    await _know_new_side(ctx, state, new)
-    if state.before is None and ctx.session.running_pass is None:
+    state, copied = ctx.session.part(CutoverMemory), ctx.session.part(CopyMemory)
+    if state.since is None:
+        state.since = ctx.clock.monotonic()
+    await _know_new_side(ctx, state, new, back)
+    if state.before is None and not copy_pass.is_under_way(ctx):
         state.before = await ctx.server.admin.quiescence(old.name)
-    by_field = ctx.unnumbered_by is not None
-    if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS, by_field=by_field):
+    if not await _pass(ctx, back, ctx.clock.monotonic() + SLICE_SECONDS):
         return None
     after = await ctx.server.admin.quiescence(old.name)
     quiet = await _at_rest(ctx, state, state.before, after)
     state.before = None
-    if quiet or (ctx.writes is WriteMode.DUAL_WRITE and not ctx.session.last_pass_changes):
+    if quiet or (ctx.writes is WriteMode.DUAL_WRITE and not copied.pass_changes):
         # Whoever writes to both is on the new side already: that the pass had nothing to do is all that it takes.
         return await _switch(ctx, state, old, new, after, fenced=None)
     waited = ctx.clock.monotonic() - state.since
@@ -65,48 +71,46 @@ async def attempt(ctx: Context, old: CollectionState, new: CollectionState) -> d
             f"application write to {next_alias(ctx.desired.alias)!r}, too, or use CatchUp.",
         )
     if ctx.options.fence:
-        return await _fenced(ctx, state, old, new)
+        return await _fenced(ctx, state, old, new, back)
     # Short, after one that had more to do: what comes after it has to be drained.
-    await copy_pass.advance(ctx, by_field=by_field)
+    await _pass(ctx, back)
     return await _switch(ctx, state, old, new, None, fenced=None)
 
 
-def _state(ctx: Context) -> CutoverMemory:
-    found = ctx.session.cutover.get("state")
-    if not isinstance(found, CutoverMemory):
-        found = ctx.session.cutover["state"] = CutoverMemory(since=ctx.clock.monotonic())
-    return found
+async def _pass(ctx: Context, back: WayBack | None, until: float = math.inf) -> bool:
+    announce = back.announce if back else None
+    return await copy_pass.advance(ctx, until, by_field=ctx.unnumbered_by is not None, announce=announce)
 
 
-async def _know_new_side(ctx: Context, state: CutoverMemory, new: CollectionState) -> None:
+async def _know_new_side(ctx: Context, state: CutoverMemory, new: CollectionState, back: WayBack | None) -> None:
     """The versions on the new side, while Teal is its only writer: what drains and rollbacks start from."""
     if state.new_side is not None:
         return
-    ctx.session.touched = state.dirty
+    ctx.session.part(Touched).watch()
     seen = await versions_of(ctx, new)
-    state.new_side = _on_both(ctx, seen)
+    state.new_side = _on_both(back, seen)
     state.all_known = len(state.new_side) == len(seen)
 
 
-def _on_both(ctx: Context, seen: dict[RawId, int]) -> dict[RawId, int]:
+def _on_both(back: WayBack | None, seen: dict[RawId, int]) -> dict[RawId, int]:
     """On the way back the application may have written to the new side alone: such a point is not taken for one
     that both sides have, or the old side would never get it."""
-    memory = ctx.in_step
-    if ctx.plan.strategy is not Strategy.ROLLBACK or memory is None or memory.known_retained is None:
+    if back is None or back.in_step is None:
         return seen
-    return {point: version for point, version in seen.items() if memory.known_retained.get(point) == version}
+    return {point: version for point, version in seen.items() if back.in_step.get(point) == version}
 
 
 async def _refresh_new_side(ctx: Context, state: CutoverMemory, new: CollectionState) -> None:
     known = state.new_side if state.new_side is not None else {}
-    dirty = list(state.dirty)
-    for start in range(0, len(dirty), 1000):
-        page = dirty[start : start + 1000]
+    touched = ctx.session.part(Touched)
+    points = touched.pending()
+    for start in range(0, len(points), 1000):
+        page = points[start : start + 1000]
         now = await ctx.server.points.versions(new.name, page, Probe.of(new.schema))
         for point in page:
             known.pop(point, None)
         known.update(now)
-    state.dirty.clear()
+        touched.settled(page)
 
 
 async def _at_rest(
@@ -118,20 +122,22 @@ async def _at_rest(
     """
     if before is not None or after is not None:
         return before is not None and after is not None and before.same_as(after)
-    state.still_passes = state.still_passes + 1 if not ctx.session.last_pass_changes else 0
+    changes = ctx.session.part(CopyMemory).pass_changes
+    state.still_passes = state.still_passes + 1 if not changes else 0
     return state.still_passes >= 2
 
 
 async def _fenced(
-    ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState
-) -> dict[str, Any] | None:
+    ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState, back: WayBack | None
+) -> Proof | None:
     """Hold the writers of the old side back, for as long as one short pass and the switch take."""
     limit = ctx.options.max_fence
-    estimate = ctx.session.last_pass_seconds * 1.5 + FENCE_MARGIN
+    last = ctx.session.part(CopyMemory).pass_seconds
+    estimate = last * 1.5 + FENCE_MARGIN
     if estimate > limit:
         raise TransientError(
             "FenceTooLong",
-            f"The last pass took {ctx.session.last_pass_seconds:.1f} s, so a fence would hold writers longer "
+            f"The last pass took {last:.1f} s, so a fence would hold writers longer "
             f"than promotion.maxFence ({limit:.0f} s). Teal keeps waiting for a quiet moment; raise "
             "maxFence or pause the writers to switch sooner.",
         )
@@ -141,7 +147,7 @@ async def _fenced(
         await raise_fence(ctx, old)
         async with asyncio.timeout(limit):
             await spend_tokens(ctx, old)
-            after = await _pass_at_rest(ctx, state, old)
+            after = await _pass_at_rest(ctx, state, old, back)
             return await _switch(ctx, state, old, new, after, fenced=began)
     except TimeoutError:
         state.since = clock.monotonic()
@@ -153,10 +159,12 @@ async def _fenced(
         await asyncio.shield(lift_fence(ctx.server, old.name))
 
 
-async def _pass_at_rest(ctx: Context, state: CutoverMemory, old: CollectionState) -> Quiescence | None:
+async def _pass_at_rest(
+    ctx: Context, state: CutoverMemory, old: CollectionState, back: WayBack | None
+) -> Quiescence | None:
     while True:
         before = await ctx.server.admin.quiescence(old.name)
-        await copy_pass.advance(ctx, by_field=ctx.unnumbered_by is not None)
+        await _pass(ctx, back)
         after = await ctx.server.admin.quiescence(old.name)
         if await _at_rest(ctx, state, before, after):
             return after
@@ -170,7 +178,7 @@ async def _switch(
     rest: Quiescence | None,
     *,
     fenced: float | None,
-) -> dict[str, Any] | None:
+) -> Proof | None:
     """One `create_alias`, and the evidence that it was in time; `None` if the quiet moment is over already."""
     alias, clock = ctx.desired.alias, ctx.clock
     await _refresh_new_side(ctx, state, new)
@@ -187,15 +195,15 @@ async def _switch(
     if state.drained:
         await ctx.server.admin.mark(new.name, both_sides(ctx, state, old, new))
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
-    ctx.session.cutover.clear()
-    return {
-        "switch": "Fenced" if fenced is not None else "Quiet" if rest is not None else "Unfenced",
-        "opNumBefore": _numbers(rest),
-        "opNumAfter": _numbers(after),
-        "lateWrites": late,
-        "aliasMillis": round(alias_seconds * 1000, 1),
-        "fenceMillis": round(fence_seconds * 1000, 1),
-    }
+    ctx.session.drop(CutoverMemory)
+    return Proof(
+        switch="Fenced" if fenced is not None else "Quiet" if rest is not None else "Unfenced",
+        op_num_before=_numbers(rest),
+        op_num_after=_numbers(after),
+        late_writes=late,
+        alias_millis=round(alias_seconds * 1000, 1),
+        fence_millis=round(fence_seconds * 1000, 1),
+    )
 
 
 async def _still_quiet(ctx: Context, old: CollectionState, rest: Quiescence) -> bool:
@@ -205,6 +213,6 @@ async def _still_quiet(ctx: Context, old: CollectionState, rest: Quiescence) -> 
     return now is not None and rest.same_as(now)
 
 
-def _numbers(found: Quiescence | None) -> list[int] | None:
+def _numbers(found: Quiescence | None) -> tuple[int, ...] | None:
     """The `op_num` of every shard, in a fixed order."""
-    return [number for _, number in sorted(found.op_nums.items())] if found else None
+    return tuple(number for _, number in sorted(found.op_nums.items())) if found else None

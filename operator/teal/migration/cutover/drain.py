@@ -8,6 +8,7 @@ from teal.domain.observed import CollectionState
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
+from teal.migration.copying.memory import CopyMemory
 from teal.migration.copying.scan import versions_of
 from teal.migration.copying.transform import transform_for
 from teal.migration.cutover.memory import CutoverMemory
@@ -43,7 +44,7 @@ async def drained(
 
 async def _note_both_sides(ctx: Context, state: CutoverMemory, old: CollectionState) -> None:
     """What the application wrote to both since the last pass is in step, however a rollback may look at it."""
-    ledger, seen = ctx.session.the_ledger, await versions_of(ctx, old)
+    ledger, seen = ctx.session.part(CopyMemory).the_ledger, await versions_of(ctx, old)
     ledger.record(ledger.changed(seen))
     ledger.forget([point for point in ledger.versions if point not in seen])
     state.drained = True
@@ -51,7 +52,7 @@ async def _note_both_sides(ctx: Context, state: CutoverMemory, old: CollectionSt
 
 async def _drain(ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState) -> int:
     """Carry over what reached the old side too late, unless the application has touched the point since."""
-    ledger, seen = ctx.session.the_ledger, await versions_of(ctx, old)
+    ledger, seen = ctx.session.part(CopyMemory).the_ledger, await versions_of(ctx, old)
     moved = ledger.changed(seen)
     gone = [p for p in ledger.versions if p not in seen]
     if not moved and not gone:

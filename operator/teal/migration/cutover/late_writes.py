@@ -15,8 +15,6 @@ from teal.migration.copying.scan import versions_of
 from teal.migration.copying.transform import across, same_encoder
 from teal.qdrant import wire
 
-BATCH = 250
-
 
 async def carry_over(ctx: Context, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
@@ -32,8 +30,9 @@ async def carry_over(ctx: Context, old: CollectionState, new: CollectionState) -
     carried = len(await conditional_writes.delete(ctx.server.points, new, gone, after))
     if late and transform is None:
         return None
-    for start in range(0, len(late), BATCH):
-        points = await ctx.server.points.fetch(old.name, late[start : start + BATCH])
+    size = ctx.options.carry_batch
+    for start in range(0, len(late), size):
+        points = await ctx.server.points.fetch(old.name, late[start : start + size])
         made = await transform(points) if transform else points
         carried += len((await conditional_writes.write(ctx.server.points, new, made, after)).written)
     return carried
@@ -43,8 +42,9 @@ async def _different(ctx: Context, old: CollectionState, new: CollectionState, p
     """A digest that moved names a bucket; most of its points are equal on both sides."""
     same_vectors = same_encoder(old.schema, new.schema)
     found = []
-    for start in range(0, len(points), BATCH):
-        page = points[start : start + BATCH]
+    size = ctx.options.carry_batch
+    for start in range(0, len(points), size):
+        page = points[start : start + size]
         there = {p.id: p for p in await ctx.server.points.fetch(old.name, page, vectors=same_vectors)}
         here = {p.id: p for p in await ctx.server.points.fetch(new.name, page, vectors=same_vectors)}
         found += [

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from teal.domain.ledger import RawId
+from teal.migration.copying.copy_pass import Announce
+from teal.migration.session import Part
 from teal.qdrant.collection import Quiescence
 
 
 @dataclass
-class CutoverMemory:
-    """One attempt's memory: it lives in the session and may be lost, which only costs another attempt."""
+class CutoverMemory(Part, survives_plan=False):
+    """One attempt's memory; losing it only costs another attempt. `since`: its first look, a monotonic time."""
 
-    since: float
+    since: float | None = None
     before: Quiescence | None = None
     still_passes: int = 0
     new_side: dict[RawId, int] | None = None
     drained: bool = False
-    dirty: set[RawId] = field(default_factory=set)
     all_known: bool = True
     highest: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """What a cut-over back to a retained collection is told, because applications may have written to that, too.
+
+    Attributes:
+        in_step: the versions of the new side at which both sides were last in step; `None` if that is not known.
+        announce: is called with the points of every batch before they are written to the new side.
+    """
+
+    in_step: Mapping[RawId, int] | None
+    announce: Announce

@@ -12,7 +12,8 @@ from teal.domain.ledger import checkpoint_of, highest
 from teal.domain.observed import CollectionState
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
-from teal.migration.copying.transform import same_encoder, stale_between
+from teal.migration.copying.memory import CopyMemory
+from teal.migration.copying.transform import ChangedTexts, same_encoder, stale_between
 from teal.migration.cutover.memory import CutoverMemory
 
 
@@ -20,19 +21,21 @@ async def remember_cutover(
     ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState, *, at_rest: bool
 ) -> None:
     """Both sides' versions as digests, durably: rolling back, staying in step and a crash right here need them."""
+    ledger = ctx.session.part(CopyMemory).the_ledger
     if ctx.writes is not WriteMode.DUAL_WRITE and new.one_sequence and state.all_known:
         state.highest[new.name] = highest(state.new_side or {})
     if at_rest and old.one_sequence:
-        state.highest[old.name] = highest(ctx.session.the_ledger.versions)
+        state.highest[old.name] = highest(ledger.versions)
     written = {**both_sides(ctx, state, old, new), marks.SWITCH: {"from": old.name}}
     await ctx.server.admin.mark(new.name, written)
 
 
 def both_sides(ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState) -> dict[str, Any]:
     """The marks that say at which versions both sides hold the same."""
+    ledger = ctx.session.part(CopyMemory).the_ledger
     in_step = {
         "here": checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
-        "there": checkpoint_of(ctx.session.the_ledger.versions, state.highest.get(old.name)),
+        "there": checkpoint_of(ledger.versions, state.highest.get(old.name)),
     }
     return {
         marks.about(marks.IN_STEP, old.name): in_step,
@@ -45,5 +48,6 @@ def stale_since(ctx: Context, old: CollectionState, new: CollectionState) -> dic
     """The mark that says whose vector on `old` may be older than its text; none where vectors are copied."""
     if same_encoder(old.schema, new.schema):
         return {}
-    known = stale_between(new, old.name) | ctx.session.lately[old.name].sieve(ctx.clock.monotonic())
+    lately = ctx.session.part(ChangedTexts).of(old.name)
+    known = stale_between(new, old.name) | lately.sieve(ctx.clock.monotonic())
     return {marks.about(marks.STALE, old.name): known.as_json()}

@@ -11,7 +11,7 @@ from teal.domain.errors import TealError
 from teal.migration.clock import Clock, iso
 from teal.migration.contract import Secrets
 from teal.migration.resolve import embedders
-from teal.sources.embedder import Probe
+from teal.sources.embedder import OpenAIEmbedder, Probe
 
 PROBE_SECONDS = 3600.0
 FAILED_SECONDS = 60.0
@@ -44,7 +44,7 @@ class Probes:
         known, until, answer = self._known.get(key, ("", 0.0, None))
         if known == spec and answer is not None and self._clock.now() < until:
             return answer
-        embedder = embedders.embedder(found, namespace, secrets)
+        embedder = embedders.embedder(found, namespace, secrets, OpenAIEmbedder)
         if embedder is None:
             return None
         async with embedder:

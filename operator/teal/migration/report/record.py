@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from teal.api.values import format_duration
 from teal.domain.errors import TealError
@@ -15,7 +16,8 @@ from teal.domain.transitions import Event
 from teal.migration.clock import iso
 from teal.migration.context import Result
 from teal.migration.contract import Note, Resource
-from teal.migration.session import Session
+from teal.migration.copying.memory import Progress
+from teal.migration.session import Part, Session
 
 
 @dataclass
@@ -71,6 +73,39 @@ class ReconcileRecord:
         return self.observed.state(self.decision.plan.target)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """One migration that has ended, for `status.history`."""
+
+    id: str | None
+    source: str
+    target: str
+    outcome: str
+    points: int
+    duration: str
+    finished_at: str
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **({"id": self.id} if self.id else {}),
+            "from": self.source,
+            "to": self.target,
+            "outcome": self.outcome,
+            "points": self.points,
+            "duration": self.duration,
+            "finishedAt": self.finished_at,
+            "message": self.message,
+        }
+
+
+@dataclass
+class History(Part, survives_plan=True):
+    """What has ended in this process, kept in case its status was not written."""
+
+    finished: list[Finished] = field(default_factory=list)
+
+
 def remember(record: ReconcileRecord, result: Result) -> None:
     """Keep what a finished migration leaves in `history`, until the status has been written."""
     decision = record.decision
@@ -80,18 +115,17 @@ def remember(record: ReconcileRecord, result: Result) -> None:
     outcome = result.outcome or (by_event.get(result.event) if result.event else None)
     if outcome is None:
         return
-    target = record.target
-    began = target.marks.migration.started_at if target and target.marks.migration else record.now
-    named = {"id": target.marks.migration.id} if target and target.marks.migration else {}
-    record.session.history.append(
-        {
-            **named,
-            "from": decision.plan.source,
-            "to": decision.plan.target,
-            "outcome": outcome,
-            "points": record.session.progress.total,
-            "duration": format_duration(timedelta(seconds=max(0, round(record.now - began)))),
-            "finishedAt": iso(record.now),
-            "message": "; ".join(note.message for note in result.notes)[:500],
-        }
+    migration = record.target.marks.migration if record.target else None
+    began = migration.started_at if migration else record.now
+    record.session.part(History).finished.append(
+        Finished(
+            id=migration.id if migration else None,
+            source=decision.plan.source,
+            target=decision.plan.target,
+            outcome=outcome,
+            points=record.session.part(Progress).total,
+            duration=format_duration(timedelta(seconds=max(0, round(record.now - began)))),
+            finished_at=iso(record.now),
+            message="; ".join(note.message for note in result.notes)[:500],
+        )
     )

@@ -14,10 +14,13 @@ from teal.domain.policy import Decision
 from teal.domain.writes import WriteMode, guarantee
 from teal.migration.clock import iso
 from teal.migration.contract import Outcome
+from teal.migration.copying.forecast import Cost
+from teal.migration.copying.memory import Progress, Writes
+from teal.migration.cutover.proof import LastCutover, Proof
 from teal.migration.report import refused_actions
 from teal.migration.report.conditions import conditions, phase
-from teal.migration.report.record import ReconcileRecord
-from teal.migration.session import Session
+from teal.migration.report.record import History, ReconcileRecord
+from teal.migration.sync.memory import InStep
 
 HISTORY = 10
 
@@ -84,7 +87,7 @@ def _active(record: ReconcileRecord) -> dict[str, Any] | None:
 
 
 def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
-    decision, session = record.decision, record.session
+    decision = record.decision
     if decision is None:
         return dict(record.resource.status.get("migration") or {}) or None
     if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.ROLLBACK):
@@ -95,10 +98,12 @@ def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
     if not record.serving:
         return None
     if not last or last.get("target") != record.serving.name:
-        if not session.pairs:
+        newest = record.session.part(InStep).newest
+        if newest is None:
             return None
-        last = {"source": next(iter(session.pairs.values())).retained, "target": record.serving.name}
-    writes = (_writes(record) if session.writes.proof else dict(last.get("writes") or {})) | _in_step(record)
+        last = {"source": newest.retained, "target": record.serving.name}
+    proved = record.session.part(LastCutover).proof
+    writes = (_writes(record) if proved else dict(last.get("writes") or {})) | _in_step(record)
     row = {**last, "phase": phase(record), "writes": writes, "watch": _watch(record.serving)}
     if record.serving.marks.verdict:
         row["verification"] = _verification(record.serving.marks.verdict)
@@ -107,12 +112,12 @@ def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
 
 def _in_step(record: ReconcileRecord) -> dict[str, Any]:
     """Of the collection that served last, where several are retained."""
-    newest = next(iter(record.session.pairs.values()), None)
+    newest = record.session.part(InStep).newest
     return {"inStep": newest.as_json(record.now)} if newest else {}
 
 
 def _under_way(record: ReconcileRecord, decision: Decision) -> dict[str, Any]:
-    plan, session, target = decision.plan, record.session, record.target
+    plan, target = decision.plan, record.target
     mark = target.marks.migration if target else None
     row: dict[str, Any] = {
         "planHash": plan.hash,
@@ -121,7 +126,7 @@ def _under_way(record: ReconcileRecord, decision: Decision) -> dict[str, Any]:
         "source": plan.source,
         "target": plan.target,
         "phase": phase(record),
-        "progress": _progress(session),
+        "progress": _progress(record.session.part(Progress)),
         "writes": _writes(record) | _in_step(record),
     }
     if mark:
@@ -178,8 +183,7 @@ def _verification(mark: Mapping[str, Any]) -> dict[str, Any]:
     return {"verdict": mark["verdict"], "checks": list(mark["checks"])}
 
 
-def _progress(session: Session) -> dict[str, Any]:
-    progress = session.progress
+def _progress(progress: Progress) -> dict[str, Any]:
     if not progress.total and not progress.done:
         return {}
     left = max(0, progress.total - progress.done)
@@ -197,7 +201,7 @@ def _progress(session: Session) -> dict[str, Any]:
 
 
 def _writes(record: ReconcileRecord) -> dict[str, Any]:
-    session, migration = record.session, record.resource.manifest.spec.migration
+    written, migration = record.session.part(Writes), record.resource.manifest.spec.migration
     numbered = any(state and state.schema.vectors for state in (record.target, record.serving))
     by_field = None if numbered or migration.writes == "Frozen" else migration.change_field
     row: dict[str, Any] = {
@@ -205,22 +209,22 @@ def _writes(record: ReconcileRecord) -> dict[str, Any]:
         "guarantee": guarantee(
             WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy", by_field=by_field
         ),
-        "passes": session.writes.passes,
-        "caughtUp": session.writes.caught_up,
+        "passes": written.passes,
+        "caughtUp": written.caught_up,
     }
-    proof = session.writes.proof
+    proof = record.session.part(LastCutover).proof
     if proof:
-        row["cutOver"] = {k: v for k, v in proof.items() if v is not None}
+        row["cutOver"] = proof.as_json()
         row["proof"] = _in_words(proof) + (f" (the last pass went by {by_field})" if by_field else "")
     return row
 
 
-def _in_words(proof: Mapping[str, Any]) -> str:
-    if proof["opNumBefore"] is None or proof["opNumAfter"] is None:
-        return f"two scans of all versions without a difference; {proof['lateWrites']} late writes drained"
-    if proof["opNumBefore"] == proof["opNumAfter"]:
+def _in_words(proof: Proof) -> str:
+    if proof.op_num_before is None or proof.op_num_after is None:
+        return f"two scans of all versions without a difference; {proof.late_writes} late writes drained"
+    if proof.op_num_before == proof.op_num_after:
         return "no shard's op_num moved from before the last pass until after the switch: no write was missed"
-    return f"{proof['lateWrites']} writes reached the old collection during the switch and were carried over"
+    return f"{proof.late_writes} writes reached the old collection during the switch and were carried over"
 
 
 def _retained(record: ReconcileRecord) -> list[dict[str, Any]]:
@@ -244,14 +248,16 @@ def _retained(record: ReconcileRecord) -> list[dict[str, Any]]:
 def _history(record: ReconcileRecord) -> list[dict[str, Any]]:
     before = list(record.resource.status.get("history") or ())
     known = {(row.get("to"), row.get("finishedAt")) for row in before}
-    fresh = [row for row in record.session.history if (row["to"], row["finishedAt"]) not in known]
-    record.session.history = record.session.history[-HISTORY:]
+    history = record.session.part(History)
+    fresh = [each.as_json() for each in history.finished if (each.target, each.finished_at) not in known]
+    del history.finished[:-HISTORY]
     return [*reversed(fresh), *before][:HISTORY]
 
 
 def _forecast(record: ReconcileRecord) -> dict[str, Any] | None:
-    if record.session.forecast is None or record.decision is None or record.decision.plan.source is None:
+    forecast = record.session.part(Cost).forecast
+    if forecast is None or record.decision is None or record.decision.plan.source is None:
         return None
-    figures = record.session.forecast.as_json()
+    figures = forecast.as_json()
     del figures["embeddingTexts"]
     return figures

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from teal.api.vector_collection import VectorCollectionSpec
 from teal.domain.quality import JudgedQuery
-from teal.migration.contract import Reads, Resource, Secrets
+from teal.migration.contract import Judged, Reads, Resource, Secrets
 from teal.migration.verification import judged as judged_queries
-from teal.migration.verification.comparison import Judged
 from teal.qdrant.endpoint import Endpoint
 
 

@@ -5,18 +5,35 @@ They live as long as the EmbeddingSet stays the same, because each keeps a conne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from teal.api.embedding_set import EmbeddingSet
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired, Population
 from teal.domain.policy import Decision, Do
-from teal.migration.contract import Reads, Resource, Secrets
+from teal.migration.contract import Judged, Reads, Resource, Secrets
 from teal.migration.resolve.connections import judged
-from teal.migration.verification.comparison import Judged
-from teal.sources.embedder import OpenAIEmbedder
+from teal.sources.embedder import Embedder, OpenAIEmbedder
+
+
+class Client(Embedder, Protocol):
+    """An embedder that holds connections and counts what it costs."""
+
+    @property
+    def tokens_spent(self) -> int:
+        """By this client and those that it continues."""
+        ...
+
+    async def aclose(self) -> None:
+        """End its connections."""
+        ...
+
+
+C = TypeVar("C", bound=Client)
+MakeClient = Callable[..., Client]
+"""Takes what `OpenAIEmbedder` takes."""
 
 
 @dataclass
@@ -24,8 +41,8 @@ class _Made:
     """What was made for one EmbeddingSet; `others` by the encoder that a collection's mark names."""
 
     declared: str
-    own: OpenAIEmbedder | None
-    others: dict[str, OpenAIEmbedder] = field(default_factory=dict)
+    own: Client | None
+    others: dict[str, Client] = field(default_factory=dict)
 
     async def close(self) -> None:
         for embedder in (self.own, *self.others.values()):
@@ -36,27 +53,28 @@ class _Made:
 class Embedders:
     """Makes them when they are asked for. `None` is answered where nobody can be asked."""
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, make: MakeClient = OpenAIEmbedder) -> None:
         self._secrets = secrets
+        self._make = make
         self._made: dict[str, _Made] = {}
 
-    async def own(self, resource: Resource) -> OpenAIEmbedder | None:
+    async def own(self, resource: Resource) -> Client | None:
         """That of the EmbeddingSet as it is declared now."""
         return (await self._of(resource)).own if resource.embedding_set else None
 
-    async def of(self, resource: Resource, wanted: Desired, state: CollectionState) -> OpenAIEmbedder | None:
+    async def of(self, resource: Resource, wanted: Desired, state: CollectionState) -> Client | None:
         """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
         if wanted.encoder and wanted.encoder.as_metadata() == state.marks.encoder:
             return await self.own(resource)
         return await self.other(resource, state)
 
-    async def other(self, resource: Resource, state: CollectionState) -> OpenAIEmbedder | None:
+    async def other(self, resource: Resource, state: CollectionState) -> Client | None:
         """That which the marks of `state` name, if the EmbeddingSet's own server has it."""
         if resource.embedding_set is None:
             return None
         others, encoder = (await self._of(resource)).others, repr(state.marks.encoder)
         if encoder not in others:
-            made = other_embedder(state.marks.encoder, resource.embedding_set, resource.namespace, self._secrets)
+            made = self._other(state.marks.encoder, resource)
             if made is None:
                 return None
             others[encoder] = made
@@ -79,32 +97,35 @@ class Embedders:
             return known
         await self.close(resource.uid)
         spent = known.own.tokens_spent if known and known.own else 0
-        own = embedder(resource.embedding_set, resource.namespace, self._secrets, spent)
+        own = embedder(resource.embedding_set, resource.namespace, self._secrets, self._make, spent)
         made = self._made[resource.uid] = _Made(declared, own)
         return made
 
+    def _other(self, known: Mapping[str, Any] | None, resource: Resource) -> Client | None:
+        """The encoder that a retained collection's mark names, if the set's own server has it.
 
-def other_embedder(
-    known: Mapping[str, Any] | None, embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets
-) -> OpenAIEmbedder | None:
-    """The encoder that a retained collection's mark names, if the set's own server has it.
-
-    A mark names no Secret, and a key goes only to the URL that stands beside it in the spec: so another URL than
-    the set's is not asked.
-    """
-    declared = embedding_set.spec.embedder if embedding_set else None
-    if declared is None or embedding_set is None or not known or not known.get("model"):
-        return None
-    if known.get("url") != declared.open_ai.url:
-        return None
-    changed = {"model": str(known["model"]), "dimensions": int(known["dimensions"])}
-    spec = embedding_set.spec.model_copy(update=changed)
-    return embedder(embedding_set.model_copy(update={"spec": spec}), namespace, secrets)
+        A mark names no Secret, and a key goes only to the URL that stands beside it in the spec: so another URL
+        than the set's is not asked.
+        """
+        embedding_set = resource.embedding_set
+        declared = embedding_set.spec.embedder if embedding_set else None
+        if declared is None or embedding_set is None or not known or not known.get("model"):
+            return None
+        if known.get("url") != declared.open_ai.url:
+            return None
+        changed = {"model": str(known["model"]), "dimensions": int(known["dimensions"])}
+        spec = embedding_set.spec.model_copy(update=changed)
+        other = embedding_set.model_copy(update={"spec": spec})
+        return embedder(other, resource.namespace, self._secrets, self._make)
 
 
 def embedder(
-    embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets, spent: int = 0
-) -> OpenAIEmbedder | None:
+    embedding_set: EmbeddingSet | None,
+    namespace: str,
+    secrets: Secrets,
+    make: Callable[..., C],
+    spent: int = 0,
+) -> C | None:
     """The set's embedder; `spent` is what this migration has cost so far, in tokens."""
     if embedding_set is None or embedding_set.spec.embedder is None or embedding_set.spec.model is None:
         return None
@@ -115,7 +136,7 @@ def embedder(
     async def key() -> str | None:
         return await secrets.read(namespace, reference.name, reference.key) if reference else None
 
-    return OpenAIEmbedder(
+    return make(
         server.url,
         embedding_set.spec.model,
         embedding_set.spec.dimensions,
@@ -134,19 +155,19 @@ class ResourceEncoders:
     def __init__(self, embedders: Embedders, resource: Resource, wanted: Desired, reads: Reads) -> None:
         self._embedders, self._resource, self._wanted, self._reads = embedders, resource, wanted, reads
 
-    async def own(self) -> OpenAIEmbedder | None:
+    async def own(self) -> Client | None:
         return await self._embedders.own(self._resource)
 
-    async def of(self, state: CollectionState) -> OpenAIEmbedder | None:
+    async def of(self, state: CollectionState) -> Client | None:
         return await self._embedders.of(self._resource, self._wanted, state)
 
-    async def other(self, state: CollectionState) -> OpenAIEmbedder | None:
+    async def other(self, state: CollectionState) -> Client | None:
         return await self._embedders.other(self._resource, state)
 
     def judged(self) -> Judged | None:
         return judged(self._resource, self._reads)
 
-    async def of_target(self, decision: Decision, subject: CollectionState | None) -> OpenAIEmbedder | None:
+    async def of_target(self, decision: Decision, subject: CollectionState | None) -> Client | None:
         """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
         if subject is not None and decision.do is Do.FINISH_CUTOVER:
             return await self.of(subject)

@@ -8,7 +8,7 @@ now (somebody else has written to it, or nobody remembers), is given again befor
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from teal.domain.transitions import Event
 from teal.domain.windows import next_opening, open_until
@@ -17,10 +17,19 @@ from teal.migration.clock import iso
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
+from teal.migration.session import Part
 from teal.migration.steps import hooks
+from teal.migration.steps.verify import VerifyMemory
 
 FRESH_SECONDS = 10.0
 VERDICT_SECONDS = 3600.0
+
+
+@dataclass
+class WaitMemory(Part, survives_plan=False):
+    """Until which monotonic time the last pass is recent enough."""
+
+    fresh_until: float = 0.0
 
 
 async def run(ctx: Context) -> Result:
@@ -33,7 +42,7 @@ async def run(ctx: Context) -> Result:
     if _aged(ctx):
         message = f"{ctx.subject} was verified over an hour ago; it is verified again before the switch."
         return Result(Event.AGED, (Note("VerdictAged", message, "Verify"),))
-    if not await _as_judged(ctx):
+    if not await _as_verified(ctx):
         message = f"{ctx.subject} may have changed since it was verified; it is verified again before the switch."
         return Result(Event.AGED, (Note("VerdictAged", message, "Verify"),))
     result = await hooks.before_switch(ctx)
@@ -67,28 +76,28 @@ def _aged(ctx: Context) -> bool:
     return migration is not None and ctx.clock.now() - migration.stage_since > VERDICT_SECONDS
 
 
-async def _as_judged(ctx: Context) -> bool:
+async def _as_verified(ctx: Context) -> bool:
     """Whether nobody but Teal has written to green since its verdict, as far as the server can tell."""
-    session = ctx.session
+    memory = ctx.session.part(VerifyMemory)
     if ctx.options.writes is WriteMode.DUAL_WRITE:
         return True
-    if session.running_pass is not None:
-        return session.judged is not None
+    if copy_pass.is_under_way(ctx):
+        return memory.verified_at is not None
     now = await ctx.server.admin.quiescence(ctx.subject)
-    return now is None or (session.judged is not None and session.judged.same_as(now))
+    return now is None or (memory.verified_at is not None and memory.verified_at.same_as(now))
 
 
 async def _wait(ctx: Context, result: Result) -> Result:
     """Use the time for a pass, if the last one is a while ago."""
-    session, clock = ctx.session, ctx.clock
-    if session.running_pass is not None or clock.monotonic() >= session.fresh_until:
-        if not await _as_judged(ctx):
-            session.judged = None
+    memory, verified, clock = ctx.session.part(WaitMemory), ctx.session.part(VerifyMemory), ctx.clock
+    if copy_pass.is_under_way(ctx) or clock.monotonic() >= memory.fresh_until:
+        if not await _as_verified(ctx):
+            verified.verified_at = None
         if not await copy_pass.advance(ctx, clock.monotonic() + SLICE_SECONDS, by_field=True):
             return replace(result, requeue_after=0.0)
-        if session.judged is not None:
-            session.judged = await ctx.server.admin.quiescence(ctx.subject)
-        session.fresh_until = clock.monotonic() + FRESH_SECONDS
+        if verified.verified_at is not None:
+            verified.verified_at = await ctx.server.admin.quiescence(ctx.subject)
+        memory.fresh_until = clock.monotonic() + FRESH_SECONDS
     opening = ctx.options.windows and open_until(ctx.options.windows, clock.now()) is None
     if opening:
         left = next_opening(ctx.options.windows, clock.now()) - clock.now()

@@ -6,6 +6,7 @@ from teal.domain.transitions import Event
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
+from teal.migration.copying.memory import CopyMemory
 from teal.qdrant import wire
 
 SHORT_CHANGES = 1000
@@ -19,12 +20,13 @@ async def run(ctx: Context) -> Result:
     if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS, by_field=True):
         return Result()
     little = max(SHORT_CHANGES, SHORT_SHARE * ctx.source.points)
-    return Result(Event.CAUGHT_UP if ctx.session.last_pass_changes <= little else None, _without(ctx))
+    changes = ctx.session.part(CopyMemory).pass_changes
+    return Result(Event.CAUGHT_UP if changes <= little else None, _without(ctx))
 
 
 def _without(ctx: Context) -> tuple[Note, ...]:
     """Points that the change field does not lead to."""
-    found, name = ctx.session.watermark, ctx.options.change_field
+    found, name = ctx.session.part(CopyMemory).watermark, ctx.options.change_field
     if not name or not found.without:
         return ()
     samples = ", ".join(map(wire.id_text, found.samples))

@@ -11,7 +11,7 @@ A hook may take minutes, so its request goes on between two steps and an edit ne
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -23,6 +23,7 @@ from teal.migration.clock import iso
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.options import Hook
+from teal.migration.session import Part
 
 BACK_OFF = (60.0, 300.0, 600.0, 1800.0)
 POLL_SECONDS = 0.1
@@ -30,6 +31,18 @@ PAUSE_SECONDS = 0.5
 LONGEST_PAUSE = 30.0
 
 BEFORE, AFTER = "beforeSwitch", "afterSwitch"
+
+
+@dataclass
+class HookRequest(Part, survives_plan=False):
+    """The request under way: `None` is its result if the hook agreed, else in words why not."""
+
+    task: asyncio.Task[str | None] | None = None
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
 
 
 async def before_switch(ctx: Context) -> Result:
@@ -94,16 +107,17 @@ def _asking(hook: Hook) -> str:
 
 async def _over(ctx: Context, hook: Hook, name: str, seconds: float) -> bool:
     """Whether the request, begun if it is not under way, has ended within `seconds`."""
-    session = ctx.session
-    if session.hook is None:
-        session.hook = asyncio.create_task(post(hook, _body(ctx, name), f"{_known(ctx).migration}/{name}"))
+    request = ctx.session.part(HookRequest)
+    if request.task is None:
+        request.task = asyncio.create_task(post(hook, _body(ctx, name), f"{_known(ctx).migration}/{name}"))
         await asyncio.sleep(0)
-    done, _ = await asyncio.wait({session.hook}, timeout=seconds)
+    done, _ = await asyncio.wait({request.task}, timeout=seconds)
     return bool(done)
 
 
 def _answer(ctx: Context) -> str | None:
-    task, ctx.session.hook = ctx.session.hook, None
+    request = ctx.session.part(HookRequest)
+    task, request.task = request.task, None
     if task is None:
         raise LookupError("no hook was asked")
     return task.result()

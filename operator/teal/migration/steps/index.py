@@ -6,11 +6,15 @@ is seen on several polls in a row.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from teal.domain import marks
 from teal.domain.errors import HeldError
 from teal.domain.transitions import Event
 from teal.domain.tuning import difference
 from teal.migration.context import Context, Result
+from teal.migration.copying.memory import CopyMemory
+from teal.migration.session import Part
 
 POLLS = 3
 POLL_SECONDS = 0.5
@@ -18,24 +22,31 @@ DEFAULT_INDEXING_THRESHOLD = 10000
 FELL_BEHIND_SECONDS = 60.0
 
 
+@dataclass
+class IndexMemory(Part, survives_plan=False):
+    """`since`: the monotonic time of the first look; `ready_polls`: how often in a row the index was complete."""
+
+    since: float | None = None
+    ready_polls: int = 0
+
+
 async def run(ctx: Context) -> Result:
     """One look at the index: set what is missing, or wait, or report that it is complete."""
-    session, clock = ctx.session, ctx.clock
-    if not session.step_since:
-        session.step_since = clock.monotonic()
+    memory, clock = ctx.session.part(IndexMemory), ctx.clock
+    if memory.since is None:
+        memory.since = clock.monotonic()
     if await _configure(ctx):
-        session.ready_polls = 0
+        memory.ready_polls = 0
         return Result(requeue_after=POLL_SECONDS)
     readiness = await ctx.server.admin.ready(ctx.subject)
     if readiness.failed:
         raise HeldError("IndexingFailed", f"Qdrant cannot index {ctx.subject}: {readiness.failed}")
-    session.ready_polls = session.ready_polls + 1 if readiness.ready else 0
-    if session.ready_polls < POLLS:
+    memory.ready_polls = memory.ready_polls + 1 if readiness.ready else 0
+    if memory.ready_polls < POLLS:
         return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")
-    took = clock.monotonic() - session.step_since
-    session.step_since = 0.0
-    session.ready_polls = 0
-    behind = ctx.source is not None and took > max(FELL_BEHIND_SECONDS, 3 * session.last_pass_seconds)
+    took, last_pass = clock.monotonic() - memory.since, ctx.session.part(CopyMemory).pass_seconds
+    ctx.session.drop(IndexMemory)
+    behind = ctx.source is not None and took > max(FELL_BEHIND_SECONDS, 3 * last_pass)
     return Result(Event.FELL_BEHIND if behind else Event.INDEXED)
 
 

@@ -14,7 +14,7 @@ from teal.domain.policy.in_step import live_pairs
 from teal.migration.context import Context, Result
 from teal.migration.copying.transform import same_encoder
 from teal.migration.sync import rounds
-from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.memory import InStep, SyncMemory
 from teal.migration.sync.pairs import Pair
 
 BESIDE_SECONDS = 0.5
@@ -28,7 +28,7 @@ async def run(ctx: Context) -> Result:
     """Go on with the rounds that the policy named, the newest pair first."""
     alone = ctx.decision.main.do in (Do.REST, Do.STAY, Do.RETIRE)
     until = ctx.until if alone else ctx.clock.monotonic() + BESIDE_SECONDS
-    forget_gone(ctx)
+    ctx.session.part(InStep).keep_only((newer.name, retained.name) for newer, retained in live_pairs(ctx.view))
     due = set(ctx.decision.pairs)
     for states in live_pairs(ctx.view):
         if (states[0].name, states[1].name) in due:
@@ -58,11 +58,4 @@ async def _round(ctx: Context, states: States, until: float, *, alone: bool) -> 
 
 def _memory(ctx: Context, states: States) -> SyncMemory:
     newer, retained = states
-    memory: SyncMemory = ctx.session.pairs.setdefault((newer.name, retained.name), SyncMemory(retained.name))
-    return memory
-
-
-def forget_gone(ctx: Context) -> None:
-    """What is remembered of pairs that are no longer kept in step would be wrong if they came back."""
-    live = [(newer.name, retained.name) for newer, retained in live_pairs(ctx.view)]
-    ctx.session.pairs = {key: ctx.session.pairs[key] for key in live if key in ctx.session.pairs}
+    return ctx.session.part(InStep).of(newer.name, retained.name)

@@ -6,7 +6,8 @@ from teal.domain.transitions import Event
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
-from teal.migration.steps.provision import estimate
+from teal.migration.copying.forecast import Cost, estimate
+from teal.migration.copying.memory import Progress
 
 SHOW_SECONDS = 0.01
 
@@ -15,12 +16,13 @@ async def run(ctx: Context) -> Result:
     """One slice of copying; done when a whole pass is durably on green."""
     if ctx.source is None:
         return Result(Event.POPULATED)
-    if ctx.session.forecast is None:
+    cost = ctx.session.part(Cost)
+    if cost.forecast is None:
         # Lost with the process that made it; it is shown before anything is paid for, in this one too.
-        ctx.session.forecast = await estimate(ctx)
+        cost.forecast = await estimate(ctx)
         return Result(requeue_after=SHOW_SECONDS)
     if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS):
         return Result()
-    done = ctx.session.progress.total
+    done = ctx.session.part(Progress).total
     note = Note("Populated", f"{done:,} points are on {ctx.subject}.", "Populate")
     return Result(Event.POPULATED, (note,))

@@ -10,6 +10,8 @@ from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
 from teal.migration.cutover.alias import point_alias
+from teal.migration.cutover.memory import CutoverMemory
+from teal.migration.cutover.proof import LastCutover
 from teal.migration.probing import search
 from teal.migration.steps import await_promotion
 
@@ -25,19 +27,19 @@ async def run(ctx: Context) -> Result:
         return Result(Event.SWITCHED, (note,))
     withdrawn = await_promotion.obstacle(ctx)
     if withdrawn:
-        ctx.session.cutover.clear()
+        ctx.session.drop(CutoverMemory)
         return Result(Event.WITHDRAWN, (Note("PromotionWithdrawn", withdrawn, "Promote"),))
     await search.prepare_watch(ctx, blue)
     proof = await attempt.attempt(ctx, blue, green)
     if proof is None:
         return Result(requeue_after=RETRY_SECONDS, detail="waiting for a moment without writes")
-    ctx.session.writes.proof = proof
-    held = f"writers held for {proof['fenceMillis']:.0f} ms" if proof["fenceMillis"] else "no writer held"
+    ctx.session.part(LastCutover).proof = proof
+    held = f"writers held for {proof.fence_millis:.0f} ms" if proof.fence_millis else "no writer held"
     note = Note(
         "CutoverCompleted",
         f"The alias {ctx.desired.alias!r} moved from {blue.name} to {green.name} in "
-        f"{proof['aliasMillis']:.0f} ms ({proof['switch'].lower()}, {held}, "
-        f"{proof['lateWrites']} late writes drained).",
+        f"{proof.alias_millis:.0f} ms ({proof.switch.lower()}, {held}, "
+        f"{proof.late_writes} late writes drained).",
         "Promote",
     )
     return Result(Event.SWITCHED, (note,))

@@ -10,26 +10,23 @@ from typing import Any
 
 from teal.domain import marks
 from teal.domain.carry import create_body
-from teal.domain.forecast import Forecast, forecast, refuse_over_budget
+from teal.domain.forecast import Forecast, refuse_over_budget
 from teal.domain.marks import Migration, Owner
 from teal.domain.ownership import ours
-from teal.domain.plan import Population
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.copying.forecast import Cost, estimate
 from teal.migration.steps import stages
-from teal.qdrant import wire
-
-SAMPLE = 64
 
 
 async def run(ctx: Context) -> Result:
     """Create green. The forecast stands in status and in an Event before the first point moves."""
     figures = await estimate(ctx)
     refuse_over_budget(figures, ctx.options.max_tokens)
-    ctx.session.forecast = figures
+    ctx.session.part(Cost).forecast = figures
     plan, now = ctx.plan, ctx.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
     await _forget_namesake(ctx)
@@ -48,30 +45,6 @@ async def _forget_namesake(ctx: Context) -> None:
         if noted and name != target and ours(state, ctx.desired.identity):
             await ctx.server.admin.mark(name, dict.fromkeys(noted))
             ctx.server.invalidate(name)
-
-
-async def estimate(ctx: Context) -> Forecast:
-    """Sizes from a small sample of blue; exact for a collection smaller than the sample."""
-    if ctx.source is None:
-        return forecast(ctx.plan, 0, 0.0, 0.0)
-    points = ctx.server.points
-    total = await ctx.server.admin.count(ctx.source.name)
-    async for page in points.ids(ctx.source.name, page=SAMPLE):
-        sample = await points.fetch(ctx.source.name, page, vectors=False)
-        break
-    else:
-        sample = []
-    payload = [sum(len(entry) for entry in point.payload) for point in sample]
-    lengths = (
-        [len(str(wire.payload_value(p.payload, ctx.plan.text_field) or "")) for p in sample]
-        if (ctx.plan.population is Population.REEMBED and ctx.plan.text_field)
-        else []
-    )
-    return forecast(ctx.plan, total, _mean(payload), _mean(lengths))
-
-
-def _mean(values: list[int]) -> float:
-    return sum(values) / len(values) if values else 0.0
 
 
 def _marks(ctx: Context, now: float) -> dict[str, Any]:

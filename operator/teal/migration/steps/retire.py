@@ -14,6 +14,7 @@ from teal.domain.errors import TransientError
 from teal.domain.schema import version_alias
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
 
 BLOCKED_SECONDS = 300.0
@@ -30,7 +31,7 @@ async def run(ctx: Context) -> Result:
     if aliases.get(own) == name:
         await ctx.server.admin.delete_alias(own)
     await ctx.server.admin.delete(name)
-    ctx.session.lately.pop(name, None)
+    ctx.session.part(ChangedTexts).forget(name)
     ctx.server.invalidate()
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."

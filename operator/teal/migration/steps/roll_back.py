@@ -7,21 +7,27 @@ since the switch, whose versions were noted on the serving side right before it;
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from teal.domain import marks
 from teal.domain.errors import TransientError
-from teal.domain.ledger import ledger_of
+from teal.domain.ledger import RawId, ledger_of
 from teal.domain.marks import Migration
 from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
+from teal.migration.copying.memory import CopyMemory, Writes
+from teal.migration.copying.transform import LeftBehind
 from teal.migration.cutover import attempt
 from teal.migration.cutover.alias import point_alias
+from teal.migration.cutover.memory import CutoverMemory, WayBack
+from teal.migration.cutover.proof import LastCutover
 from teal.migration.probing import search
 from teal.migration.steps import decline, repair, stages
-from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync import memory as sync
+from teal.migration.sync.memory import InStep
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.rounds import take_back
 
@@ -53,28 +59,41 @@ async def run(ctx: Context) -> Result:
 
 
 async def _return(ctx: Context, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
-    if ctx.session.ledger is None:
+    copied = ctx.session.part(CopyMemory)
+    if copied.ledger is None:
         until = ctx.clock.monotonic() + SLICE_SECONDS
-        memory = ctx.session.pairs.setdefault((serving.name, back.name), SyncMemory(back.name))
+        memory = ctx.session.part(InStep).of(serving.name, back.name)
         pair = Pair(serving, back, ctx.embedder, ctx.desired.text_field)
         if not await take_back(ctx, pair, memory, until):
             return Result(detail="bringing the retained collection up to date")
-        ctx.session.ledger = ledger_of(memory.known_serving or {})
-        ctx.session.writes.copied += memory.back
+        copied.ledger = ledger_of(memory.known_serving or {})
+        ctx.session.part(Writes).copied += memory.back
     if repair.is_watched_again(ctx, migration):
         await search.prepare_watch(ctx, serving)
-    proof = await attempt.attempt(ctx, serving, back)
+    proof = await attempt.attempt(ctx, serving, back, _way_back(ctx))
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
-    ctx.session.writes.proof = proof
+    ctx.session.part(LastCutover).proof = proof
     await ctx.server.admin.mark(back.name, {marks.SWITCH: None})
     ctx.server.invalidate()
-    writes = ctx.session.writes
+    writes = ctx.session.part(Writes)
     taken, losses = writes.copied + writes.deleted, _losses(ctx)
     message = f"The alias {ctx.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
-    ctx.session.pairs.clear()
+    ctx.session.part(InStep).clear()
     note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
     return Result(notes=(note,), outcome="RolledBack")
+
+
+def _way_back(ctx: Context) -> WayBack:
+    """What `sync` knows of both sides; and it is told, durably, what the passes are about to write."""
+
+    async def announce(points: Collection[RawId]) -> None:
+        memory = sync.of(ctx)
+        if memory:
+            await memory.carried.tell(ctx, ctx.the_source().name, ctx.subject, points)
+
+    memory = sync.of(ctx)
+    return WayBack(memory.known_retained if memory else None, announce)
 
 
 def _cannot_wait(ctx: Context) -> bool:
@@ -95,8 +114,8 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
         turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
         await ctx.server.admin.mark(back.name, turned)
     ctx.session.stop()
-    ctx.session.pairs.clear()
-    ctx.session.cutover.clear()
+    ctx.session.part(InStep).clear()
+    ctx.session.drop(CutoverMemory)
     await point_alias(ctx, ctx.desired.alias, back.name)
     message = (
         f"The alias {ctx.desired.alias!r} is back on {back.name} without what was written since the switch, "
@@ -108,14 +127,13 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
 
 def _losses(ctx: Context) -> str:
     """What did not go back, and where it is."""
-    writes = ctx.session.writes
-    memory = ctx.in_step
-    left, said = len({*writes.left_behind, *(memory.left_back if memory else ())}), ""
+    left_behind, memory = ctx.session.part(LeftBehind), sync.of(ctx)
+    left, said = len({*left_behind.points, *(memory.left_back if memory else ())}), ""
     if left:
-        told = [writes.left_because, memory.reason if memory else None, *ctx.plan.warnings]
+        told = [left_behind.because, memory.reason if memory else None, *ctx.plan.warnings]
         why = next((text for text in told if text), "they have no text to embed")
         said += f", {left:,} could not be and are on {ctx.plan.source} alone ({why})"
-    kept = max(writes.kept, memory.kept if memory else 0)
+    kept = max(ctx.session.part(Writes).kept, memory.kept if memory else 0)
     if kept:
         said += (
             f"; {kept:,} points that have gone from {ctx.plan.source} are kept, because they are more than half "

@@ -19,7 +19,9 @@ from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.copying.memory import CopyMemory
 from teal.migration.steps import decline
+from teal.migration.steps.index import IndexMemory
 
 Step = Callable[[Context], Awaitable[Result]]
 
@@ -68,7 +70,7 @@ async def enter(ctx: Context, migration: Migration) -> None:
     if migration.stage is Stage.WATCHING:
         written[marks.SWITCH] = None
     await write(ctx, ctx.subject, migration, written)
-    ctx.session.step_since = 0.0
+    ctx.session.drop(IndexMemory)
 
 
 async def write(ctx: Context, name: str, migration: Migration, also: dict[str, Any] | None = None) -> None:
@@ -108,7 +110,7 @@ async def retry(ctx: Context) -> Result:
     """From the beginning: what was taken for copied may be what is wrong."""
     migration = migration_of(ctx)
     ctx.session.stop()
-    ctx.session.ledger = ctx.session.frozen = None
+    ctx.session.drop(CopyMemory)
     forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
     await ctx.server.admin.mark(ctx.subject, forgotten)
     again = replace(migration, attempt=migration.attempt + 1)

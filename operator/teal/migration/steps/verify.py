@@ -8,6 +8,7 @@ anew when the plan or what is asked for changes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from teal.domain import marks
 from teal.domain.plan import Population
@@ -16,10 +17,33 @@ from teal.domain.verdict import Check, Verdict, as_mark, overall
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
+from teal.migration.copying.memory import CopyMemory
+from teal.migration.session import Part
 from teal.migration.verification.background import Running
 from teal.migration.verification.comparison import Comparison, Encoders, Gates, Side
+from teal.qdrant.collection import Quiescence
 
 AGAIN_SECONDS, AGAIN_AT_MOST = 10.0, 300.0
+
+
+@dataclass
+class VerifyMemory(Part, survives_plan=False):
+    """What goes on, and what the verdict is about.
+
+    Attributes:
+        running: the comparison under way.
+        unanswered: how often in a row there was no verdict.
+        verified_at: green's `op_num`s when it was compared; `None` if they are unknown or no longer hold.
+    """
+
+    running: Running | None = None
+    unanswered: int = 0
+    verified_at: Quiescence | None = None
+
+    def stop(self) -> None:
+        if self.running is not None:
+            self.running.cancel()
+            self.running = None
 
 
 async def run(ctx: Context) -> Result:
@@ -39,36 +63,33 @@ async def run(ctx: Context) -> Result:
 
 async def _running(ctx: Context) -> Running | None:
     """The comparison under way for this very plan and attempt; `None` while a pass goes first."""
-    session, migration = ctx.session, ctx.the_subject().marks.migration
+    memory, migration = ctx.session.part(VerifyMemory), ctx.the_subject().marks.migration
     key = (ctx.plan.hash, migration and migration.id, ctx.options)
-    if session.verification is not None and session.verification.key != key:
-        session.verification.cancel()
-        session.verification = None
-    if session.verification is None:
+    if memory.running is not None and memory.running.key != key:
+        memory.stop()
+    if memory.running is None:
         if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS):
             return None
-        session.judged = await ctx.server.admin.quiescence(ctx.subject)
-        session.verification = Running(key, await comparison(ctx))
-    return session.verification
+        memory.verified_at = await ctx.server.admin.quiescence(ctx.subject)
+        memory.running = Running(key, await comparison(ctx))
+    return memory.running
 
 
 async def _answers(ctx: Context, running: Running) -> list[Check] | None:
+    memory = ctx.session.part(VerifyMemory)
     try:
         checks = await running.wait(SLICE_SECONDS)
     except BaseException:
-        ctx.session.verification = None
-        running.cancel()
+        memory.stop()
         raise
     if checks is not None:
-        ctx.session.verification = None
+        memory.running = None
     return checks
 
 
 async def comparison(ctx: Context) -> Comparison:
     """What is compared for this plan: green must hold what the last pass saw on blue."""
-    ledger, options = ctx.session.ledger, ctx.options
-    if ledger is None:
-        raise LookupError("a pass leaves a ledger")
+    ledger, options = ctx.session.part(CopyMemory).the_ledger, ctx.options
     return Comparison(
         blue=Side(ctx.server, ctx.the_source()),
         green=Side(ctx.server, ctx.the_subject()),
@@ -82,13 +103,15 @@ async def comparison(ctx: Context) -> Comparison:
         ),
         judged=ctx.encoders.judged(),
         clock=ctx.clock,
+        warm_up=options.latency_warm_up,
+        searches=options.latency_searches,
     )
 
 
 def _judge(ctx: Context, checks: list[Check]) -> Result:
     verdict = overall(checks)
     if verdict is Verdict.PASSED:
-        ctx.session.unverified = 0
+        ctx.session.part(VerifyMemory).unanswered = 0
         return Result(Event.VERIFIED, (Note("VerificationPassed", _said(checks), "Verify"),))
     if verdict is Verdict.FAILED:
         failed = _said(check for check in checks if check.verdict is Verdict.FAILED)
@@ -99,11 +122,12 @@ def _judge(ctx: Context, checks: list[Check]) -> Result:
 
 def _ask_again(ctx: Context, checks: list[Check], verdict: Verdict) -> Result:
     """No answer is no verdict: blue keeps serving, and green is asked again, less and less often."""
+    memory = ctx.session.part(VerifyMemory)
     open_ = _said(c for c in checks if c.verdict is Verdict.ERROR or (c.gate and c.verdict is verdict))
-    again = min(AGAIN_AT_MOST, AGAIN_SECONDS * 2**ctx.session.unverified)
+    again = min(AGAIN_AT_MOST, AGAIN_SECONDS * 2**memory.unanswered)
     text = f"{open_}. Asked again in {again:.0f} s."
-    first = ctx.session.unverified == 0
-    ctx.session.unverified += 1
+    first = memory.unanswered == 0
+    memory.unanswered += 1
     notes = (Note(f"Verification{verdict}", text, "Verify", warning=True),) if first else ()
     return Result(notes=notes, requeue_after=again, detail=text)
 

@@ -7,7 +7,7 @@ green, so a restart goes on from there; the time in which nobody looked does not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from teal.domain import marks
 from teal.domain.marks import Declined, Migration, Watched
@@ -17,6 +17,7 @@ from teal.domain.watching import Look, Rules, is_over, judge
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.probing import prometheus, search
+from teal.migration.session import Part
 from teal.migration.steps import decline, hooks
 
 WRITE_SECONDS = 30.0
@@ -25,10 +26,10 @@ GAP = 2.0
 
 
 @dataclass
-class Memory:
+class WatchMemory(Part, survives_plan=False):
     """What the next look starts from; `looked` and `written` are monotonic times."""
 
-    watched: Watched
+    watched: Watched = field(default_factory=lambda: Watched(""))
     questions: search.Questions | None = None
     looked: float | None = None
     written: float = float("-inf")
@@ -55,18 +56,18 @@ async def run(ctx: Context) -> Result:
     return Result(None, notes, max(0.01, wait), detail=_paused(memory))
 
 
-def _memory(ctx: Context, migration: Migration) -> Memory:
+def _memory(ctx: Context, migration: Migration) -> WatchMemory:
     """That of this process, else what green remembers of the same migration."""
-    known = ctx.session.watch
-    if isinstance(known, Memory) and known.watched.migration == migration.id:
-        return known
-    kept = ctx.the_subject().marks.watched
-    watched = kept if kept and kept.migration == migration.id else Watched(migration.id)
-    memory = ctx.session.watch = Memory(watched)
+    memory = ctx.session.part(WatchMemory)
+    if memory.watched.migration == migration.id:
+        return memory
+    ctx.session.drop(WatchMemory)
+    memory, kept = ctx.session.part(WatchMemory), ctx.the_subject().marks.watched
+    memory.watched = kept if kept and kept.migration == migration.id else Watched(migration.id)
     return memory
 
 
-async def _look(ctx: Context, migration: Migration, memory: Memory) -> str | None:
+async def _look(ctx: Context, migration: Migration, memory: WatchMemory) -> str | None:
     """Probe and ask; the breach in words if it is one."""
     rules, clock, green = ctx.options.watch, ctx.clock, ctx.the_subject()
     baseline = green.marks.baseline
@@ -104,14 +105,14 @@ def _since(looked: float | None, now: float, rules: Rules) -> float:
     return now - looked
 
 
-async def _write(ctx: Context, memory: Memory) -> None:
+async def _write(ctx: Context, memory: WatchMemory) -> None:
     await ctx.server.admin.mark(ctx.subject, {marks.WATCHED: memory.watched.as_json()})
     memory.written = ctx.clock.monotonic()
     ctx.server.invalidate(ctx.subject)
 
 
 async def _breached(
-    ctx: Context, migration: Migration, memory: Memory, breach: str, notes: tuple[Note, ...]
+    ctx: Context, migration: Migration, memory: WatchMemory, breach: str, notes: tuple[Note, ...]
 ) -> Result:
     """Back to blue, if it is still there."""
     back = retained_source(ctx.view.mine, ctx.the_subject())
@@ -134,19 +135,19 @@ def _alone(ctx: Context, breach: str) -> Note:
     return Note("WatchBreached", message, "Watch", warning=True)
 
 
-async def _end(ctx: Context, memory: Memory, notes: tuple[Note, ...]) -> Result:
+async def _end(ctx: Context, memory: WatchMemory, notes: tuple[Note, ...]) -> Result:
     await _write(ctx, memory)
-    ctx.session.watch = None
+    ctx.session.drop(WatchMemory)
     message = f"{ctx.subject} has served for {memory.watched.seconds:.0f} s{_figures(ctx, memory)}."
     return Result(Event.WATCHED, (*notes, Note("MigrationCompleted", message, "Watch")))
 
 
-def _figures(ctx: Context, memory: Memory) -> str:
+def _figures(ctx: Context, memory: WatchMemory) -> str:
     baseline, p95 = ctx.the_subject().marks.baseline, memory.watched.p95
     if baseline is None or p95 is None:
         return ""
     return f"; searches took {p95 * 1000:.1f} ms at last, {baseline.p95 * 1000:.1f} ms before (95th percentile)"
 
 
-def _paused(memory: Memory) -> str:
+def _paused(memory: WatchMemory) -> str:
     return f"The watch is paused: {memory.watched.paused}." if memory.watched.paused else ""

@@ -13,8 +13,7 @@ from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
-from teal.migration.copying.transform import AsManyAsPossible, Transform
-from teal.migration.session import Writes
+from teal.migration.copying.transform import AsManyAsPossible, LeftBehind, Transform
 from teal.qdrant import wire
 from teal.qdrant.wire import RawPoint
 
@@ -40,11 +39,11 @@ class Way:
         changes. What was deleted since the scan is known, so that whoever looks next sees it go, be it a pass
         that has only this.
         """
-        told = Writes()
+        told = LeftBehind()
         points: Sequence[RawPoint] = ()
         there = set(batch)
         if self.make is None:
-            told.left_because = f"the encoder of {self.target.name} cannot be asked"
+            told.because = f"the encoder of {self.target.name} cannot be asked"
         else:
             found = await ctx.server.points.fetch(self.source.name, list(batch))
             there = {point.id for point in found}
@@ -57,4 +56,4 @@ class Way:
         done = {point.id for point in points}
         left = {point: batch[point] for point in there if point not in done}
         self.left.update(left)
-        return len(put.written), (told.left_because or "some points have no text to embed") if left else None
+        return len(put.written), (told.because or "some points have no text to embed") if left else None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from teal.domain.ledger import RawId
+from teal.migration.context import Context
+from teal.migration.session import Part
+from teal.migration.sync.write_ahead import Carried
+from teal.qdrant.collection import Quiescence
 
 if TYPE_CHECKING:
     from teal.migration.sync.rounds import Round
-
-from dataclasses import dataclass, field
-from typing import Any
-
-from teal.domain.ledger import RawId
-from teal.migration.sync.write_ahead import Carried
-from teal.qdrant.collection import Quiescence
 
 WORTH_SHOWING = 60
 
@@ -61,3 +62,44 @@ class SyncMemory:
         if self.reason:
             row["reason"] = self.reason
         return row
+
+
+@dataclass
+class InStep(Part, survives_plan=False):
+    """The memory of every pair that is kept in step, by the names of the newer and of the older collection.
+
+    The pair of what serves and what served right before comes first.
+    """
+
+    pairs: dict[tuple[str, str], SyncMemory] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> SyncMemory | None:
+        return next(iter(self.pairs.values()), None)
+
+    @property
+    def due(self) -> float | None:
+        """The monotonic time of the next round; `None` where nothing is kept in step."""
+        return min((memory.due for memory in self.pairs.values()), default=None)
+
+    def of(self, newer: str, older: str) -> SyncMemory:
+        """That of one pair, made empty when it is first asked for."""
+        return self.pairs.setdefault((newer, older), SyncMemory(older))
+
+    def keep_only(self, names: Iterable[tuple[str, str]]) -> None:
+        """These are all pairs, in this order."""
+        self.pairs = {(newer, older): self.of(newer, older) for newer, older in names}
+
+    def clear(self) -> None:
+        """Another collection serves, so there are other pairs."""
+        self.pairs.clear()
+
+    def server_changed(self) -> None:
+        """A round holds the connections that it began on."""
+        for memory in self.pairs.values():
+            memory.round = None
+
+
+def of(ctx: Context) -> SyncMemory | None:
+    """That of the plan's source and the subject, where both are live."""
+    return ctx.session.part(InStep).pairs.get((ctx.plan.source or "", ctx.subject))

@@ -32,17 +32,8 @@ from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
 
 PAUSE_SECONDS = 10.0
-
-
 SHARE = 0.05
-
-
 FORGOTTEN_SECONDS = 300.0
-
-
-BATCH = 250
-
-
 SAMPLES = 10
 
 
@@ -197,8 +188,9 @@ class Round:
         compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
         stale_there = stale_between(pair.serving, pair.retained.name)
         stale_here = stale_between(pair.retained, pair.serving.name)
-        for start in range(0, len(doubtful), BATCH):
-            page = doubtful[start : start + BATCH]
+        size = ctx.options.carry_batch
+        for start in range(0, len(doubtful), size):
+            page = doubtful[start : start + size]
             here = {p.id: p for p in await ctx.server.points.fetch(pair.serving.name, page)}
             there = {p.id: p for p in await ctx.server.points.fetch(pair.retained.name, page)}
             equal = {p for p in page if p in here and p in there and same(here[p], there[p], compared)}
@@ -253,7 +245,7 @@ class Round:
 
     @staticmethod
     async def _carry(ctx: Context, pair: Pair, way: Way, pending: dict[RawId, int], memory: SyncMemory) -> int:
-        batch = _take(pending)
+        batch = _take(pending, ctx.options.carry_batch)
         await memory.carried.tell(ctx, pair.serving.name, way.target.name, batch)
         count, why_not = await way.carry(ctx, batch)
         memory.reason = why_not or memory.reason
@@ -308,8 +300,8 @@ def _age(noted: Noted) -> int:
     return sure_up_to(noted.there)
 
 
-def _take(pending: dict[RawId, int]) -> dict[RawId, int]:
-    batch = dict(list(pending.items())[:BATCH])
+def _take(pending: dict[RawId, int], size: int) -> dict[RawId, int]:
+    batch = dict(list(pending.items())[:size])
     for point in batch:
         del pending[point]
     return batch

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,10 +18,11 @@ import numpy as np
 
 from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
-from teal.domain.quality import JudgedQuery
 from teal.domain.schema import DenseVector
 from teal.domain.tuning import Tuning
 from teal.migration.clock import Clock
+from teal.migration.contract import Judged
+from teal.migration.options import Options
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
 from teal.qdrant.points import Points, Probe
@@ -36,9 +37,6 @@ EVERY_POINT = 200_000
 """Up to so many points, every one is looked at; above, so many of them."""
 PROBES = 100
 """Points by whose vectors both sides are searched."""
-
-Judged = Callable[[], Awaitable[Sequence[JudgedQuery]]]
-"""Reads the judged queries when they are needed; raises `TealError` where there are none to be had."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,8 @@ class Comparison:
         same_vectors: green's vectors were copied from blue's; else another encoder made them.
         tuning: what green's configuration must be.
         sample: how many points are compared whole.
+        warm_up: searches on each side before latency is measured.
+        searches: searches on each side whose latency is measured.
         say: is told, now and then, what is going on.
     """
 
@@ -111,6 +111,8 @@ class Comparison:
     encoders: Encoders = field(default_factory=Encoders)
     judged: Judged | None = None
     clock: Clock = field(default_factory=Clock)
+    warm_up: int = Options.latency_warm_up
+    searches: int = Options.latency_searches
     say: Callable[[str], None] = lambda _: None
     _neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
 

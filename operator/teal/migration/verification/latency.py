@@ -15,8 +15,6 @@ from teal.migration.verification.comparison import Comparison, Neighbour, Side
 from teal.qdrant.wire import Floats
 
 LIMIT = 10
-WARM_UP = 20
-SEARCHES = 100
 ROUNDS = 3
 FLOOR = 0.002
 """Seconds."""
@@ -79,13 +77,13 @@ def _judge(times: _Times, threshold: float, *, gate: bool) -> Check:
 
 async def _measured(comparison: Comparison, name: str, there: Sequence[Neighbour]) -> _Times:
     times = _Times()
-    for number in range(WARM_UP + SEARCHES):
+    for number in range(comparison.warm_up + comparison.searches):
         n = there[number % len(there)]
         sides = [(comparison.blue, n.blue, times.blue), (comparison.green, n.green, times.green)]
         for side, row, kept in sides if number % 2 else reversed(sides):
             if row is not None:
                 took = await _search(comparison, side, row, name)
-                if number >= WARM_UP:
+                if number >= comparison.warm_up:
                     kept.append(took)
     return times
 

@@ -34,7 +34,7 @@ def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
     """Handlers that pass every event of both kinds to `deliver`, and log in by `connect`."""
     handlers = kopf.OperatorRegistry()
     for kind in Kind:
-        kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(_observer(kind, deliver))
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(observer(kind, deliver))
 
     @kopf.on.login(registry=handlers, backoff=LOGIN_RETRY_SECONDS)
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -82,7 +82,9 @@ def credentials(connection: Connection) -> kopf.ConnectionInfo:
     )
 
 
-def _observer(kind: Kind, deliver: Deliver) -> Callable[..., Awaitable[None]]:
+def observer(kind: Kind, deliver: Deliver) -> Callable[..., Awaitable[None]]:
+    """What kopf calls with each event of one kind."""
+
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         deliver(kind, event["type"], event["object"])
 

@@ -60,7 +60,7 @@ def plan(
         console.print_json(json.dumps([describe(each) for each in found]))
     else:
         for each in found:
-            _print(console, each)
+            render(console, each)
     if any(each.error for each in found):
         raise typer.Exit(IMPOSSIBLE)
     if exit_code and any(each.decision and each.decision.do is not Do.REST for each in found):
@@ -117,7 +117,7 @@ def steps(found: Found) -> list[str]:
     return named or [f"{decision.do.value} {decision.subject or ''}".strip()]
 
 
-def _print(console: Console, found: Found) -> None:
+def render(console: Console, found: Found) -> None:
     row = describe(found)
     console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})", highlight=False)
     if "error" in row:

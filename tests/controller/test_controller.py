@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from teal.controller.controller import INITIAL_PATIENCE, Controller, Options
+from teal.controller.controller import INITIAL_PATIENCE, Controller, ControllerOptions
 from teal.controller.kube import ApiServerError
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
@@ -31,7 +31,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 async def controller(kube: FakeKube, engine: FakeEngine) -> AsyncIterator[Controller]:
-    controller = Controller(kube, engine, Metrics(), Options(), clock=asyncio.get_running_loop().time)
+    controller = Controller(kube, engine, Metrics(), ControllerOptions(), clock=asyncio.get_running_loop().time)
     yield controller
     await controller.stop(grace=5)
 
@@ -105,7 +105,7 @@ async def test_a_deletion_that_no_watch_told_is_found(
 
 async def test_metrics_show_every_resource(kube: FakeKube, engine: FakeEngine) -> None:
     metrics = Metrics()
-    controller = Controller(kube, engine, metrics, Options())
+    controller = Controller(kube, engine, metrics, ControllerOptions())
     kube.apply(vector_collection())
     status = {"phase": "Populating", "conditions": [{"type": "Available", "status": "True"}]}
     controller.observe(VCOL, None, kube.set_status(ref(), status))

@@ -9,7 +9,7 @@ import pytest
 
 from teal.controller.dispatcher import Dispatcher, Next
 from teal.controller.metrics import Metrics
-from teal.controller.queue import Backoff, WorkQueue
+from teal.controller.queue import KeyBackoff, WorkQueue
 from tests.controller.fakes import until
 from tests.unit.migration.swift_loop import SwiftLoop
 
@@ -50,7 +50,7 @@ def work() -> Work:
 
 @pytest.fixture
 def queue() -> WorkQueue[str]:
-    return WorkQueue(clock=loop_time, limit=2, backoff=Backoff(jitter=0.0))
+    return WorkQueue(clock=loop_time, limit=2, backoff=KeyBackoff(jitter=0.0))
 
 
 @pytest.fixture

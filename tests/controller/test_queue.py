@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from teal.controller.queue import FOREGROUND_STREAK, Backoff, WorkQueue
+from teal.controller.queue import FOREGROUND_STREAK, KeyBackoff, WorkQueue
 
 
 class Clock:
@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def queue(clock: Clock) -> WorkQueue[str]:
-    return WorkQueue(clock=clock, backoff=Backoff(jitter=0.0))
+    return WorkQueue(clock=clock, backoff=KeyBackoff(jitter=0.0))
 
 
 def drain(queue: WorkQueue[str]) -> list[str]:
@@ -121,7 +121,7 @@ def test_a_failing_key_that_is_asked_for_runs_at_once(queue: WorkQueue[str]) -> 
 
 
 def test_backoff_ends_at_its_longest_and_jitter_only_shortens() -> None:
-    backoff = Backoff(first=1, longest=300, jitter=0.5)
+    backoff = KeyBackoff(first=1, longest=300, jitter=0.5)
     rng = random.Random(1)
     delays = [backoff.delay(failures, rng) for failures in (1, 5, 20, 5000)]
     for delay, full in zip(delays, (1, 16, 300, 300), strict=True):
@@ -224,7 +224,7 @@ class Interleavings(RuleBasedStateMachine):
             limit=LIMIT,
             per_endpoint=PER_ENDPOINT,
             endpoint_of=lambda key: f"qdrant-{key % ENDPOINTS}",
-            backoff=Backoff(first=1, longest=8, jitter=0.0),
+            backoff=KeyBackoff(first=1, longest=8, jitter=0.0),
             rng=random.Random(0),
         )
         self.due: dict[int, float] = {}

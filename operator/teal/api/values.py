@@ -219,7 +219,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 """A name in somebody else's system: a column, a table, a field of a file."""
 
-Time = Annotated[AwareDatetime, Strict(strict=False), PlainSerializer(_rfc3339, when_used="json")]
+StatusTime = Annotated[AwareDatetime, Strict(strict=False), PlainSerializer(_rfc3339, when_used="json")]
 """A moment; RFC 3339 in UTC, to the second."""
 
 Word = Annotated[str, Field(max_length=256), shortened(256)]

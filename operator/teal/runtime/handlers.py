@@ -23,7 +23,7 @@ Connect = Callable[[], Awaitable[Connection]]
 LOGIN_RETRY_SECONDS = 5.0
 
 
-class Patience:
+class EndlessBackoff:
     """Seconds between attempts to reach the API server: for ever, for a partition must not end the operator."""
 
     def __iter__(self) -> Iterator[float]:
@@ -51,7 +51,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.reconnect_backoff = 1.0
     chosen.networking.request_timeout = 30.0
     chosen.networking.connect_timeout = 10.0
-    chosen.networking.error_backoffs = Patience()
+    chosen.networking.error_backoffs = EndlessBackoff()
     chosen.networking.enforce_retry_after = True
     chosen.scanning.disabled = True
     chosen.peering.standalone = True

@@ -17,7 +17,7 @@ import teal
 from teal.controller.connection import Connection, connect
 from teal.controller.controller import Controller
 from teal.controller.election import Place
-from teal.controller.engine import Engine
+from teal.controller.engine import Reconciles
 from teal.controller.kube import ApiServerError
 from teal.controller.kube_api import KubeApi
 from teal.controller.lease import Lease
@@ -25,7 +25,7 @@ from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
 from teal.controller.secrets import KubeSecrets
 from teal.migration.contract import Reads
-from teal.migration.engine import Engine as TealEngine
+from teal.migration.engine import Engine
 from teal.runtime.handlers import Connect
 from teal.runtime.health import Health
 from teal.runtime.http import serve
@@ -36,7 +36,7 @@ from teal.runtime.tasks import running, unless
 logger = logging.getLogger(__name__)
 
 MayWrite = Callable[[], bool]
-EngineFactory = Callable[[Reads, str, MayWrite], Engine]
+EngineFactory = Callable[[Reads, str, MayWrite], Reconciles]
 """Makes the engine from the way to read Secrets and ConfigMaps, the cluster's id, and what it asks before it
 changes anything."""
 
@@ -46,7 +46,7 @@ RETRY_SECONDS = 5.0
 async def run(
     settings: Settings,
     *,
-    engine_factory: EngineFactory = TealEngine,
+    engine_factory: EngineFactory = Engine,
     stop: asyncio.Event | None = None,
     started: Callable[[Address], None] = lambda _: None,
 ) -> None:

@@ -47,7 +47,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbedEncoder:
     """What an embedder really answers: its dimensions, and its fingerprint (see `fingerprint.same_encoder`)."""
 
     dimensions: int
@@ -160,14 +160,14 @@ class OpenAIEmbedder:
         while others := {self._asked[text] for text in texts if text in self._asked}:
             await asyncio.wait(others)
 
-    async def probe(self) -> Probe:
+    async def probe(self) -> ProbedEncoder:
         """Embed one fixed sentence, to see which dimensions and which encoder there really are. Costs few tokens.
 
         Raises:
             EmbedderError: as `embed`, but for the dimensions, which are reported and not judged.
         """
         vector = (await self._request([SENTENCE], dimensions=None)).vectors[0]
-        return Probe(len(vector), fingerprint(vector))
+        return ProbedEncoder(len(vector), fingerprint(vector))
 
     async def aclose(self) -> None:
         """Close the connections, unless they are the caller's."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teal.api.conditions import Condition, find, merged
-from teal.api.status import HISTORY, Check, HistoryEntry, VectorCollectionStatus
+from teal.api.status import HISTORY, CheckStatus, HistoryEntry, VectorCollectionStatus
 from teal.api.values import DURATION_LENGTH, format_duration, parse_duration
 
 MILLISECONDS = st.integers(min_value=0, max_value=999_999 * 3600 * 1000)
@@ -45,7 +45,7 @@ def test_what_is_written_is_read_back(milliseconds: int) -> None:
 
 
 def test_a_status_is_cut_rather_than_refused() -> None:
-    check = Check(name="ids", verdict="Failed", message="x" * 5000, samples=tuple(map(str, range(100))))
+    check = CheckStatus(name="ids", verdict="Failed", message="x" * 5000, samples=tuple(map(str, range(100))))
     assert check.message is not None
     assert len(check.message) == 1024
     assert check.message.endswith("…")

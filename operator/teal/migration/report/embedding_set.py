@@ -11,7 +11,7 @@ from teal.domain.errors import TealError
 from teal.migration.clock import Clock, iso
 from teal.migration.contract import Secrets
 from teal.migration.resolve import connections
-from teal.sources.embedder import Probe
+from teal.sources.embedder import ProbedEncoder as Probe
 
 PROBE_SECONDS = 3600.0
 FAILED_SECONDS = 60.0

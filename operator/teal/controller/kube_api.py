@@ -26,7 +26,7 @@ from teal.controller.connection import Connection, NoClusterError
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, NotLeaderError, ObjectMeta
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizer
-from teal.domain.times import retry_after
+from teal.domain.retry_after import retry_after
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import httpx
 
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError, UnknownOutcomeError
 from teal.domain.observed import Version
-from teal.domain.times import retry_after
+from teal.domain.retry_after import retry_after
 
 OLDEST = Version(1, 17)
 MAX_DETAIL = 500

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from teal.domain.times import retry_after
+from teal.domain.retry_after import retry_after
 from teal.sources.errors import EmbedderError, EmbedderRefusedError, EmbedderUnavailableError
 
 LONGEST_MESSAGE = 200

@@ -1,21 +1,15 @@
-"""Times as they are written on the wire. What "now" is, is always an argument."""
+"""HTTP's `Retry-After`, which every server that Teal talks to may send: how long it asks us to wait."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
 
 LONGEST_PAUSE = 3600.0
 """Seconds; a server that asks for a longer pause is asked again after this one."""
 
 DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
-
-
-def rfc3339(moment: datetime, timespec: Literal["seconds", "milliseconds", "microseconds"] = "seconds") -> str:
-    """`moment` in UTC, ending in `Z`. Kubernetes wants whole seconds in a Time and microseconds in a MicroTime."""
-    return moment.astimezone(UTC).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from devkit import paths
-from devkit.embeddings.encoders import HASHING, MINILM
+from devkit.embeddings.models import HASHING, MINILM
 from devkit.embeddings.server import EmbeddingService
 
 

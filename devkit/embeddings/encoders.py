@@ -1,4 +1,4 @@
-"""The encoders that the server offers, by model name. A name tells everything: which encoder, which dimension."""
+"""The encoders that the server offers, by model name. Each is imported only when it is asked for: that is slow."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-HASHING_PREFIX = "teal/hashing-svd-"
-HASHING = f"{HASHING_PREFIX}256"
+from devkit.embeddings.models import HASHING_PREFIX, MINILM
 
 
 class UnknownModelError(ValueError):

@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import FeatureUnion
 
 from devkit import corpus, paths
-from devkit.embeddings.encoders import HASHING_PREFIX
+from devkit.embeddings.models import HASHING_PREFIX
 
 Floats = NDArray[np.float32]
 

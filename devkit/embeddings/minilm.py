@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from devkit.embeddings.encoders import MINILM
+from devkit.embeddings.models import MINILM
 
 Floats = NDArray[np.float32]
 

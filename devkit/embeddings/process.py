@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 
 from devkit import paths
-from devkit.embeddings.encoders import HASHING, MINILM
+from devkit.embeddings.models import HASHING, MINILM
 from devkit.processes import Process
 
 

@@ -153,9 +153,13 @@ class FakeKube:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Let everything else run until `condition` is true; the test's time limit is the only one."""
-    while not condition():  # noqa: ASYNC110 - of objects that announce nothing
-        await asyncio.sleep(0.001)
+    """Let everything else run until `condition` is true: for ten minutes of the loop's clock.
+
+    In a real loop the test's own time limit is shorter; in a `SwiftLoop` nothing else would end a wait in vain.
+    """
+    async with asyncio.timeout(600):
+        while not condition():  # noqa: ASYNC110 - of objects that announce nothing
+            await asyncio.sleep(0.001)
 
 
 def ready(**status: Any) -> dict[str, Any]:

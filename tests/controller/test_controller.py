@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from teal.controller.controller import Controller, Options
+from teal.controller.controller import INITIAL_PATIENCE, Controller, ControllerOptions
 from teal.controller.kube import ApiServerError
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
 from tests.controller.fakes import FakeEngine, FakeKube, embedding_set, ref, until, vector_collection
+from tests.unit.migration.swift_loop import SwiftLoop
+
+pytestmark = pytest.mark.loop(factory=SwiftLoop)
 
 VCOL, ESET = Kind.VECTOR_COLLECTION, Kind.EMBEDDING_SET
 
@@ -28,7 +31,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 async def controller(kube: FakeKube, engine: FakeEngine) -> AsyncIterator[Controller]:
-    controller = Controller(kube, engine, Metrics(), Options())
+    controller = Controller(kube, engine, Metrics(), ControllerOptions(), clock=asyncio.get_running_loop().time)
     yield controller
     await controller.stop(grace=5)
 
@@ -40,7 +43,7 @@ async def test_nothing_is_looked_at_before_all_is_known(
     obj = kube.apply(vector_collection(embedding_set="minilm"))
     controller.observe(VCOL, None, obj)
     controller.start()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(INITIAL_PATIENCE - 1)
     assert engine.seen == []
     assert not controller.synced
     controller.observe(ESET, None, kube.objects[ref("minilm", ESET)])
@@ -49,10 +52,7 @@ async def test_nothing_is_looked_at_before_all_is_known(
     assert engine.seen[0].embedding_set is not None
 
 
-async def test_the_first_list_is_tried_until_it_succeeds(
-    kube: FakeKube, controller: Controller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("teal.controller.controller.RETRY_SECONDS", 0.001)
+async def test_the_first_list_is_tried_until_it_succeeds(kube: FakeKube, controller: Controller) -> None:
     kube.fail["list"] = [ApiServerError("no answer")] * 3
     controller.start()
     await controller.wait_synced()
@@ -105,7 +105,7 @@ async def test_a_deletion_that_no_watch_told_is_found(
 
 async def test_metrics_show_every_resource(kube: FakeKube, engine: FakeEngine) -> None:
     metrics = Metrics()
-    controller = Controller(kube, engine, metrics, Options())
+    controller = Controller(kube, engine, metrics, ControllerOptions())
     kube.apply(vector_collection())
     status = {"phase": "Populating", "conditions": [{"type": "Available", "status": "True"}]}
     controller.observe(VCOL, None, kube.set_status(ref(), status))

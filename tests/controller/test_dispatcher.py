@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from teal.controller.dispatcher import Dispatcher, Next
 from teal.controller.metrics import Metrics
-from teal.controller.queue import Backoff, WorkQueue
+from teal.controller.queue import KeyBackoff, WorkQueue
 from tests.controller.fakes import until
+from tests.unit.migration.swift_loop import SwiftLoop
+
+pytestmark = pytest.mark.loop(factory=SwiftLoop)
+
+
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class Work:
@@ -44,7 +50,7 @@ def work() -> Work:
 
 @pytest.fixture
 def queue() -> WorkQueue[str]:
-    return WorkQueue(clock=time.monotonic, limit=2, backoff=Backoff(first=0.01, jitter=0.0))
+    return WorkQueue(clock=loop_time, limit=2, backoff=KeyBackoff(jitter=0.0))
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ async def dispatcher(queue: WorkQueue[str], work: Work) -> AsyncIterator[Dispatc
 
 
 async def test_keys_run_again_when_they_ask_for_it(dispatcher: Dispatcher[str], work: Work) -> None:
-    work.answers["a"] = [Next(after=0.01), Next(failed=True), RuntimeError("a bug"), Next()]
+    work.answers["a"] = [Next(after=600), Next(failed=True), RuntimeError("a bug"), Next()]
     dispatcher.add("a")
     dispatcher.start()
     assert [await work.ran.get() for _ in range(4)] == ["a"] * 4
@@ -74,9 +80,11 @@ async def test_a_key_at_rest_costs_no_task(dispatcher: Dispatcher[str], queue: W
 async def test_a_key_added_while_all_sleep_runs_at_once(dispatcher: Dispatcher[str], work: Work) -> None:
     dispatcher.add("later", after=3600)
     dispatcher.start()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(60)
+    assert work.ran.empty()
     dispatcher.add("now")
     assert await work.ran.get() == "now"
+    assert loop_time() == 60
 
 
 async def test_no_more_run_at_once_than_the_queue_allows(
@@ -102,7 +110,7 @@ async def test_stopping_lets_steps_finish_and_begins_none(
     await work.ran.get()
     await work.ran.get()
     stopping = asyncio.create_task(dispatcher.stop(grace=30))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(29)
     assert not stopping.done()
     work.gate.set()
     await stopping
@@ -115,7 +123,8 @@ async def test_who_does_not_finish_in_time_is_cancelled(dispatcher: Dispatcher[s
     dispatcher.add("a")
     dispatcher.start()
     await work.ran.get()
-    await dispatcher.stop(grace=0.01)
+    await dispatcher.stop(grace=30)
+    assert loop_time() == 30
     assert work.cancelled == ["a"]
 
 

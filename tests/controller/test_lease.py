@@ -1,12 +1,10 @@
-"""Holding a lease, with an API server in memory and seconds that are shorter than real ones."""
+"""Holding a lease, with an API server in memory and a loop in which seconds pass at once."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import socket
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +14,11 @@ from teal.controller.election import Place, Timing
 from teal.controller.kube import ApiServerError, ConflictError
 from teal.controller.lease import Lease, LeaseLostError
 from tests.controller.fakes import until
+from tests.unit.migration.swift_loop import SwiftLoop
 
-TIMING = Timing(renew=0.05, retry=0.02, deadline=0.4, end=0.6, duration=1)
+pytestmark = pytest.mark.loop(factory=SwiftLoop)
+
+TIMING = Timing()
 PLACE = Place("teal-system")
 
 
@@ -27,6 +28,8 @@ class FakeLeases:
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
         self.writes = 0
+        self.looks: list[float] = []
+        """When (on the loop's clock) it was asked for."""
         self.broken = self.silent = False
         self._versions = itertools.count(1)
 
@@ -34,7 +37,12 @@ class FakeLeases:
     def holder(self) -> str:
         return str(self.lease["spec"]["holderIdentity"]) if self.lease else ""
 
+    def pauses(self) -> list[float]:
+        """Seconds between the times when it was asked for."""
+        return [after - before for before, after in itertools.pairwise(self.looks)]
+
     async def read_lease(self, *_: str) -> Mapping[str, Any] | None:
+        self.looks.append(loop_time())
         await self._reach()
         return self.lease
 
@@ -56,12 +64,21 @@ class FakeLeases:
         await asyncio.sleep(0)
 
 
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def lease_of(api: FakeLeases, **options: Any) -> Lease:
+    """As a process has it, but for its clock."""
+    return Lease(api, PLACE, timing=TIMING, **{"clock": loop_time, **options})
+
+
 class Candidate:
     """A process that stands for election; its work is to wait for its end."""
 
     def __init__(self, api: FakeLeases, name: str) -> None:
         self.ended: list[str] = []
-        self.lease = Lease(api, PLACE, me=name, timing=TIMING, end=lambda: self.ended.append("at once"))
+        self.lease = lease_of(api, me=name, end=lambda: self.ended.append("at once"))
         self.stop = asyncio.Event()
         self.working = False
         self.task = asyncio.create_task(self._run())
@@ -151,6 +168,30 @@ async def test_a_short_trouble_costs_nothing(api: FakeLeases) -> None:
     await one.task
 
 
+async def test_a_renewal_that_fails_is_repeated_sooner_than_the_next_would_be(api: FakeLeases) -> None:
+    one = Candidate(api, "one")
+    await until(lambda: len(api.looks) == 4)
+    assert api.pauses() == pytest.approx([TIMING.renew] * 3)
+    api.broken = True
+    del api.looks[:-1]
+    await until(lambda: len(api.looks) == 3)
+    assert api.pauses() == pytest.approx([TIMING.renew, TIMING.retry])
+    one.stop.set()
+    await one.task
+
+
+async def test_who_lost_it_leaves_the_lease_to_the_next_one(api: FakeLeases) -> None:
+    """Its time is over when the API server is back: the Lease may be somebody else's any moment."""
+    one = Candidate(api, "one")
+    await until(lambda: one.working)
+    api.broken = True
+    await until(lambda: not one.lease.held())
+    api.broken, found = False, api.lease
+    with pytest.raises(LeaseLostError):
+        await one.task
+    assert api.lease == found
+
+
 async def test_who_is_displaced_ends_at_once(api: FakeLeases) -> None:
     """Only by hand, or by a clock that is very wrong."""
     one = Candidate(api, "one")
@@ -160,11 +201,12 @@ async def test_who_is_displaced_ends_at_once(api: FakeLeases) -> None:
     with pytest.raises(LeaseLostError):
         await one.task
     assert one.ended == ["at once", "lost"]
+    assert (api.holder, api.lease["metadata"]["resourceVersion"]) == ("other", "x")
 
 
 async def test_work_that_does_not_end_in_time_is_cut_off(api: FakeLeases) -> None:
     cut_off = asyncio.Event()
-    lease = Lease(api, PLACE, timing=TIMING, end=cut_off.set)
+    lease = lease_of(api, end=cut_off.set)
     await lease.acquire()
     holding = asyncio.create_task(lease.hold(lambda _: asyncio.Event().wait(), asyncio.Event()))
     api.broken = True
@@ -175,23 +217,35 @@ async def test_work_that_does_not_end_in_time_is_cut_off(api: FakeLeases) -> Non
         await holding
 
 
+class StoppableLoop(asyncio.SelectorEventLoop):
+    """A real one, with real sockets, whose clock says how long the process was stopped."""
+
+    stopped_for = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.stopped_for
+
+
+@pytest.mark.loop(factory=StoppableLoop)
 async def test_a_stopped_process_ends_before_a_step_goes_on(api: FakeLeases) -> None:
     """The answer that the step waits for has come while nothing ran."""
     happened: list[str] = []
-    lease = Lease(api, PLACE, timing=TIMING, end=lambda: happened.append("end"))
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, StoppableLoop)
+    lease = lease_of(api, end=lambda: happened.append("end"))
     await lease.acquire()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
 
     async def step() -> None:
-        await asyncio.get_running_loop().sock_recv(ours, 1)
+        await loop.sock_recv(ours, 1)
         happened.append("step")
 
     async def work(over: asyncio.Event) -> None:
         going_on = asyncio.create_task(step())
-        await asyncio.sleep(0.1)
-        threading.Timer(0.2, theirs.send, [b"x"]).start()
-        time.sleep(1.5)  # noqa: ASYNC251 - as SIGSTOP does
+        await asyncio.sleep(0)
+        theirs.send(b"x")
+        loop.stopped_for = 3600.0  # as by SIGSTOP, and then SIGCONT
         await going_on
         await over.wait()
 
@@ -202,7 +256,7 @@ async def test_a_stopped_process_ends_before_a_step_goes_on(api: FakeLeases) -> 
 
 
 async def test_work_that_fails_lets_go(api: FakeLeases) -> None:
-    lease = Lease(api, PLACE, timing=TIMING)
+    lease = lease_of(api)
     await lease.acquire()
 
     async def work(_: asyncio.Event) -> None:

@@ -242,6 +242,44 @@ async def test_a_namesake_is_somebody_else(bench: Bench) -> None:
     assert bench.engine.seen[-1].uid == second["metadata"]["uid"]
 
 
+async def test_what_was_told_of_one_is_told_of_its_namesake_too(bench: Bench) -> None:
+    bench.engine.outcome = Outcome(ready(), notes=[STARTED])
+    uids = []
+    for _ in range(2):
+        uids.append(bench.kube.apply(vector_collection())["metadata"]["uid"])
+        await bench.look()
+        bench.kube.delete(ref())
+    assert [event["regarding"]["uid"] for event in bench.kube.events.values()] == uids
+
+
+async def test_what_could_not_be_told_of_one_is_not_told_of_its_namesake(bench: Bench) -> None:
+    bench.kube.apply(vector_collection())
+    bench.kube.fail["event"] = [ApiServerError("no answer")]
+    bench.engine.outcome = Outcome(ready(), notes=[STARTED])
+    await bench.look()
+    bench.kube.delete(ref())
+    bench.kube.apply(vector_collection())
+    bench.engine.outcome = Outcome(ready())
+    await bench.look()
+    assert bench.kube.reasons == []
+
+
+async def test_its_own_writes_concern_nobody_when_a_watch_shows_them(bench: Bench) -> None:
+    """Neither the one of the finalizer, which it sees while the engine is asked, nor the one of the status."""
+    bench.kube.apply(vector_collection(deletionPolicy="Delete"))
+    concerned: list[object] = []
+
+    def answer(_: Resource) -> Outcome:
+        concerned.extend(bench.cache.put(ref().kind, bench.kube.objects[ref()]))
+        return Outcome(ready())
+
+    bench.engine.answer = answer
+    await bench.look()
+    concerned.extend(bench.cache.put(ref().kind, bench.kube.objects[ref()]))
+    assert bench.writes == ["finalizer docs True", "status docs"]
+    assert concerned == []
+
+
 async def test_who_vanished_meanwhile_is_forgotten(bench: Bench) -> None:
     bench.kube.apply(vector_collection())
 

@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import kopf
@@ -17,12 +19,14 @@ from teal.controller.connection import Connection, NoClusterError, connect
 from teal.controller.context import about
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
-from teal.runtime import handlers, main
+from teal.runtime import handlers
 from teal.runtime import logging as logs
+from teal.runtime.handlers import Deliver
 from teal.runtime.health import BEAT_SECONDS, LAG_LIMIT, SILENCE_LIMIT, Health
 from teal.runtime.http import serve
 from teal.runtime.informer import Informer
 from teal.runtime.settings import Address
+from teal.runtime.tasks import unless
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - what `:port` means
 
@@ -125,7 +129,7 @@ class TestLogs:
         assert (first["resource"], first["migration"], first["phase"]) == ("search/docs", "m1", "Populating")
         assert (first["level"], first["message"], first["logger"]) == ("error", "3 points", "teal.step")
         assert first["error"].endswith("ZeroDivisionError")
-        assert first["time"].endswith("+00:00")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["time"])
         assert "resource" not in second
 
     def test_text_is_for_eyes_and_libraries_are_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,16 +143,30 @@ class TestLogs:
         assert len(lines) == 2
 
 
+def handlers_by_registry(registry: kopf.OperatorRegistry) -> dict[str, list[Any]]:
+    """All that is registered, by class: kopf keeps a registry for each kind of handler, and shows none of them."""
+    every = {type(part).__name__: part.get_all_handlers() for part in vars(registry).values()}
+    return {name: list(found) for name, found in every.items() if found}
+
+
 class TestKopf:
     async def test_only_events_of_both_kinds_are_handled(self) -> None:
         async def nowhere() -> Connection:
             raise NoClusterError("not asked")
 
-        registry = handlers.registry(lambda *_: None, nowhere)
-        watched = {(each.group, each.version, each.any_name) for each in registry._watching.get_all_selectors()}
-        assert watched == {("teal.dev", "v1alpha1", kind.plural) for kind in Kind}
-        for unused in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
-            assert unused.get_all_handlers() == []
+        registered = handlers_by_registry(handlers.registry(lambda *_: None, nowhere))
+        assert registered.keys() == {"WatchingRegistry", "ActivityRegistry"}
+        watched = {each.selector for each in registered["WatchingRegistry"]}
+        assert {(each.group, each.version, each.any_name) for each in watched} == {
+            ("teal.dev", "v1alpha1", kind.plural) for kind in Kind
+        }
+        assert {each.activity.value for each in registered["ActivityRegistry"]} == {"authentication"}
+
+    async def test_events_are_handed_on(self) -> None:
+        delivered: list[tuple[object, ...]] = []
+        observe = handlers.observer(Kind.EMBEDDING_SET, lambda *event: delivered.append(event))
+        await observe(event={"type": None, "object": {"a": 1}}, logger=None)
+        assert delivered == [(Kind.EMBEDDING_SET, None, {"a": 1})]
 
     def test_settings_keep_it_from_writing_and_from_giving_up(self) -> None:
         settings = handlers.settings()
@@ -175,14 +193,13 @@ class TestKopf:
         runs: list[int] = []
         delivered: asyncio.Queue[str | None] = asyncio.Queue()
 
-        async def operator(*, registry: kopf.OperatorRegistry, stop_flag: asyncio.Event, **_: object) -> None:
+        async def operator(*, registry: Deliver, stop_flag: asyncio.Event, **_: object) -> None:
             runs.append(1)
             if len(runs) == 1:
                 raise RuntimeError("kopf gave up")
             if len(runs) == 2:
                 return
-            (handler, *_) = registry._watching.get_all_handlers()
-            await handler.fn(event={"type": "ADDED", "object": {}})  # type: ignore[call-arg, misc]
+            registry(Kind.VECTOR_COLLECTION, "ADDED", {})
             await stop_flag.wait()
 
         async def served() -> None:
@@ -192,9 +209,11 @@ class TestKopf:
             raise NoClusterError("not asked")
 
         monkeypatch.setattr(kopf, "operator", operator)
-        monkeypatch.setattr("teal.runtime.informer.RESTART_SECONDS", 0.001)
+        monkeypatch.setattr(handlers, "registry", lambda deliver, _: deliver)
         metrics = Metrics()
-        informer = Informer(nowhere, (), lambda _, event, __: delivered.put_nowait(event), served, metrics)
+        informer = Informer(
+            nowhere, (), lambda _, event, __: delivered.put_nowait(event), served, metrics, restart_seconds=0.001
+        )
         informer.start()
         assert await delivered.get() == "ADDED"
         await informer.stop()
@@ -202,9 +221,15 @@ class TestKopf:
         assert metrics.registry.get_sample_value("teal_informer_restarts_total") == 2
 
 
-async def test_stopping_an_informer_that_waits_for_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopping_an_informer_that_waits_for_definitions() -> None:
+    cancelled: list[str] = []
+
     async def never() -> None:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append("the wait")
+            raise
 
     async def nowhere() -> Connection:
         raise NoClusterError("not asked")
@@ -213,8 +238,7 @@ async def test_stopping_an_informer_that_waits_for_definitions(monkeypatch: pyte
     informer.start()
     await asyncio.sleep(0)
     await informer.stop()
-    assert informer._supervisor
-    assert informer._supervisor.done()
+    assert cancelled == ["the wait"]
 
 
 class TestUnless:
@@ -222,7 +246,7 @@ class TestUnless:
         async def work() -> int:
             return 5
 
-        assert await main._unless(asyncio.Event(), work()) == 5
+        assert await unless(asyncio.Event(), work()) == 5
 
     async def test_nothing_if_it_is_stopped(self) -> None:
         stop, cancelled = asyncio.Event(), asyncio.Event()
@@ -236,7 +260,7 @@ class TestUnless:
                 raise
             return 5
 
-        assert await main._unless(stop, work()) is None
+        assert await unless(stop, work()) is None
         assert cancelled.is_set()
 
     async def test_its_error_is_not_swallowed(self) -> None:
@@ -244,7 +268,7 @@ class TestUnless:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await main._unless(asyncio.Event(), work())
+            await unless(asyncio.Event(), work())
 
 
 class TestConnection:

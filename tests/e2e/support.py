@@ -26,8 +26,6 @@ from tests.plugins.qdrant import Qdrant
 
 SMALL = {"model": "teal/hashing-svd-64", "dimensions": 64}
 LARGE = {"model": "teal/hashing-svd-96", "dimensions": 96}
-TEXTS = sample(400)
-FEW = TEXTS[:60]
 IN_FLIGHT = 2 * 32
 """Texts that may be sent and not answered at one time: parallelism times batch size."""
 PROBES = 2
@@ -41,6 +39,15 @@ POLL_SECONDS = 0.1
 UNLIMITED = 1_000_000
 
 Predicate = Callable[[Manifest], bool]
+
+
+def texts() -> tuple[Entry, ...]:
+    """What a collection of documents holds. A function, because a process takes seconds to read the corpus."""
+    return sample(400)
+
+
+def few() -> tuple[Entry, ...]:
+    return texts()[:60]
 
 
 class Docs:
@@ -265,9 +272,9 @@ class Docs:
             assert "fence" not in self.marks(name)
             assert (limits.get("write_rate_limit") or UNLIMITED) >= UNLIMITED, limits
 
-    def load(self, entries: tuple[Entry, ...] = TEXTS, collection: str | None = None) -> Ledger:
+    def load(self, entries: tuple[Entry, ...] | None = None, collection: str | None = None) -> Ledger:
         """Fill the collection behind the alias (or another), by the encoder that it names."""
-        return load(self.qdrant.url, collection or self.alias, entries, api_key=self.qdrant.api_key)
+        return load(self.qdrant.url, collection or self.alias, entries or texts(), api_key=self.qdrant.api_key)
 
     def audit(self, ledger: Ledger, collection: str | None = None) -> Audit:
         """Compare the collection behind the alias (or another) with what clients were acknowledged."""
@@ -275,7 +282,7 @@ class Docs:
 
     def clients(self, ledger: Ledger, **workload: Any) -> Clients:
         """Counting clients on the alias; a context manager."""
-        chosen = {"entries": TEXTS, **workload}
+        chosen = {"entries": texts(), **workload}
         return Clients.start(
             Workload(url=self.qdrant.url, alias=self.alias, api_key=self.qdrant.api_key, **chosen), ledger
         )

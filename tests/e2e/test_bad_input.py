@@ -18,15 +18,18 @@ from devkit import paths
 from devkit.cluster import Manifest
 from devkit.embeddings import EmbeddingServer
 from devkit.qdrant import EmbeddedQdrant
-from tests.e2e.support import FEW, LARGE, SMALL, TEXTS, Docs, condition, is_true, unharmed
+from tests.e2e.support import LARGE, SMALL, Docs, condition, few, is_true, texts, unharmed
 from tests.plugins.operator import Gather, Resident
 from tests.plugins.qdrant import Qdrant
 
 TLS = Path(__file__).parents[1] / "integration" / "tls"
 KEY = "the-key"
 ANOTHER = {**LARGE, "schemaVersion": "v2"}
-MARKED = FEW[7].text
-"""A text that faults of the embedder are about: Teal's probes do not contain it."""
+
+
+def marked() -> str:
+    """A text that faults of the embedder are about: Teal's probes do not contain it."""
+    return few()[7].text
 
 
 def told(docs: Docs, kind: str, reason: str, *words: str, blue: bool = False) -> Manifest:
@@ -83,7 +86,7 @@ def test_qdrant_that_is_away_and_comes_back(tenant: Docs) -> None:
     with EmbeddedQdrant.start(rest_port=port, grpc_port=grpc_port) as server:
         tenant.look_again()  # it would by itself, but no sooner than in some seconds, and below it does
         serving = tenant.wait_ready()["active"]
-        ledger = tenant.load(FEW)
+        ledger = tenant.load(few())
         tenant.look_again()
         server.kill()
         tenant.look_again()
@@ -188,7 +191,7 @@ def test_an_embedder_that_is_down_and_comes_up(blue: Docs) -> None:
         blue.wait_for(lambda _: of_the_set(blue) == "EmbedderUnavailable", what="told by the EmbeddingSet, too")
     with EmbeddingServer.start(models=(str(LARGE["model"]),), port=port):
         assert blue.wait_ready()["active"]["dimensions"] == LARGE["dimensions"]
-    assert blue.info(blue.alias)["points_count"] == len(FEW)
+    assert blue.info(blue.alias)["points_count"] == len(few())
 
 
 def of_the_set(docs: Docs) -> str:
@@ -207,7 +210,7 @@ TRANSIENT = {
 def test_embedders_that_mend(blue: Docs, crowd: Gather) -> None:
     """One for each fault, side by side: what is tried again takes its time."""
     suffering = dict(zip(TRANSIENT, (blue, *crowd("second", "third")), strict=True))
-    points = dict(zip(TRANSIENT, (FEW, TEXTS[100:130], TEXTS[200:230]), strict=True))
+    points = dict(zip(TRANSIENT, (few(), texts()[100:130], texts()[200:230]), strict=True))
     for docs in (each for each in suffering.values() if each is not blue):
         docs.declare()
     for fault, docs in suffering.items():
@@ -245,10 +248,10 @@ HELD = {
 @pytest.mark.parametrize(("fault", "expected"), HELD.items(), ids=HELD)
 def test_vectors_that_must_not_be_stored(blue: Docs, fault: str, expected: tuple[str, ...]) -> None:
     reason, *words = expected
-    blue.encoders.faults({"kind": fault, "times": None, "agent": "teal", "containing": MARKED})
+    blue.encoders.faults({"kind": fault, "times": None, "agent": "teal", "containing": marked()})
     with unharmed(blue):
         blue.apply(embedding_set=ANOTHER)
-        held = told_once(blue, "Stalled", reason, f"Point {point_of(blue, MARKED)}:", *words, blue=True)
+        held = told_once(blue, "Stalled", reason, f"Point {point_of(blue, marked())}:", *words, blue=True)
         assert held["status"]["phase"] == "Held"
         blue.encoders.faults()
         again = told_once(blue, "Stalled", reason, "keeps serving", blue=True)
@@ -257,7 +260,7 @@ def test_vectors_that_must_not_be_stored(blue: Docs, fault: str, expected: tuple
 
 
 def test_a_rate_limit_is_waited_out(blue: Docs) -> None:
-    limit = {"kind": "rate-limit", "seconds": 1, "times": 2, "agent": "teal", "containing": MARKED}
+    limit = {"kind": "rate-limit", "seconds": 1, "times": 2, "agent": "teal", "containing": marked()}
     blue.encoders.faults(limit)
     blue.apply(embedding_set=ANOTHER)
     assert blue.wait_ready()["active"]["dimensions"] == LARGE["dimensions"]
@@ -265,7 +268,7 @@ def test_a_rate_limit_is_waited_out(blue: Docs) -> None:
 
 
 def test_a_text_that_is_missing(blue: Docs) -> None:
-    point = point_of(blue, MARKED)
+    point = point_of(blue, marked())
     serving = blue.aliases()[blue.alias]
     with blue.http() as http:
         clear = {"points": [point], "keys": ["text"]}
@@ -275,7 +278,7 @@ def test_a_text_that_is_missing(blue: Docs) -> None:
             blue.apply(embedding_set=ANOTHER)
             words = (f"Point {point} has no text", "Add the text")
             held = told_once(blue, "Stalled", "TextMissing", *words, blue=True)
-        mended = {"points": [point], "payload": {"text": MARKED}}
+        mended = {"points": [point], "payload": {"text": marked()}}
         http.post(f"{path}?wait=true", json=mended).raise_for_status()
     retried(blue, held)
 
@@ -284,7 +287,7 @@ def point_of(docs: Docs, text: str) -> Any:
     """The id of the point that has this text."""
     with docs.http() as http:
         path = f"/collections/{docs.alias}/points/scroll"
-        found = http.post(path, json={"limit": 2 * len(FEW)}).raise_for_status().json()["result"]["points"]
+        found = http.post(path, json={"limit": 2 * len(few())}).raise_for_status().json()["result"]["points"]
     return next(point["id"] for point in found if point["payload"].get("text") == text)
 
 
@@ -296,7 +299,7 @@ def retried(docs: Docs, held: Manifest) -> None:
     done = docs.wait_ready()
     assert done["active"]["dimensions"] == LARGE["dimensions"]
     assert done["migration"]["id"] != migration
-    assert docs.info(docs.alias)["points_count"] == len(FEW)
+    assert docs.info(docs.alias)["points_count"] == len(few())
     assert len(docs.events("MigrationRetried")) == 1
 
 

@@ -26,7 +26,7 @@ from devkit.embeddings import EmbeddingServer
 from devkit.processes import Process
 from devkit.qdrant import EmbeddedQdrant
 from teal.cli.main import app
-from tests.e2e.support import COMPARED, IN_FLIGHT, LARGE, NAME, SECRET, TEXTS, Docs
+from tests.e2e.support import COMPARED, IN_FLIGHT, LARGE, NAME, SECRET, Docs, texts
 from tests.plugins.operator import StartOperator
 from tests.plugins.qdrant import Qdrant
 
@@ -95,14 +95,14 @@ def test_plan_says_each_way_to_match_and_touches_nothing(pipeline: Docs) -> None
     assert (copied["strategy"], copied["population"]) == ("BlueGreen", "Copy")
     assert copied["source"] == created["target"] != copied["target"]
     assert copied["reasons"] == ["distance: Euclid → Cosine"]
-    assert copied["forecast"]["points"] == len(TEXTS)
+    assert copied["forecast"]["points"] == len(texts())
     assert copied["forecast"]["embeddingTexts"] == 0
 
     pipeline.edit(embedding_set={"distance": "Euclid", "schemaVersion": "v2", **LARGE})
     made_anew = plan(pipeline)
     assert (made_anew["strategy"], made_anew["population"]) == ("BlueGreen", "ReEmbed")
-    assert made_anew["forecast"]["embeddingTexts"] == len(TEXTS)
-    assert made_anew["forecast"]["embeddingTokens"] > len(TEXTS)
+    assert made_anew["forecast"]["embeddingTexts"] == len(texts())
+    assert made_anew["forecast"]["embeddingTokens"] > len(texts())
     assert {reason.partition(":")[0] for reason in made_anew["reasons"]} == {
         "schemaVersion",
         "model",
@@ -116,7 +116,7 @@ def test_plan_says_each_way_to_match_and_touches_nothing(pipeline: Docs) -> None
 
 def test_plan_of_the_way_back(pipeline: Docs) -> None:
     old = apply(pipeline)["active"]["collection"]
-    pipeline.load(TEXTS[:50])
+    pipeline.load(texts()[:50])
     pipeline.edit(embedding_set={"distance": "Cosine"})
     assert apply(pipeline, "--watch")["active"]["collection"] != old
     pipeline.edit(embedding_set={"distance": "Euclid"})
@@ -127,7 +127,7 @@ def test_plan_of_the_way_back(pipeline: Docs) -> None:
 
 def test_plan_refuses_what_cannot_be_done(pipeline: Docs) -> None:
     apply(pipeline)
-    pipeline.load(TEXTS[:50])
+    pipeline.load(texts()[:50])
     before = pipeline.truth()
     pipeline.edit(embedding_set={**LARGE, "embedder": None, "source": None})
     refused = run("plan", "-f", "-", stdin=pipeline.manifests())
@@ -142,7 +142,7 @@ def test_plan_refuses_what_cannot_be_done(pipeline: Docs) -> None:
 
 def test_plan_refuses_what_the_budget_cannot_pay(pipeline: Docs) -> None:
     apply(pipeline)
-    pipeline.load(TEXTS[:50])
+    pipeline.load(texts()[:50])
     pipeline.edit(embedding_set={**LARGE, "schemaVersion": "v2", "embedder": {"budget": {"maxTokens": 100}}})
     refused = run("plan", "-f", "-", stdin=pipeline.manifests())
     assert refused.exit_code == 1
@@ -247,8 +247,8 @@ def test_apply_creates_migrates_and_rests(pipeline: Docs) -> None:
     phases = ["Populating", "Watching"]
     shown = [next(i for i, line in enumerate(lines) if line.startswith(f"default/{NAME}: {p}")) for p in phases]
     assert shown == sorted(shown)
-    assert any(f"/{len(TEXTS)} points" in line for line in lines)
-    assert any("MigrationForecast" in line and f"{len(TEXTS)} texts to embed" in line for line in lines)
+    assert any(f"/{len(texts())} points" in line for line in lines)
+    assert any("MigrationForecast" in line and f"{len(texts())} texts to embed" in line for line in lines)
     assert any("CutoverCompleted" in line for line in lines)
     assert pipeline.audit(ledger).ok
 
@@ -280,12 +280,12 @@ def test_an_interrupted_apply_goes_on(pipeline: Docs, tmp_path: Path, how: signa
     assert apply(pipeline)["active"]["dimensions"] == LARGE["dimensions"]
     assert pipeline.audit(ledger).ok
     spent = pipeline.encoders.calls("teal").texts - paid.texts
-    assert len({entry.text for entry in TEXTS}) <= spent <= len(TEXTS) + IN_FLIGHT + COMPARED
+    assert len({entry.text for entry in texts()}) <= spent <= len(texts()) + IN_FLIGHT + COMPARED
 
 
 def test_apply_gives_up_in_time(pipeline: Docs) -> None:
     apply(pipeline)
-    pipeline.load(TEXTS[:50])
+    pipeline.load(texts()[:50])
     serving = pipeline.aliases()[pipeline.alias]
     pipeline.edit(embedding_set={**LARGE, "schemaVersion": "v2"})
     pipeline.encoders.faults({"kind": "hang", "seconds": 60, "times": None, "agent": "teal"})
@@ -363,7 +363,7 @@ def test_status_of_a_cluster(docs: Docs, operator: StartOperator) -> None:
 
     operator()
     docs.wait_ready()
-    docs.load(TEXTS[:50])
+    docs.load(texts()[:50])
     docs.apply(embedding_set={"distance": "Cosine"})
     status = docs.wait_ready()
     head, line = succeed("status", *here, env=env).stdout.splitlines()

@@ -16,7 +16,7 @@ from devkit.clients import Ledger
 from devkit.cluster import Cluster, Manifest
 from devkit.control_plane import ControlPlane
 from tests.e2e.gate import Effect, Gate
-from tests.e2e.support import COMPARED, FEW, LARGE, NAME, PROBES, SMALL, TEXTS, Docs, unharmed
+from tests.e2e.support import COMPARED, LARGE, NAME, PROBES, SMALL, Docs, few, texts, unharmed
 from tests.plugins.operator import Gather, StartOperator
 from tests.plugins.qdrant import Qdrant
 
@@ -50,7 +50,7 @@ def held(crowd: Gather, qdrant: Qdrant) -> Iterator[Held]:
             gated[stage] = docs, gate
         for stage, (docs, gate) in gated.items():
             docs.wait_ready()
-            found[stage] = Migrating(docs, gate, docs.load(FEW))
+            found[stage] = Migrating(docs, gate, docs.load(few()))
         for docs, _, _ in found.values():
             docs.apply(embedding_set=B)
         for docs, gate, _ in found.values():
@@ -136,7 +136,7 @@ def test_back_to_where_it_was_in_each_stage(held: Held) -> None:
 
 @pytest.mark.fault(11)
 def test_tuning_keeps_what_is_populated(gate: Gate, blue: Docs) -> None:
-    ledger = blue.load(FEW)
+    ledger = blue.load(few())
     old = blue.aliases()[blue.alias]
     paid = blue.encoders.calls("teal").texts
     green = held_in(blue, gate, "Verifying")
@@ -147,7 +147,7 @@ def test_tuning_keeps_what_is_populated(gate: Gate, blue: Docs) -> None:
     info = blue.info(green)
     assert info["config"]["hnsw_config"]["m"] == 24
     assert set(info["payload_schema"]) == {"source"}
-    assert blue.encoders.calls("teal").texts - paid <= len(FEW) + PROBES + COMPARED
+    assert blue.encoders.calls("teal").texts - paid <= len(few()) + PROBES + COMPARED
     assert blue.events("GreenAbandoned") == []
     assert gate.applied().count("create v2") == 1
     serves_alone(blue, old)
@@ -155,7 +155,7 @@ def test_tuning_keeps_what_is_populated(gate: Gate, blue: Docs) -> None:
 
 @pytest.mark.fault(11)
 def test_an_edit_seconds_after_the_switch(blue: Docs) -> None:
-    ledger = blue.load(FEW)
+    ledger = blue.load(few())
     old = blue.aliases()[blue.alias]
     blue.apply(embedding_set=B, collection={"watch": {"duration": "1h"}})
     blue.wait_phase("Watching")
@@ -182,7 +182,7 @@ def test_several_migrate_at_once(crowd: Gather) -> None:
         each.declare()
     for number, each in enumerate(several):
         each.wait_ready()
-        ledgers.append(each.load(TEXTS[50 * number : 50 * (number + 1)]))
+        ledgers.append(each.load(texts()[50 * number : 50 * (number + 1)]))
     for each in several:
         each.apply(embedding_set=B)
     for each, ledger in zip(several, ledgers, strict=True):
@@ -204,8 +204,8 @@ def test_namesakes_in_two_namespaces(
         owners = [each.marks(each.wait_ready()["active"]["collection"])["owner"] for each in (docs, other)]
         assert [owner["name"] for owner in owners] == [NAME, NAME]
         assert [owner["namespace"] for owner in owners] == [docs.cluster.namespace, elsewhere.namespace]
-        ledger = docs.load(FEW)
-        other.load(TEXTS[100:150])
+        ledger = docs.load(few())
+        other.load(texts()[100:150])
         with unharmed(other):
             docs.apply(embedding_set=B)
             docs.wait_ready()

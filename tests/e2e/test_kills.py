@@ -21,7 +21,7 @@ from devkit.control_plane import ControlPlane
 from devkit.embeddings import EmbeddingServer
 from tests.e2e.gate import Effect, Gate, When, named
 from tests.e2e.lives import Life, Mother
-from tests.e2e.support import COMPARED, LARGE, SMALL, TEXTS, Docs, ended_once
+from tests.e2e.support import COMPARED, LARGE, SMALL, Docs, ended_once, texts
 from tests.plugins.operator import StartOperator
 from tests.plugins.qdrant import Qdrant
 
@@ -224,7 +224,7 @@ def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
     paid = lives.docs.encoders.calls("teal").texts - before
     assert len(deaths) == REPEATED
     lost = len(deaths) if when == "before" else 0
-    assert paid == len(TEXTS) + lost * BATCH + COMPARED
+    assert paid == len(texts()) + lost * BATCH + COMPARED
     ended_right(lives, ledger, "v2", "v1")
 
 

@@ -16,7 +16,7 @@ from teal.controller.election import NAME
 from teal.controller.lease import LOST_EXIT_CODE
 from teal.domain.ledger import DIGEST_BYTES
 from tests.e2e.gate import Gate, named
-from tests.e2e.support import FEW, LARGE, TEXTS, Docs
+from tests.e2e.support import LARGE, Docs, few, texts
 from tests.plugins.operator import StartOperator
 
 MAX_FENCE = 5.0
@@ -68,7 +68,7 @@ def ended_right(docs: Docs, ledger: Ledger, embedded: int) -> None:
     docs.encoders.faults()
     docs.wait_ready()
     assert docs.audit(ledger).ok
-    assert docs.encoders.calls("teal").texts - embedded < len(TEXTS)
+    assert docs.encoders.calls("teal").texts - embedded < len(texts())
 
 
 @pytest.mark.fault(9)
@@ -94,7 +94,7 @@ def test_writers_that_a_killed_holder_had_fenced_are_let_go(docs: Docs, operator
         first = operator()
         docs.wait_ready()
         second = operator()
-        with docs.clients(docs.load(FEW), readers=1) as clients:
+        with docs.clients(docs.load(few()), readers=1) as clients:
             gate.shut_at(named("after patch v1 strict_mode_config to 1"))
             docs.apply(embedding_set={"schemaVersion": "v2", **LARGE})
             assert gate.wait_shut(alive=docs.operator_runs), docs.story()

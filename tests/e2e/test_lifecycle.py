@@ -22,7 +22,6 @@ from devkit.control_plane import ControlPlane
 from devkit.qdrant import EmbeddedQdrant
 from tests.e2e.support import (
     COMPARED,
-    FEW,
     IN_FLIGHT,
     LARGE,
     POLL_SECONDS,
@@ -30,6 +29,7 @@ from tests.e2e.support import (
     SMALL,
     Docs,
     condition,
+    few,
     is_true,
     unharmed,
 )
@@ -90,7 +90,7 @@ def theirs(tenant: Docs) -> tuple[str, Ledger]:
         body = {"vectors": {"size": 64, "distance": "Euclid"}, "metadata": {"teal.dev/encoder": encoder, "own": 1}}
         http.put(f"/collections/{name}", json=body).raise_for_status()
     tenant.edit(collection={"adopt": {"collection": name}, "hnsw": None, "payloadIndexes": None})
-    return name, tenant.load(FEW, name)
+    return name, tenant.load(few(), name)
 
 
 @pytest.mark.parametrize("with_alias", [True, False])
@@ -155,14 +155,14 @@ def test_kept_until_its_deadline_which_can_be_moved(blue: Docs, migrated: str) -
     blue.look_again()
     (longer,) = blue.status()["retained"]
     assert longer["retainUntil"] > kept["retainUntil"]
-    assert blue.info(migrated)["points_count"] == len(FEW)
+    assert blue.info(migrated)["points_count"] == len(few())
     blue.apply(collection={"retention": {"keepFor": "0s"}})
     blue.wait_for(lambda found: "retained" not in found["status"], what="retired")
     assert blue.collections() == {blue.aliases()[blue.alias]}
     assert set(blue.aliases().values()) == blue.collections()
     blue.wait_for(lambda _: blue.events("CollectionRetired"), what="telling so")
     (event,) = blue.events("CollectionRetired")
-    assert f"{len(FEW)} points" in event["note"]
+    assert f"{len(few())} points" in event["note"]
     assert "its snapshot is" in event["note"]
 
 
@@ -235,7 +235,7 @@ def test_declared_again_it_is_the_same(blue: Docs) -> None:
     blue.apply()
     assert blue.wait_ready()["active"]["collection"] == serving
     assert blue.marks(serving)["owner"]["uid"] == blue.resource()["metadata"]["uid"]
-    assert blue.info(serving)["points_count"] == len(FEW)
+    assert blue.info(serving)["points_count"] == len(few())
 
 
 @pytest.mark.fault(21)
@@ -266,7 +266,7 @@ def test_deletion_waits_for_qdrant(tenant: Docs) -> None:
         tenant.qdrant = Qdrant(server.url, server.grpc_port)
         tenant.apply(collection={"qdrant": where, "deletionPolicy": "Delete"})
         tenant.wait_ready()
-        tenant.load(FEW)
+        tenant.load(few())
         server.kill()
         tenant.cluster.delete("VectorCollection", tenant.name)
         waiting = tenant.wait_for(
@@ -296,8 +296,8 @@ def test_suspended_nothing_moves(blue: Docs) -> None:
         blue.look_again()
     assert blue.truth() == before
     blue.apply(collection={"suspend": False})
-    assert blue.wait_ready()["active"]["points"] == len(FEW)
-    assert blue.encoders.calls("teal").texts - paid <= len(FEW) + IN_FLIGHT + PROBES + COMPARED
+    assert blue.wait_ready()["active"]["points"] == len(few())
+    assert blue.encoders.calls("teal").texts - paid <= len(few()) + IN_FLIGHT + PROBES + COMPARED
 
 
 @pytest.mark.fault(21)
@@ -318,7 +318,7 @@ def test_drift_is_mended(docs: Docs, operator: StartOperator) -> None:
     docs.declare()
     first = operator()
     serving = docs.wait_ready()["active"]["collection"]
-    ledger = docs.load(FEW)
+    ledger = docs.load(few())
     first.stop()
     with docs.http() as http:
         path = f"/collections/{serving}"
@@ -344,7 +344,7 @@ def test_an_alias_on_an_unfinished_green_goes_back(blue: Docs) -> None:
     blue.wait_for(lambda _: blue.aliases()[blue.alias] == serving, what="back")
     blue.encoders.faults()
     assert blue.wait_ready()["active"]["collection"] == green
-    assert blue.info(green)["points_count"] == len(FEW)
+    assert blue.info(green)["points_count"] == len(few())
     assert len(blue.events("AliasRestored")) == 1
 
 
@@ -355,7 +355,7 @@ def test_a_green_that_is_gone_is_made_again(blue: Docs) -> None:
         blue.wait_for(lambda _: green in blue.collections(), what="made again")
     blue.encoders.faults()
     assert blue.wait_ready()["active"]["collection"] == green
-    assert blue.info(green)["points_count"] == len(FEW)
+    assert blue.info(green)["points_count"] == len(few())
 
 
 def test_a_blue_that_is_gone_is_no_success(blue: Docs) -> None:

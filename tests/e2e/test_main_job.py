@@ -15,7 +15,7 @@ import httpx
 
 from devkit.clients import Clients, Counts, Ledger
 from devkit.cluster import Manifest
-from tests.e2e.support import COMPARED, LARGE, NAME, PROBES, SMALL, TEXTS, Docs, condition, is_true
+from tests.e2e.support import COMPARED, LARGE, NAME, PROBES, SMALL, Docs, condition, is_true, texts
 from tests.plugins.operator import StartOperator
 
 BUSY = 40
@@ -215,7 +215,7 @@ def test_same_encoder_other_distance(serving: Docs) -> None:
         made = change(serving, clients, embedding_set={"distance": "Cosine"})
     nothing_noticed(serving, clients.counts(), clients.ledger)
     one_serves(serving, made.status, retained=1)
-    told_before(serving, made, len(TEXTS))
+    told_before(serving, made, len(texts()))
     went_forward(made)
     was_safe(made)
     recorded(serving, made, old)
@@ -231,14 +231,14 @@ def test_another_encoder_and_back(serving: Docs) -> None:
         made = change(serving, clients, embedding_set={**LARGE, "schemaVersion": "v2"})
     nothing_noticed(serving, clients.counts(), clients.ledger, encoders=2)
     one_serves(serving, made.status, retained=1)
-    told_before(serving, made, len(TEXTS))
+    told_before(serving, made, len(texts()))
     went_forward(made)
     was_safe(made)
     recorded(serving, made, old)
     assert made.status["active"]["dimensions"] == LARGE["dimensions"]
     assert made.status["active"]["schemaVersion"] == "v2"
     # The clients draw from the same texts, however often: each of them is paid for at most once.
-    assert len(TEXTS) / 2 <= made.embedded <= len(TEXTS) + PROBES + COMPARED
+    assert len(texts()) / 2 <= made.embedded <= len(texts()) + PROBES + COMPARED
 
     new = made.status["active"]["collection"]
     with serving.clients(clients.ledger) as returning:
@@ -255,7 +255,7 @@ def test_another_encoder_and_back(serving: Docs) -> None:
         back.status["history"][0] | {"outcome": "RolledBack", "from": new, "to": old} == back.status["history"][0]
     )
     changed = returning.counts().all_writes + clients.counts().all_writes
-    assert back.embedded <= min(changed, len(TEXTS)) + PROBES + COMPARED
+    assert back.embedded <= min(changed, len(texts())) + PROBES + COMPARED
 
 
 def test_at_rest_nothing_is_written(docs: Docs, operator: StartOperator) -> None:

@@ -19,7 +19,6 @@ from tests.e2e.gate import Gate
 from tests.integration.migration.support import EngineHarness, some_points
 from tests.plugins.qdrant import Qdrant
 
-ENTRIES = corpus.sample(300)
 BLUE = {"schemaVersion": "v1", "distance": "Dot"}
 GREEN = {"schemaVersion": "v2", "distance": "Euclid"}
 POINTS = 60
@@ -105,10 +104,10 @@ class Crowd:
     @contextmanager
     def around(cls, engine: EngineHarness, **workload: Any) -> Iterator[Crowd]:
         """Load what serves, and use it as long as the block runs."""
-        qdrant, alias = engine.qdrant, engine.alias
-        ledger = load(qdrant.url, alias, ENTRIES, api_key=qdrant.api_key)
+        qdrant, alias, entries = engine.qdrant, engine.alias, corpus.sample(300)
+        ledger = load(qdrant.url, alias, entries, api_key=qdrant.api_key)
         rates = {"reads_per_second": 100, "writes_per_second": 100} | workload
-        chosen = Workload(url=qdrant.url, alias=alias, api_key=qdrant.api_key, entries=ENTRIES, **rates)
+        chosen = Workload(url=qdrant.url, alias=alias, api_key=qdrant.api_key, entries=entries, **rates)
         with Clients.start(chosen, ledger) as clients:
             yield cls(engine, clients)
 

@@ -12,7 +12,7 @@ from devkit.control_plane import ControlPlane
 from devkit.control_plane.definitions import apply as apply_definitions
 from devkit.teal import operator as running_operator
 from tests.e2e.gate import Gate, named
-from tests.e2e.support import COMPARED, FEW, LARGE, PROBES, Docs, condition, is_true, unharmed
+from tests.e2e.support import COMPARED, LARGE, PROBES, Docs, condition, few, is_true, unharmed
 from tests.plugins.control_plane import CRDS
 from tests.plugins.operator import Resident
 from tests.plugins.qdrant import Qdrant
@@ -76,7 +76,7 @@ def test_an_alias_that_another_cluster_serves(blue: Docs, namesake: Docs) -> Non
     blue.apply(embedding_set={"distance": "Cosine"})
     blue.wait_ready()
     namesake.look_again()
-    assert blue.info(blue.alias)["points_count"] == len(FEW)
+    assert blue.info(blue.alias)["points_count"] == len(few())
     assert not [name for name in blue.collections() if "-v2-" in name]
 
     before = blue.truth()
@@ -128,7 +128,7 @@ def test_definitions_that_are_deleted_in_the_midst_of_a_copy(
         namesake.through(gate.url, gate.grpc_port)
         namesake.declare()
         namesake.wait_ready()
-        ledger = namesake.load(FEW)
+        ledger = namesake.load(few())
         spent = namesake.encoders.calls("teal").texts
         gate.shut_at(named("before patch v2 migration CatchingUp"))
         namesake.apply(embedding_set=B)
@@ -144,4 +144,4 @@ def test_definitions_that_are_deleted_in_the_midst_of_a_copy(
         namesake.apply()
         assert namesake.wait_ready()["active"]["collection"] == green
         assert namesake.audit(ledger).ok
-        assert namesake.encoders.calls("teal").texts - spent <= len(FEW) + 2 * PROBES + COMPARED
+        assert namesake.encoders.calls("teal").texts - spent <= len(few()) + 2 * PROBES + COMPARED

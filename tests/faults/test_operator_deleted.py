@@ -11,7 +11,7 @@ from kubernetes.client import CoordinationV1Api
 from devkit.control_plane import ControlPlane
 from teal.controller.election import NAME as LEASE
 from tests.e2e.gate import Gate, named
-from tests.e2e.support import FEW, LARGE, Docs, unharmed
+from tests.e2e.support import LARGE, Docs, few, unharmed
 from tests.plugins.operator import StartOperator
 
 B = {**LARGE, "schemaVersion": "v2"}
@@ -36,13 +36,13 @@ def test_retained_in_the_midst_of_a_copy(gate: Gate, blue: Docs) -> None:
         assert blue.collections() == {serving, green}
     blue.apply()
     assert blue.wait_ready()["active"]["collection"] == green
-    assert blue.info(green)["points_count"] == len(FEW)
+    assert blue.info(green)["points_count"] == len(few())
 
 
 @pytest.mark.fault(21)
 def test_retained_while_writers_are_held_back(gate: Gate, blue: Docs) -> None:
     """Nobody is left to lift the fence but who has put it up, so the resource does not go before."""
-    ledger = blue.load(FEW)
+    ledger = blue.load(few())
     blue.edit(collection={"migration": {"promotion": {"quietWait": "0s"}}})
     with blue.clients(ledger, readers=0) as clients:
         held(blue, gate, RAISED)
@@ -64,7 +64,7 @@ def test_retained_after_the_operator_that_held_writers_back_was_killed(
         docs.declare()
         first = operator("--no-lease")
         docs.wait_ready()
-        with docs.clients(docs.load(FEW), readers=0) as clients:
+        with docs.clients(docs.load(few()), readers=0) as clients:
             held(docs, gate, RAISED)
             first.kill()
             gate.abandon()
@@ -122,7 +122,7 @@ def test_a_namespace_that_is_deleted_in_the_midst_of_a_copy(
         docs.declare()
         operator()
         docs.wait_ready()
-        docs.load(FEW)
+        docs.load(few())
         held(docs, gate, "before upsert v2 in Populating")
         names = docs.collections()
         docs.cluster.delete_namespace()

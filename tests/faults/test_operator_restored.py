@@ -6,7 +6,7 @@ import pytest
 
 from devkit.clients import Ledger
 from tests.e2e.gate import Gate, named
-from tests.e2e.support import COMPARED, LARGE, PROBES, TEXTS, Docs, ended_once
+from tests.e2e.support import COMPARED, LARGE, PROBES, Docs, ended_once, texts
 
 pytestmark = pytest.mark.fault(22)
 MOMENTS = (
@@ -55,6 +55,6 @@ def test_deleted_and_applied_again(tenant: Docs, gate: Gate, migrating: Ledger) 
     assert tenant.resource()["metadata"]["uid"] != uid
     gate.go_on()
     ended_once(tenant, gate.applied(), migrating)
-    assert tenant.encoders.calls("teal").texts - paid <= len(TEXTS) + PROBES + COMPARED
+    assert tenant.encoders.calls("teal").texts - paid <= len(texts()) + PROBES + COMPARED
     for collection in tenant.collections():
         assert tenant.marks(collection)["owner"]["uid"] == tenant.resource()["metadata"]["uid"]

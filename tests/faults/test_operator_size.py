@@ -14,7 +14,7 @@ from devkit.cluster import Cluster
 from teal.api.crd import KINDS, object_schema
 from teal.api.fit import fitted
 from teal.controller.reconciler import USERS_SHOWN
-from tests.e2e.support import FEW, Docs, condition, is_true
+from tests.e2e.support import Docs, condition, few, is_true
 
 ETCD_BYTES = 1_500_000
 """What etcd takes in one request, all of an object."""
@@ -85,6 +85,6 @@ def test_errors_and_annotations_without_end(blue: Docs) -> None:
     server.faults()
     ready = blue.wait_ready()
     assert is_true(blue.resource(), "Ready")
-    assert ready["active"]["points"] == len(FEW)
+    assert ready["active"]["points"] == len(few())
     (refused,) = ready["refusedActions"]
     assert refused["value"].startswith("yyy")

@@ -11,7 +11,7 @@ import pytest
 
 from devkit.embeddings import EmbeddingServer
 from tests.e2e.gate import Gate, named
-from tests.e2e.support import LARGE, PROBES, TEXTS, Docs, condition, unharmed
+from tests.e2e.support import LARGE, PROBES, Docs, condition, texts, unharmed
 from tests.plugins.operator import StartOperator
 
 OLD_OWNER = ("uid", "cluster", "namespace", "name", "collection", "revision", "schemaVersion")
@@ -69,5 +69,5 @@ def test_a_downgrade_and_an_upgrade_in_the_midst_of_a_copy(
         assert status["active"]["collection"] == green
         assert docs.audit(ledger).ok
         assert gate.applied().count("create v2") == 1
-        assert paid(encoders) - spent < len(TEXTS)
+        assert paid(encoders) - spent < len(texts())
         docs.no_fence()

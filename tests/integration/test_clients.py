@@ -19,11 +19,14 @@ from devkit.embeddings import EmbeddingServer
 from devkit.processes import ProcessFailedError
 from tests.plugins.qdrant import Qdrant
 
-ENTRIES = corpus.sample(120)
 BLUE_DIMENSIONS = 8
 MODEL = "teal/hashing-svd-32"
 GREEN_DIMENSIONS = 32
 KINDS = set(WEIGHTS)
+
+
+def entries() -> tuple[corpus.Entry, ...]:
+    return corpus.sample(120)
 
 
 class Stage:
@@ -36,7 +39,7 @@ class Stage:
         self.blue = f"{alias}-blue"
         self.create(self.blue, BLUE_DIMENSIONS)
         self.point_alias_at(self.blue)
-        self.ledger = load(qdrant.url, alias, ENTRIES, api_key=qdrant.api_key)
+        self.ledger = load(qdrant.url, alias, entries(), api_key=qdrant.api_key)
 
     def create(self, name: str, dimensions: int, metadata: dict[str, Any] | None = None) -> None:
         body = {"vectors": {"size": dimensions, "distance": "Cosine"}, "metadata": metadata or {}}
@@ -47,7 +50,7 @@ class Stage:
         self.client.post("/collections/aliases", json={"actions": [action]}).raise_for_status()
 
     def workload(self, **options: Any) -> Workload:
-        options = {"entries": ENTRIES, "reads_per_second": 50, "writes_per_second": 50} | options
+        options = {"entries": entries(), "reads_per_second": 50, "writes_per_second": 50} | options
         return Workload(url=self.qdrant.url, alias=self.alias, api_key=self.qdrant.api_key, **options)
 
     def audit(self, ledger: Ledger, **options: Any) -> Audit:
@@ -150,7 +153,7 @@ def test_points_that_came_back_or_from_nowhere_are_found(stage: Stage) -> None:
 def test_a_vector_of_another_length_is_found_only_where_lengths_are_kept(stage: Stage) -> None:
     assert stage.audit(stage.ledger, directions=True).ok
     report = stage.audit(stage.ledger, directions=False)
-    assert report.wrong_vector == report.vectors == len(ENTRIES)
+    assert report.wrong_vector == report.vectors == len(entries())
 
 
 def test_a_lost_answer_is_not_a_lost_write(stage: Stage) -> None:

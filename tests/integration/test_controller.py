@@ -18,7 +18,7 @@ from kubernetes.client import ApiClient, CustomObjectsApi, EventsV1Api
 from devkit.control_plane import ControlPlane
 from teal.api.common import GROUP, VERSION
 from teal.controller.connection import connect
-from teal.controller.controller import Options
+from teal.controller.controller import ControllerOptions
 from teal.controller.kube import ApiServerError, ConflictError, GoneError
 from teal.controller.kube_api import KubeApi
 from teal.controller.metrics import Metrics
@@ -175,7 +175,7 @@ def kubeconfig_over_wire(kubeconfig: Path, wire: Wire, tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def operating(kubeconfig: Path, engine: FakeEngine, options: Options) -> AsyncIterator[Running]:
+async def operating(kubeconfig: Path, engine: FakeEngine, options: ControllerOptions) -> AsyncIterator[Running]:
     """An operator with `engine`, from when it has listed everything until it has stopped.
 
     Without a lease: one that is cut off from the API server for long would end.
@@ -200,7 +200,7 @@ async def operating(kubeconfig: Path, engine: FakeEngine, options: Options) -> A
 
 @pytest.fixture
 async def operator(kubeconfig: Path, cluster: Cluster, engine: FakeEngine) -> AsyncIterator[Running]:
-    async with operating(kubeconfig, engine, Options((cluster.namespace,))) as running:
+    async with operating(kubeconfig, engine, ControllerOptions((cluster.namespace,))) as running:
         yield running
 
 
@@ -209,7 +209,9 @@ async def cut_off(
     wire: Wire, kubeconfig_over_wire: Path, cluster: Cluster, engine: FakeEngine
 ) -> AsyncIterator[Running]:
     """An operator whose line to the API server can be cut, and that lists every second."""
-    async with operating(kubeconfig_over_wire, engine, Options((cluster.namespace,), sweep=1.0)) as running:
+    async with operating(
+        kubeconfig_over_wire, engine, ControllerOptions((cluster.namespace,), sweep=1.0)
+    ) as running:
         yield running
 
 
@@ -250,7 +252,7 @@ async def test_what_was_there_before_is_looked_at_after_a_start(
     await cluster.create(fakes.vector_collection(embedding_set="minilm"))
     for _ in range(2):
         engine.seen.clear()
-        async with operating(kubeconfig, engine, Options((cluster.namespace,))):
+        async with operating(kubeconfig, engine, ControllerOptions((cluster.namespace,))):
             assert (await seen(engine, 1)).embedding_set is not None
 
 

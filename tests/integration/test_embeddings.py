@@ -24,7 +24,10 @@ from teal.sources.fingerprint import same_encoder
 from teal.sources.pacing import Backoff
 
 SMALL = "teal/hashing-svd-32"
-TEXTS = [entry.text for entry in corpus.sample(100)]
+
+
+def texts() -> list[str]:
+    return [entry.text for entry in corpus.sample(100)]
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +73,8 @@ def test_texts_of_one_meaning_are_near(model: str) -> None:
 @pytest.mark.parametrize("model", [MINILM, HASHING])
 def test_a_vector_does_not_depend_on_its_batch(model: str) -> None:
     encoder = encoders.load(model)
-    together, _ = encoder.embed(TEXTS[:12])
-    alone = np.vstack([encoder.embed([text])[0] for text in TEXTS[:12]])
+    together, _ = encoder.embed(texts()[:12])
+    alone = np.vstack([encoder.embed([text])[0] for text in texts()[:12]])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
@@ -100,13 +103,13 @@ def test_an_unknown_model_is_refused_by_name() -> None:
 async def test_a_corpus_is_embedded_over_http_and_paid_for_once(server: EmbeddingServer) -> None:
     before = server.calls("teal")
     async with embedder(server, batch_size=16) as client:
-        first = await client.embed(TEXTS)
-        again = await client.embed(TEXTS[::-1])
-    expected, tokens = encoders.load(SMALL).embed(TEXTS)
+        first = await client.embed(texts())
+        again = await client.embed(texts()[::-1])
+    expected, tokens = encoders.load(SMALL).embed(texts())
     np.testing.assert_array_equal(first.vectors, expected)
     np.testing.assert_array_equal(again.vectors, expected[::-1])
     after = server.calls("teal")
-    assert after.texts - before.texts == len(TEXTS)
+    assert after.texts - before.texts == len(texts())
     assert after.tokens - before.tokens == tokens == first.tokens
     assert (first.estimated, again.tokens) == (False, 0)
 
@@ -123,8 +126,8 @@ async def test_a_probe_tells_encoders_apart(server: EmbeddingServer) -> None:
 async def test_a_passing_fault_is_survived(server: EmbeddingServer, kind: str) -> None:
     server.faults({"kind": kind, "times": 2, "seconds": 0.01})
     async with embedder(server, batch_size=8) as client:
-        vectors = (await client.embed(TEXTS[:20])).vectors
-    np.testing.assert_array_equal(vectors, encoders.load(SMALL).embed(TEXTS[:20])[0])
+        vectors = (await client.embed(texts()[:20])).vectors
+    np.testing.assert_array_equal(vectors, encoders.load(SMALL).embed(texts()[:20])[0])
 
 
 @pytest.mark.parametrize(
@@ -141,19 +144,19 @@ async def test_a_lasting_fault_is_named(server: EmbeddingServer, kind: str, erro
     server.faults({"kind": kind, "times": None})
     async with embedder(server) as client:
         with pytest.raises(error):
-            await client.embed(TEXTS[:5])
+            await client.embed(texts()[:5])
 
 
 @pytest.mark.parametrize(("kind", "error"), [("nan", BadVectorError), ("wrong-dimension", WrongDimensionsError)])
 async def test_a_spoilt_vector_names_its_text(
     server: EmbeddingServer, kind: str, error: type[BadVectorError | WrongDimensionsError]
 ) -> None:
-    server.faults({"kind": kind, "containing": TEXTS[37], "times": None})
+    server.faults({"kind": kind, "containing": texts()[37], "times": None})
     async with embedder(server, batch_size=8) as client:
         with pytest.raises(error) as caught:
-            await client.embed(TEXTS)
+            await client.embed(texts())
         assert caught.value.index == 37
-        await client.embed(TEXTS[:37])
+        await client.embed(texts()[:37])
 
 
 async def test_a_hanging_server_times_out(server: EmbeddingServer) -> None:
@@ -202,13 +205,13 @@ async def test_what_is_not_served_is_refused(
 
 
 def test_initial_vectors_are_kept_from_run_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = TEXTS[:10]
+    some = texts()[:10]
     with EmbeddingServer.start(models=[SMALL]) as server:
         monkeypatch.setenv("TEAL_DEVKIT_HOME", str(tmp_path))
         progress: list[tuple[int, int]] = []
-        first = vectors_of(server.url, SMALL, texts, lambda done, total: progress.append((done, total)))
+        first = vectors_of(server.url, SMALL, some, lambda done, total: progress.append((done, total)))
         served = server.calls().texts
-        again = vectors_of(server.url, SMALL, [*texts[::-1], "one more text"])
+        again = vectors_of(server.url, SMALL, [*some[::-1], "one more text"])
         assert server.calls().texts == served + 2  # the new text, and the sentence that names the encoder
     assert progress == [(10, 10)]
     np.testing.assert_array_equal(again[:10], first[::-1])

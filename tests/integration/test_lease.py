@@ -13,7 +13,7 @@ import pytest
 from kubernetes.client import CoordinationV1Api
 
 from devkit.control_plane import ControlPlane
-from teal.controller.controller import Options
+from teal.controller.controller import ControllerOptions
 from teal.controller.election import NAME, Timing
 from teal.controller.lease import LeaseLostError
 from teal.migration.contract import Outcome, Resource
@@ -38,7 +38,9 @@ class Contender:
         self.engine = FakeEngine()
         self.stop = asyncio.Event()
         self.address: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
-        settings = Settings(Options((namespace,), sweep=1.0), Address("127.0.0.1", 0), kubeconfig, lease=lease)
+        settings = Settings(
+            ControllerOptions((namespace,), sweep=1.0), Address("127.0.0.1", 0), kubeconfig, lease=lease
+        )
         self.task = asyncio.create_task(
             run(
                 settings,

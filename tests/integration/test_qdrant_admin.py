@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from devkit.paths import free_port
+from devkit.qdrant import EmbeddedQdrant
 from teal.domain.errors import TerminalError, TransientError, UnknownOutcomeError
 from teal.domain.observed import Version
 from teal.domain.schema import DenseVector, Distance
@@ -187,3 +189,29 @@ async def test_observation_follows_our_changes(endpoint: Endpoint, prefix: str) 
         await asyncio.gather(*(server.observe(alias) for _ in range(50)))
         assert dict(server.requests) == asked
     await pool.close()
+
+
+async def test_a_collection_that_a_restart_left_unindexed_says_what_it_needs(tmp_path: Path) -> None:
+    """Qdrant shows it grey and would leave it so for ever. A server of its own, for it is killed."""
+    with EmbeddedQdrant.start(tmp_path) as server:
+        endpoint = Endpoint(server.url, server.grpc_port)
+        async with Admin(endpoint) as admin:
+            await admin.create("docs", BODY)
+            await fill(endpoint, "docs", 4000)
+            assert (await admin.ready("docs")).ready
+            await admin.patch("docs", {"optimizers_config": {"indexing_threshold": 10}})
+            server.kill()
+            await asyncio.to_thread(server.restart)
+        async with Admin(endpoint) as admin:
+            state, found = await admin.collection("docs"), await admin.ready("docs")
+            assert state is not None
+            assert (state.status, state.indexed_vectors) == ("grey", 0)
+            assert not found.ready
+            assert found.needs_patch is not None
+            await admin.patch("docs", found.needs_patch)
+            while not (found := await admin.ready("docs")).ready:
+                assert (found.failed, found.needs_patch) == (None, None)
+                await asyncio.sleep(0.1)
+            state = await admin.collection("docs")
+            assert state is not None
+            assert state.indexed_vectors > 0

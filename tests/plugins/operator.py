@@ -18,7 +18,7 @@ from devkit.embeddings import EmbeddingServer
 from devkit.teal import Operator
 from devkit.teal import operator as running_operator
 from tests.e2e.gate import Gate
-from tests.e2e.support import FEW, LARGE, SMALL, Docs
+from tests.e2e.support import LARGE, SMALL, Docs, few
 from tests.plugins.qdrant import Qdrant
 
 StartOperator = Callable[..., Operator]
@@ -105,7 +105,7 @@ def blue(tenant: Docs) -> Docs:
     """A tenant that is served, with a few points."""
     tenant.declare()
     tenant.wait_ready()
-    tenant.load(FEW)
+    tenant.load(few())
     return tenant
 
 

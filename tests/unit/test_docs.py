@@ -68,6 +68,14 @@ def reasons(source: Path) -> Iterator[str]:
             yield from strings(node.value)
 
 
+def is_python(text: str) -> bool:
+    try:
+        compile(text, "page", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
 def told() -> dict[str, str]:
     """Every reason in the code, with a module that gives it."""
     return {reason: str(source.relative_to(ROOT)) for source in SOURCES for reason in reasons(source)}
@@ -150,7 +158,7 @@ def test_the_manifest_of_the_readme_is_a_good_one() -> None:
     assert collection.spec.embedding_set_ref.name == embedding_set.metadata.name
 
 
-@pages
-def test_python_in_pages_is_python(page: Path) -> None:
-    for block in blocks(page, "python"):
-        compile(block, page.name, "exec")
+def test_python_in_pages_is_python() -> None:
+    every = [(page.name, block) for page in PAGES for block in blocks(page, "python")]
+    assert every, "there is an example in clients.md at the least"
+    assert [(page, block) for page, block in every if not is_python(block)] == []

@@ -108,8 +108,16 @@ class Service:
             rebuilt = any(before.get(part) != after.get(part) for part in _OPTIMIZED_BY)
             if rebuilt:
                 await optimizer.stop(collection)
-            strict = configs.json_object(body).get("strict_mode_config") is not None
+            asked = configs.json_object(body)
+            strict = asked.get("strict_mode_config") is not None
             await self._reconfigure(collection, after, rebuilt=rebuilt, strict=strict)
+            # Also without a change: this is how a collection that a restart left grey is set going.
+            if (
+                asked.get("optimizers_config") is not None
+                and await collection.info()
+                and optimizer.due(collection)
+            ):
+                optimizer.start(collection)
 
     async def _reconfigure(self, collection: Collection, config: Config, *, rebuilt: bool, strict: bool) -> None:
         await collection.reconfigure(config, reload=rebuilt, strict=strict)

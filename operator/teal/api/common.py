@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from teal.api.model import Items, Model
-from teal.api.values import DataKey, ObjectName, Time
+from teal.api.values import DataKey, ObjectName, StatusTime
 
 GROUP = "teal.dev"
 VERSION = "v1alpha1"
@@ -36,8 +36,8 @@ class Metadata(Model):
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     finalizers: Items[str] = ()
-    creation_timestamp: Time | None = None
-    deletion_timestamp: Time | None = None
+    creation_timestamp: StatusTime | None = None
+    deletion_timestamp: StatusTime | None = None
 
 
 class Report(Model):
@@ -57,7 +57,7 @@ Readable = WrapValidator(_none_if_unreadable)
 """A status is a report, never Teal's memory: one that cannot be read counts as none."""
 
 
-class Resource(Model):
+class CustomResource(Model):
     """An object of either kind, parsed from a manifest or from the API server's answer."""
 
     api_version: Literal["teal.dev/v1alpha1"] = API_VERSION

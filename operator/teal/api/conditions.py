@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from teal.api.model import Items, Model
-from teal.api.values import Distinct, Time, shortened
+from teal.api.values import Distinct, StatusTime, shortened
 
 READY = "Ready"
 AVAILABLE = "Available"
@@ -34,7 +34,7 @@ class Condition(Model):
     """Whether it is so."""
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that this was said about."""
-    last_transition_time: Time
+    last_transition_time: StatusTime
     """When `status` last changed."""
     reason: Annotated[
         str, Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")

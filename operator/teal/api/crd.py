@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from teal.api.common import GROUP, VERSION, Resource
+from teal.api.common import GROUP, VERSION, CustomResource
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.structural import structural_schema
 from teal.api.vector_collection import VectorCollection
@@ -42,10 +42,10 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Definition:
     """What a CRD says beside the schema."""
 
-    model: type[Resource]
+    model: type[CustomResource]
     plural: str
     short_name: str
     columns: Sequence[Column]
@@ -63,7 +63,7 @@ READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 KINDS = (
-    Kind(
+    Definition(
         EmbeddingSet,
         plural="embeddingsets",
         short_name="eset",
@@ -76,7 +76,7 @@ KINDS = (
             AGE,
         ),
     ),
-    Kind(
+    Definition(
         VectorCollection,
         plural="vectorcollections",
         short_name="vcol",
@@ -97,7 +97,7 @@ KINDS = (
 )
 
 
-def definition(kind: Kind) -> dict[str, Any]:
+def definition(kind: Definition) -> dict[str, Any]:
     """The CustomResourceDefinition of `kind`, as JSON."""
     version = {
         "name": VERSION,
@@ -126,7 +126,7 @@ def definition(kind: Kind) -> dict[str, Any]:
     }
 
 
-def object_schema(model: type[Resource]) -> dict[str, Any]:
+def object_schema(model: type[CustomResource]) -> dict[str, Any]:
     """The schema of whole objects of `model`.
 
     An object that no operator has seen yet must not look as if one had: kstatus compares

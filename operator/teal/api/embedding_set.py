@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from teal.api.common import Readable, Report, Resource, SecretKeyRef
+from teal.api.common import CustomResource, Readable, Report, SecretKeyRef
 from teal.api.conditions import Conditions
 from teal.api.model import Items, Model, Rule, at_most_one, exactly_one
 from teal.api.parameters import Datatype, Dimensions, Distance
@@ -39,7 +39,7 @@ class Budget(Model):
     """Requests to the embedder."""
 
 
-class Embedder(Model):
+class EmbedderSpec(Model):
     """Who turns text into vectors."""
 
     open_ai: OpenAI = Field(validation_alias="openAI", serialization_alias="openAI")
@@ -145,7 +145,7 @@ class EmbeddingSetSpec(Model):
     """How an element is stored."""
     model: ModelName | None = None
     """The encoder's name, as the embedder knows it. Another model means a new collection."""
-    embedder: Embedder | None = None
+    embedder: EmbedderSpec | None = None
     """Who turns text into vectors; needed where a source gives text."""
     source: Source | None = None
     """Where the points of a new collection come from; default: the collection that is being replaced."""
@@ -186,7 +186,7 @@ class EmbeddingSetStatus(Report):
     """VectorCollections in this namespace that refer to the set."""
 
 
-class EmbeddingSet(Resource):
+class EmbeddingSet(CustomResource):
     """What the vectors are, how they are made, and where the points come from."""
 
     kind: Literal["EmbeddingSet"] = "EmbeddingSet"

@@ -19,14 +19,14 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=1, le=1000)]
 
 
-class Throttle(Model):
+class ThrottleSpec(Model):
     """When population slows down for the sake of whoever is reading."""
 
     max_read_latency_millis: int = Field(default=200, ge=1, le=600000)
     """Milliseconds that a read of the serving collection may take; above, or unknown, population waits."""
 
 
-class Window(Model):
+class WindowSpec(Model):
     """A recurring time in which the switch may happen."""
 
     schedule: Annotated[
@@ -54,13 +54,13 @@ class Promotion(Model):
     """How long to wait for a moment without writes before fencing."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
     """The longest that writers are answered 429. It says to retry after 60 s, but retrying sooner helps."""
-    windows: Items[Window] = Field(
+    windows: Items[WindowSpec] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
     """When the switch may happen; empty: at any time. First revisions and rollbacks do not wait."""
 
 
-class Hook(Model):
+class HookSpec(Model):
     """A POST around the switch, which must be answered with 2xx. The same migration may ask twice."""
 
     url: HttpUrl
@@ -71,17 +71,17 @@ class Hook(Model):
     """Further attempts after the first."""
 
 
-class Hooks(Model):
+class HooksSpec(Model):
     """Requests around the switch."""
 
-    before_switch: Hook | None = None
+    before_switch: HookSpec | None = None
     """After verification and approval, before the alias moves: a gate. While it is closed nothing is switched, and
     it is asked again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask."""
-    after_switch: Hook | None = None
+    after_switch: HookSpec | None = None
     """After the alias has moved. A failure is reported and undoes nothing."""
 
 
-class Migration(Model):
+class MigrationSpec(Model):
     """How a change is carried out."""
 
     strategy: Literal["Auto", "InPlaceOnly", "BlueGreen"] = "Auto"
@@ -100,11 +100,11 @@ class Migration(Model):
     allow_normalized: bool = False
     """Copy from a Cosine collection into another distance, though Cosine stores vectors normalised and their
     lengths are lost. True where the encoder's vectors have length 1 anyway."""
-    throttle: Throttle = section(Throttle)
+    throttle: ThrottleSpec = section(ThrottleSpec)
     """When population slows down."""
     promotion: Promotion = section(Promotion)
     """How the alias moves."""
-    hooks: Hooks | None = None
+    hooks: HooksSpec | None = None
     """Requests around the switch."""
 
 

@@ -151,7 +151,7 @@ class Multivector(Model):
     """How two such lists are compared."""
 
 
-class DenseVector(Model):
+class DenseVectorSpec(Model):
     """One vector of every point."""
 
     name: VectorName
@@ -194,5 +194,5 @@ class SparseVector(Model):
     """Parameters of the inverted index."""
 
 
-DenseVectors = Annotated[Items[DenseVector], Field(min_length=1, max_length=16), Distinct("name")]
+DenseVectors = Annotated[Items[DenseVectorSpec], Field(min_length=1, max_length=16), Distinct("name")]
 SparseVectors = Annotated[Items[SparseVector], Field(max_length=16), Distinct("name")]

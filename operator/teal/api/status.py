@@ -15,7 +15,7 @@ from pydantic import Field
 from teal.api.common import Report
 from teal.api.conditions import Conditions
 from teal.api.model import Items
-from teal.api.values import GoDuration, Sentence, Time, Word, at_most
+from teal.api.values import GoDuration, Sentence, StatusTime, Word, at_most
 
 Phase = Literal[
     "Pending",
@@ -55,11 +55,11 @@ class Active(Report):
     """How two vectors are compared; of several vectors, the first one's."""
     points: Count | None = None
     """Points, as Qdrant counts them; approximate while it optimises."""
-    since: Time | None = None
+    since: StatusTime | None = None
     """Since when it serves."""
 
 
-class Progress(Report):
+class ProgressStatus(Report):
     """How far population got."""
 
     points_done: Count | None = None
@@ -78,7 +78,7 @@ class Progress(Report):
     """Why."""
 
 
-class Check(Report):
+class CheckStatus(Report):
     """One thing that was verified."""
 
     name: Word
@@ -100,11 +100,11 @@ class VerificationReport(Report):
 
     verdict: Verdict
     """The worst of the checks."""
-    checks: Annotated[Items[Check], *at_most(32)] = ()
+    checks: Annotated[Items[CheckStatus], *at_most(32)] = ()
     """What was verified."""
 
 
-class CutOver(Report):
+class CutOverStatus(Report):
     """The switch that moved the alias."""
 
     switch: Word | None = None
@@ -121,7 +121,7 @@ class CutOver(Report):
     """The same right after the switch; equal numbers prove that no write was missed."""
 
 
-class InStep(Report):
+class InStepStatus(Report):
     """The collection that served before, kept in step with the serving one until its retention ends."""
 
     collection: Word | None = None
@@ -142,7 +142,7 @@ class InStep(Report):
     """Ids of conflicts."""
 
 
-class Writes(Report):
+class WritesStatus(Report):
     """What became of writes during the migration."""
 
     mode: Word | None = None
@@ -153,9 +153,9 @@ class Writes(Report):
     """Passes over the source in search of changes."""
     caught_up: Count | None = None
     """Points that changed while green was made, and were copied again."""
-    in_step: InStep | None = None
+    in_step: InStepStatus | None = None
     """The retained collection, while it can be gone back to."""
-    cut_over: CutOver | None = None
+    cut_over: CutOverStatus | None = None
     """The switch, once it has happened."""
     proof: Sentence | None = None
     """What shows that none was missed."""
@@ -195,15 +195,15 @@ class MigrationStatus(Report):
     """The collection that it makes."""
     phase: Phase | None = None
     """The step that it is at."""
-    started_at: Time | None = None
+    started_at: StatusTime | None = None
     """When it began."""
-    progress: Progress | None = None
+    progress: ProgressStatus | None = None
     """How far population got."""
     attempts: Count | None = None
     """Times it was begun."""
     verification: VerificationReport | None = None
     """Whether the new collection may serve."""
-    writes: Writes | None = None
+    writes: WritesStatus | None = None
     """What became of writes meanwhile."""
     watch: WatchReport | None = None
     """What is watched since the switch."""
@@ -220,7 +220,7 @@ class Retained(Report):
     """Version of its embeddings."""
     revision: Word | None = None
     """Hash over what cannot change in place."""
-    retain_until: Time | None = None
+    retain_until: StatusTime | None = None
     """When it will be deleted."""
     snapshot: Word | None = None
     """Name of the snapshot that was taken of it."""
@@ -252,13 +252,13 @@ class HistoryEntry(Report):
     """Points that it moved."""
     duration: Annotated[timedelta, GoDuration("0s", "876000h")] | None = None
     """How long it took."""
-    finished_at: Time | None = None
+    finished_at: StatusTime | None = None
     """When it ended."""
     message: Sentence | None = None
     """In words."""
 
 
-class Forecast(Report):
+class ForecastStatus(Report):
     """What the change will cost; there before population begins."""
 
     points: Count | None = None
@@ -288,7 +288,7 @@ class VectorCollectionStatus(Report):
     """Collections that were replaced and are kept for a while."""
     history: Annotated[Items[HistoryEntry], *at_most(HISTORY)] = ()
     """The last migrations, newest first."""
-    forecast: Forecast | None = None
+    forecast: ForecastStatus | None = None
     """What the change will cost."""
     refused_actions: Annotated[Items[RefusedAction], *at_most(4)] = ()
     """Annotations that are not acted on."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -153,8 +153,9 @@ def first(count: int) -> BeforeValidator:
     return BeforeValidator(lambda items: tuple(items)[:count])
 
 
-def _rfc3339(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def rfc3339(moment: datetime, timespec: Literal["seconds", "milliseconds", "microseconds"] = "seconds") -> str:
+    """`moment` in UTC, ending in `Z`. Kubernetes wants whole seconds in a Time and microseconds in a MicroTime."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
 NAME_CHARACTERS = "may hold letters, digits, '.', '_' and '-', and begins with a letter, a digit or '_'"
@@ -219,7 +220,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 """A name in somebody else's system: a column, a table, a field of a file."""
 
-Time = Annotated[AwareDatetime, Strict(strict=False), PlainSerializer(_rfc3339, when_used="json")]
+StatusTime = Annotated[AwareDatetime, Strict(strict=False), PlainSerializer(rfc3339, when_used="json")]
 """A moment; RFC 3339 in UTC, to the second."""
 
 Word = Annotated[str, Field(max_length=256), shortened(256)]

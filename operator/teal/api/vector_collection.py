@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from teal.api.common import Readable, Resource, SecretKeyRef
+from teal.api.common import CustomResource, Readable, SecretKeyRef
 from teal.api.embedding_set import EmbeddingSetSpec
-from teal.api.migration import Migration, Retention, Verification, Watch
+from teal.api.migration import MigrationSpec, Retention, Verification, Watch
 from teal.api.model import Model, Rule, only_where, present, section
 from teal.api.parameters import (
     Datatype,
-    DenseVector,
     DenseVectors,
+    DenseVectorSpec,
     Dimensions,
     Distance,
     Hnsw,
@@ -89,7 +89,7 @@ class Encoding:
 
     schema_version: str
     model: str | None
-    vectors: tuple[DenseVector, ...]
+    vectors: tuple[DenseVectorSpec, ...]
 
 
 class VectorCollectionSpec(Model):
@@ -136,7 +136,7 @@ class VectorCollectionSpec(Model):
     payload_indexes: PayloadIndexes = ()
     """Indexes over payload fields."""
 
-    migration: Migration = section(Migration)
+    migration: MigrationSpec = section(MigrationSpec)
     """How a change is carried out."""
     verification: Verification = section(Verification)
     """What must be true of a new collection before it serves."""
@@ -222,13 +222,13 @@ class VectorCollectionSpec(Model):
         return Encoding(given.schema_version or DEFAULT_SCHEMA_VERSION, given.model, vectors)
 
 
-def _unnamed(dimensions: int, distance: Distance | None, datatype: Datatype | None) -> DenseVector:
-    return DenseVector(
+def _unnamed(dimensions: int, distance: Distance | None, datatype: Datatype | None) -> DenseVectorSpec:
+    return DenseVectorSpec(
         name="", dimensions=dimensions, distance=distance or "Cosine", datatype=datatype or "Float32"
     )
 
 
-class VectorCollection(Resource):
+class VectorCollection(CustomResource):
     """A Qdrant collection behind an alias, kept as declared and migrated without a failed read."""
 
     kind: Literal["VectorCollection"] = "VectorCollection"

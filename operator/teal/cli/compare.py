@@ -31,7 +31,7 @@ STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "red", Verdict.ERROR: "red", 
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonRequest:
     """What the command line asks for."""
 
     blue: str
@@ -58,7 +58,7 @@ def golden(file: Path) -> Judged:
     return read
 
 
-async def compare(asked: Asked) -> list[Check]:
+async def compare(asked: ComparisonRequest) -> list[Check]:
     """Every check's answer.
 
     Raises:
@@ -116,7 +116,7 @@ def _indexes(blue: CollectionState) -> dict[str, Any]:
 
 
 async def _encoders(
-    asked: Asked, blue: CollectionState, green: CollectionState, stack: AsyncExitStack
+    asked: ComparisonRequest, blue: CollectionState, green: CollectionState, stack: AsyncExitStack
 ) -> Encoders:
     """At the one embedder that is given, by the names that the collections' marks or `--model` say."""
 
@@ -139,7 +139,7 @@ async def _encoders(
     return Encoders(await client(blue, asked.model if alike else None), on_green, asked.text_field)
 
 
-def show(asked: Asked, checks: Sequence[Check], output: str) -> None:
+def show(asked: ComparisonRequest, checks: Sequence[Check], output: str) -> None:
     """A table, or JSON."""
     console, verdict = Console(soft_wrap=output == "json"), overall(checks)
     if output == "json":

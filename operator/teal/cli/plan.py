@@ -61,7 +61,7 @@ def plan(
         console.print_json(json.dumps([describe(each) for each in found]))
     else:
         for each in found:
-            _print(console, each)
+            render(console, each)
     if any(each.error for each in found):
         raise typer.Exit(IMPOSSIBLE)
     if exit_code and any(each.decision and each.decision.do is not Do.REST for each in found):
@@ -118,7 +118,7 @@ def steps(found: ReconcileRecord) -> list[str]:
     return named or [f"{decision.do.value} {decision.subject or ''}".strip()]
 
 
-def _print(console: Console, found: ReconcileRecord) -> None:
+def render(console: Console, found: ReconcileRecord) -> None:
     row = describe(found)
     console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})", highlight=False)
     if "error" in row:

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from teal.cli.complaints import complaints
-from teal.controller.options import Options
+from teal.controller.options import ControllerOptions
 from teal.runtime.settings import Address, LeaseSettings, Settings
 
-DEFAULTS = Options()
+DEFAULTS = ControllerOptions()
 
 
 class LogLevel(StrEnum):
@@ -118,7 +118,7 @@ def run(
     logs.configure(log_level.value, log_format.value)
     with complaints("run", NoClusterError):
         served = [] if all_namespaces else namespaces or [asyncio.run(connect(kubeconfig, context)).namespace]
-        options = Options(tuple(served), concurrency, per_qdrant, resync, sweep)
+        options = ControllerOptions(tuple(served), concurrency, per_qdrant, resync, sweep)
         chosen = LeaseSettings(lease, lease_namespace, lease_name)
         settings = Settings(options, http_address, kubeconfig, context, grace=grace, lease=chosen)
         try:

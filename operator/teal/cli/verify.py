@@ -75,7 +75,7 @@ def verify(
     if golden and not embedder:
         raise typer.BadParameter("--golden needs --embedder, to make vectors of its queries")
     here = Endpoint(url, grpc_port, api_key)
-    asked = compare.Asked(
+    asked = compare.ComparisonRequest(
         blue,
         green,
         here,

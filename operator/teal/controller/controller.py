@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 from teal.controller.cache import Cache, Concerned
 from teal.controller.dispatcher import Dispatcher
-from teal.controller.engine import Engine
+from teal.controller.engine import Reconciles
 from teal.controller.kube import ApiServerError, Kube
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind, RawObject, Ref, ref_of, uid_of
-from teal.controller.options import Options
+from teal.controller.options import ControllerOptions
 from teal.controller.queue import WorkQueue
 from teal.controller.reconciler import Reconciler
 from teal.controller.sweep import Sweeper
@@ -36,9 +36,9 @@ class Controller:
     def __init__(
         self,
         kube: Kube,
-        engine: Engine,
+        engine: Reconciles,
         metrics: Metrics,
-        options: Options,
+        options: ControllerOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,7 +79,7 @@ class Controller:
             self._notify(self.cache.put(kind, obj), background=event is None)
 
     def start(self) -> None:
-        """Begin: list, then work, and list again every `Options.sweep` seconds."""
+        """Begin: list, then work, and list again every `ControllerOptions.sweep` seconds."""
         self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
 
     async def stop(self, grace: float) -> None:

@@ -9,7 +9,7 @@ from teal.api.embedding_set import EmbeddingSet
 from teal.migration.contract import Outcome, Resource
 
 
-class Engine(Protocol):
+class Reconciles(Protocol):
     """Never called twice at the same time for one resource."""
 
     async def reconcile(self, resource: Resource) -> Outcome:

@@ -10,10 +10,11 @@ import logging
 import socket
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from teal.api.common import API_VERSION
+from teal.api.values import rfc3339
 from teal.controller.kube import ApiServerError, Kube
 from teal.controller.objects import Ref
 from teal.migration.contract import Note
@@ -60,7 +61,7 @@ class EventPoster:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"namespace": ref.namespace, "name": f"{ref.name[:200]}.{uuid.uuid4().hex[:16]}"},
-            "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": rfc3339(now, "microseconds"),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
             "type": "Warning" if note.warning else "Normal",

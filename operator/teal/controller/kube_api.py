@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -25,6 +26,7 @@ from teal.controller.connection import Connection, NoClusterError
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, NotLeaderError, ObjectMeta
 from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind, Ref, collection_path, finalizers_of, ref_of, uid_of, with_finalizers
+from teal.domain.retry_after import retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +201,7 @@ def _decoded(what: str, code: int, content: bytes) -> dict[str, Any]:
     return answer
 
 
-def _error(what: str, code: int, content: bytes, retry_after: str | None) -> ApiServerError:
+def _error(what: str, code: int, content: bytes, header: str | None) -> ApiServerError:
     try:
         status = json.loads(content)
         said, details = status["message"], status.get("details") or {}
@@ -208,8 +210,7 @@ def _error(what: str, code: int, content: bytes, retry_after: str | None) -> Api
     kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
     if code == UNPROCESSABLE and "causes" not in details:  # so a failed `test` is answered; mistakes have causes
         kind = ConflictError
-    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
-    return kind(f"{what}: {code} {said}", code, seconds)
+    return kind(f"{what}: {code} {said}", code, retry_after(header, datetime.now(UTC)))
 
 
 def _excerpt(content: bytes) -> str:

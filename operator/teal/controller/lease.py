@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from teal.api.values import rfc3339
 from teal.controller.election import Elector, Place, Record, Timing
 from teal.controller.kube import ApiServerError, ConflictError
 
@@ -211,4 +212,4 @@ async def _before(event: asyncio.Event, work: Callable[[], Awaitable[object]]) -
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339(datetime.now(UTC), "microseconds")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Options:
+class ControllerOptions:
     """Times are in seconds."""
 
     namespaces: Sequence[str] = ()

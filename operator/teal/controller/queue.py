@@ -29,7 +29,7 @@ FOREGROUND_STREAK = 8
 
 
 @dataclass(frozen=True)
-class Backoff:
+class KeyBackoff:
     """Seconds to wait after the n-th failure in a row: `first` doubled each time, up to `longest`, less jitter."""
 
     first: float = 1.0
@@ -109,7 +109,7 @@ class WorkQueue(Generic[K]):
         limit: int = 16,
         per_endpoint: int = 4,
         endpoint_of: Callable[[K], str | None] = lambda _: None,
-        backoff: Backoff | None = None,
+        backoff: KeyBackoff | None = None,
         rng: random.Random | None = None,
     ) -> None:
         """`endpoint_of` names what a key's work loads (`None`: nothing that is limited)."""
@@ -117,7 +117,7 @@ class WorkQueue(Generic[K]):
         self._limit = limit
         self._per_endpoint = per_endpoint
         self._endpoint_of = endpoint_of
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or KeyBackoff()
         self._rng = rng or random.Random()
         self._items: dict[K, _Item[K]] = {}
         self._later: list[tuple[float, int, _Item[K]]] = []

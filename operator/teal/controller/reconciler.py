@@ -24,7 +24,7 @@ from teal.api.vector_collection import VectorCollection
 from teal.controller.cache import Cache
 from teal.controller.context import about
 from teal.controller.dispatcher import Next
-from teal.controller.engine import Engine
+from teal.controller.engine import Reconciles
 from teal.controller.events import EventPoster
 from teal.controller.kube import ApiServerError, ConflictError, GoneError, Kube
 from teal.controller.metrics import Metrics
@@ -77,7 +77,7 @@ class Reconciler:
         self,
         kube: Kube,
         cache: Cache,
-        engine: Engine,
+        engine: Reconciles,
         metrics: Metrics,
         *,
         resync: float = 600.0,

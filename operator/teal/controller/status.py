@@ -7,10 +7,11 @@ is sent. That is why a condition keeps its transition time, and why no message m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from teal.api.conditions import READY, RECONCILING, STALLED
+from teal.api.values import rfc3339
 
 Json = Any
 
@@ -51,11 +52,6 @@ def is_ready(status: Mapping[str, Json]) -> bool:
     return any(each["type"] == READY and each["status"] == "True" for each in conditions)
 
 
-def timestamp(now: datetime) -> str:
-    """`now` as Kubernetes writes times: UTC, whole seconds."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _troubled(old: Mapping[str, Json], kind: str, reason: str, message: str, generation: int) -> dict[str, Json]:
     kept = [each for each in old.get("conditions") or () if each["type"] not in {READY, RECONCILING, STALLED}]
     why = {"reason": reason, "message": message, "observedGeneration": generation}
@@ -66,7 +62,7 @@ def _troubled(old: Mapping[str, Json], kind: str, reason: str, message: str, gen
 def _completed(
     before: Mapping[str, Json] | None, condition: Mapping[str, Json], now: datetime, generation: int
 ) -> dict[str, Json]:
-    complete = {"observedGeneration": generation, "lastTransitionTime": timestamp(now), **condition}
+    complete = {"observedGeneration": generation, "lastTransitionTime": rfc3339(now), **condition}
     if before is not None and before["status"] == condition["status"] and "lastTransitionTime" in before:
         complete["lastTransitionTime"] = before["lastTransitionTime"]
     return complete

@@ -6,6 +6,8 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
+from teal.api.values import rfc3339
+
 
 class Clock:
     """The real one. Tests pass one of their own."""
@@ -27,4 +29,4 @@ class Clock:
 
 def iso(seconds: float) -> str:
     """RFC 3339 in UTC, to the second, as Kubernetes writes it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))

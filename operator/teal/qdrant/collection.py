@@ -18,6 +18,9 @@ from teal.domain.schema import UNNAMED, Datatype, DenseVector, Distance, Schema
 
 Json = Mapping[str, Any]
 
+START_OPTIMIZERS: Json = {"optimizers_config": {}}
+"""Changes nothing, and starts the optimizers: what Qdrant wants to be sent to a grey collection."""
+
 
 @dataclass(frozen=True)
 class Optimizations:
@@ -32,13 +35,13 @@ class Readiness:
     """Whether a collection has digested everything that was written to it.
 
     `waiting_for` says in words what is missing, `failed` carries the optimizer's error, which does not pass by
-    itself. `grey` is true when work is due but nothing has triggered it: any PATCH does.
+    itself. `needs_patch` is the PATCH of the collection without which it will never be ready.
     """
 
     ready: bool
     waiting_for: str | None = None
     failed: str | None = None
-    grey: bool = False
+    needs_patch: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,11 @@ def readiness(state: CollectionState, optimizations: Optimizations | None) -> Re
     """
     if state.optimizer_error or state.status == "red":
         return Readiness(ready=False, failed=state.optimizer_error or "the collection's status is red")
+    if state.status == "grey":
+        waiting_for = "optimizers that were not started again after a restart of Qdrant"
+        return Readiness(ready=False, waiting_for=waiting_for, needs_patch=START_OPTIMIZERS)
     if state.status != "green":
-        return Readiness(ready=False, waiting_for=f"status {state.status}", grey=state.status == "grey")
+        return Readiness(ready=False, waiting_for=f"status {state.status}")
     if state.queue_length:
         return Readiness(ready=False, waiting_for=f"{state.queue_length} updates in the queue")
     if optimizations and (optimizations.running or optimizations.queued):

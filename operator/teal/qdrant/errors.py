@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import grpc
 import httpx
 
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError, UnknownOutcomeError
 from teal.domain.observed import Version
+from teal.domain.retry_after import retry_after
 
 OLDEST = Version(1, 17)
 MAX_DETAIL = 500
@@ -173,9 +175,10 @@ def _broken_call(code: grpc.StatusCode, detail: str, url: str, what: str, *, wri
 
 
 def _busy(url: str, detail: str, header: str | None) -> TransientError:
+    """A pause stands in the header (Qdrant, or a proxy before it) or, by older servers, in the message alone."""
     found = RETRY_AFTER.search(detail)
-    seconds = header if header and header.isdigit() else found and found[1]
-    return TransientError("QdrantBusy", f"{url} limits the rate: {_short(detail)}", float(seconds or 0) or None)
+    seconds = retry_after(header or (found and found[1]), datetime.now(UTC))
+    return TransientError("QdrantBusy", f"{url} limits the rate: {_short(detail)}", seconds)
 
 
 def _rest_detail(response: httpx.Response) -> str:

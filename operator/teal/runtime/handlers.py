@@ -23,7 +23,7 @@ Connect = Callable[[], Awaitable[Connection]]
 LOGIN_RETRY_SECONDS = 5.0
 
 
-class Patience:
+class EndlessBackoff:
     """Seconds between attempts to reach the API server: for ever, for a partition must not end the operator."""
 
     def __iter__(self) -> Iterator[float]:
@@ -34,7 +34,7 @@ def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
     """Handlers that pass every event of both kinds to `deliver`, and log in by `connect`."""
     handlers = kopf.OperatorRegistry()
     for kind in Kind:
-        kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(_observer(kind, deliver))
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(observer(kind, deliver))
 
     @kopf.on.login(registry=handlers, backoff=LOGIN_RETRY_SECONDS)
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -51,7 +51,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.reconnect_backoff = 1.0
     chosen.networking.request_timeout = 30.0
     chosen.networking.connect_timeout = 10.0
-    chosen.networking.error_backoffs = Patience()
+    chosen.networking.error_backoffs = EndlessBackoff()
     chosen.networking.enforce_retry_after = True
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
@@ -82,7 +82,9 @@ def credentials(connection: Connection) -> kopf.ConnectionInfo:
     )
 
 
-def _observer(kind: Kind, deliver: Deliver) -> Callable[..., Awaitable[None]]:
+def observer(kind: Kind, deliver: Deliver) -> Callable[..., Awaitable[None]]:
+    """What kopf calls with each event of one kind."""
+
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         deliver(kind, event["type"], event["object"])
 

@@ -36,6 +36,8 @@ class Informer:
         deliver: Deliver,
         until_served: Callable[[], Awaitable[None]],
         metrics: Metrics,
+        *,
+        restart_seconds: float = RESTART_SECONDS,
     ) -> None:
         """No `namespaces` means all. `until_served` returns when the API server knows both kinds."""
         self._connect = connect
@@ -43,6 +45,7 @@ class Informer:
         self._deliver = deliver
         self._until_served = until_served
         self._metrics = metrics
+        self._restart_seconds = restart_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="informer")
         self._stopping = False
         self._end: Callable[[], None] | None = None
@@ -71,9 +74,9 @@ class Informer:
             except Exception:
                 logger.exception("Watching failed")
             if not self._stopping:
-                logger.error("Watching ended; it begins anew in %.0f s", RESTART_SECONDS)
+                logger.error("Watching ended; it begins anew in %.0f s", self._restart_seconds)
                 self._metrics.informer_restarts.inc()
-                await asyncio.sleep(RESTART_SECONDS)
+                await asyncio.sleep(self._restart_seconds)
 
     async def _watch(self, main: asyncio.AbstractEventLoop) -> None:
         """Run kopf to its end, in the informer's thread."""

@@ -11,6 +11,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
+from teal.api.values import rfc3339
 from teal.controller import context
 from teal.runtime.settings import LogFormat
 
@@ -60,4 +61,4 @@ def configure(level: str, log_format: LogFormat) -> None:
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return rfc3339(datetime.fromtimestamp(record.created, UTC), "milliseconds")

@@ -11,15 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import Callable
 
 import teal
 from teal.controller.connection import Connection, connect
 from teal.controller.controller import Controller
 from teal.controller.election import Place
-from teal.controller.engine import Engine
+from teal.controller.engine import Reconciles
 from teal.controller.kube import ApiServerError
 from teal.controller.kube_api import KubeApi
 from teal.controller.lease import Lease
@@ -27,19 +25,18 @@ from teal.controller.metrics import Metrics
 from teal.controller.objects import Kind
 from teal.controller.secrets import KubeSecrets
 from teal.migration.contract import Reads
-from teal.migration.engine import Engine as TealEngine
+from teal.migration.engine import Engine
 from teal.runtime.handlers import Connect
 from teal.runtime.health import Health
 from teal.runtime.http import serve
 from teal.runtime.informer import Informer
 from teal.runtime.settings import Address, Settings
+from teal.runtime.tasks import running, unless
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 MayWrite = Callable[[], bool]
-EngineFactory = Callable[[Reads, str, MayWrite], Engine]
+EngineFactory = Callable[[Reads, str, MayWrite], Reconciles]
 """Makes the engine from the way to read Secrets and ConfigMaps, the cluster's id, and what it asks before it
 changes anything."""
 
@@ -49,7 +46,7 @@ RETRY_SECONDS = 5.0
 async def run(
     settings: Settings,
     *,
-    engine_factory: EngineFactory = TealEngine,
+    engine_factory: EngineFactory = Engine,
     stop: asyncio.Event | None = None,
     started: Callable[[Address], None] = lambda _: None,
 ) -> None:
@@ -84,7 +81,7 @@ async def run(
                 return operator.is_synced() or (lease is not None and lease.stands_by)
 
             health = Health(last_contact, is_ready, metrics.loop_lag.set)
-            async with serve(settings.http, health, metrics) as address, _running(health.measure()):
+            async with serve(settings.http, health, metrics) as address, running(health.measure()):
                 logger.info("Teal %s answers on http://%s", teal.__version__, address)
                 started(address)
                 await _lead(operator, lease, stop)
@@ -104,7 +101,7 @@ def _lease(settings: Settings, electing: KubeApi, own: str) -> Lease | None:
 async def _lead(operator: Operator, lease: Lease | None, stop: asyncio.Event) -> None:
     if lease is None:
         await operator.lead(stop)
-    elif await _unless(stop, lease.acquire()):
+    elif await unless(stop, lease.acquire()):
         await lease.hold(operator.lead, stop)
 
 
@@ -142,7 +139,7 @@ class Operator:
 
         Steps under way get their time to finish, but none when they may not write any more.
         """
-        cluster = await _unless(stop, self._prepare())
+        cluster = await unless(stop, self._prepare())
         if cluster is None:
             return
         options, metrics = self._settings.controller, self._metrics
@@ -199,26 +196,3 @@ def _stopped_by_signals() -> asyncio.Event:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, on_signal)
     return stop
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """What `work` returns, or `None` if `stop` was set before that."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.wait({working, stopping})
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """`work` runs beside what is done within."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})

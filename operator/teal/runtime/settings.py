@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from teal.controller.election import Timing
-from teal.controller.options import Options
+from teal.controller.options import ControllerOptions
 
 LogFormat = Literal["json", "text"]
 
@@ -51,7 +51,7 @@ class LeaseSettings:
 class Settings:
     """How one operator runs; times in seconds."""
 
-    controller: Options = field(default_factory=Options)
+    controller: ControllerOptions = field(default_factory=ControllerOptions)
     http: Address = Address("127.0.0.1", 8080)
     """Where /livez, /readyz and /metrics are served; port 0: a free one."""
     kubeconfig: Path | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -46,7 +47,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbedEncoder:
     """What an embedder really answers: its dimensions, and its fingerprint (see `fingerprint.same_encoder`)."""
 
     dimensions: int
@@ -88,6 +89,7 @@ class OpenAIEmbedder:
         max_tokens: budget over the life of this object; None: no limit.
         tokens_spent: what this migration had spent before (a restarted operator goes on counting).
         client: to share connections; without it the embedder makes its own, which `aclose` closes.
+        clock, sleep: by which requests are paced and pauses are waited out.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class OpenAIEmbedder:
         tokens_spent: int = 0,
         backoff: Backoff | None = None,
         client: httpx.AsyncClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._url = f"{url.rstrip('/')}/embeddings"
         self._model = model
@@ -113,9 +117,10 @@ class OpenAIEmbedder:
         self._api_key_name = api_key_name
         self._batch_size = batch_size
         self._slots = asyncio.Semaphore(parallelism)
-        self._pacer = Pacer(requests_per_minute)
+        self._pacer = Pacer(requests_per_minute, clock=clock, sleep=sleep)
         self._budget = TokenBudget(max_tokens, tokens_spent)
         self._backoff = backoff or Backoff()
+        self._sleep = sleep
         self._cache = VectorCache(CACHE_BYTES)
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT)
         self._owns_client = client is None
@@ -155,14 +160,14 @@ class OpenAIEmbedder:
         while others := {self._asked[text] for text in texts if text in self._asked}:
             await asyncio.wait(others)
 
-    async def probe(self) -> Probe:
+    async def probe(self) -> ProbedEncoder:
         """Embed one fixed sentence, to see which dimensions and which encoder there really are. Costs few tokens.
 
         Raises:
             EmbedderError: as `embed`, but for the dimensions, which are reported and not judged.
         """
         vector = (await self._request([SENTENCE], dimensions=None)).vectors[0]
-        return Probe(len(vector), fingerprint(vector))
+        return ProbedEncoder(len(vector), fingerprint(vector))
 
     async def aclose(self) -> None:
         """Close the connections, unless they are the caller's."""
@@ -220,7 +225,7 @@ class OpenAIEmbedder:
                 if attempt == self._backoff.attempts or asked > self._backoff.longest:
                     raise
             pause = self._backoff.after(attempt)
-            await (self._pacer.hold(max(asked, pause)) if asked else asyncio.sleep(pause))
+            await (self._pacer.hold(max(asked, pause)) if asked else self._sleep(pause))
         raise AssertionError("unreachable")
 
     async def _attempt(self, texts: list[str], dimensions: int | None) -> _Batch:

@@ -6,13 +6,13 @@ and a text or a key must not end in a status or a log, so words are cut where on
 
 from __future__ import annotations
 
-import email.utils
 import json
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import httpx
 
+from teal.domain.retry_after import retry_after
 from teal.sources.errors import EmbedderError, EmbedderRefusedError, EmbedderUnavailableError
 
 LONGEST_MESSAGE = 200
@@ -26,7 +26,8 @@ def refusal(response: httpx.Response, model: str, key_name: str, texts: Sequence
     url, status = response.request.url, response.status_code
     said = f" It said: {words}" if (words := _words(response, texts)) else ""
     if status in RETRIED or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return EmbedderUnavailableError(f"{url} answers {status}.{said}", _retry_after(response))
+        pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+        return EmbedderUnavailableError(f"{url} answers {status}.{said}", pause)
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return EmbedderRefusedError(f"{url} answers {status}: correct the key in {key_name}.")
     if status in (httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY):
@@ -36,16 +37,6 @@ def refusal(response: httpx.Response, model: str, key_name: str, texts: Sequence
     else:
         advice = f"Check the embedder's url and the model {model!r}."
     return EmbedderRefusedError(f"{url} answers {status}. {advice}{said}")
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds, from either form of the header: a number or a date."""
-    value = response.headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        date = email.utils.parsedate_tz(value)
-        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
 
 
 def _words(response: httpx.Response, texts: Sequence[str]) -> str:

@@ -23,7 +23,6 @@ from tests.integration.migration.application import WHOLE_POINTS, Application, d
 from tests.integration.migration.encoders import NEW
 from tests.integration.migration.support import SIZE, EngineHarness, some_points
 
-ENTRIES = corpus.sample(400)
 MAX_FENCE = 5.0
 BUSY = {"readers": 2, "writers": 3, "reads_per_second": 30, "writes_per_second": 40}
 CALM = {"readers": 1, "writers": 1, "reads_per_second": 20, "writes_per_second": 0.5}
@@ -35,7 +34,9 @@ Json = dict[str, Any]
 async def clients(engine: EngineHarness, ledger: Ledger, **load: float) -> AsyncIterator[Clients]:
     """Clients at work, beside the engine: what blocks is done in a thread."""
     qdrant = engine.qdrant
-    workload = Workload(url=qdrant.url, alias=engine.alias, api_key=qdrant.api_key, entries=ENTRIES, **load)
+    workload = Workload(
+        url=qdrant.url, alias=engine.alias, api_key=qdrant.api_key, entries=corpus.sample(400), **load
+    )
     started = await asyncio.to_thread(Clients.start, workload, ledger)
     try:
         yield started
@@ -51,7 +52,7 @@ async def more(found: Clients, writes: int = 30) -> None:
 
 
 def loaded(engine: EngineHarness) -> Ledger:
-    return load(engine.qdrant.url, engine.alias, ENTRIES, api_key=engine.qdrant.api_key)
+    return load(engine.qdrant.url, engine.alias, corpus.sample(400), api_key=engine.qdrant.api_key)
 
 
 def audited(engine: EngineHarness, ledger: Ledger) -> Audit:

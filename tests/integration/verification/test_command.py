@@ -11,7 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from devkit.embeddings.encoders import HASHING
+from devkit.embeddings import HASHING
 from devkit.embeddings.process import EmbeddingServer
 from teal.cli.main import app
 from tests.integration.verification.support import payload_of

@@ -5,26 +5,26 @@ from __future__ import annotations
 import pytest
 
 from teal.api.embedding_set import EmbeddingSet
-from teal.api.parameters import DenseVector
+from teal.api.parameters import DenseVectorSpec
 from teal.api.vector_collection import Encoding, VectorCollection
 from tests.unit.api.manifests import collection, embeddings
 
 
 def test_inline_dimensions_are_the_unnamed_vector_with_defaults() -> None:
     spec = VectorCollection.model_validate(collection()).spec
-    assert spec.encoding() == Encoding("v1", None, (DenseVector(name="", dimensions=384),))
+    assert spec.encoding() == Encoding("v1", None, (DenseVectorSpec(name="", dimensions=384),))
 
 
 def test_inline_in_full() -> None:
     manifest = collection(distance="Dot", datatype="Uint8", schemaVersion="v7", model="m")
-    vector = DenseVector(name="", dimensions=384, distance="Dot", datatype="Uint8")
+    vector = DenseVectorSpec(name="", dimensions=384, distance="Dot", datatype="Uint8")
     assert VectorCollection.model_validate(manifest).spec.encoding() == Encoding("v7", "m", (vector,))
 
 
 def test_an_embedding_set_says_all_of_it() -> None:
     spec = VectorCollection.model_validate(collection(dimensions=None, embeddingSetRef={"name": "e"})).spec
     eset = EmbeddingSet.model_validate(embeddings(schemaVersion="v2", distance="Euclid", model="m")).spec
-    vector = DenseVector(name="", dimensions=384, distance="Euclid")
+    vector = DenseVectorSpec(name="", dimensions=384, distance="Euclid")
     assert spec.encoding(eset) == Encoding("v2", "m", (vector,))
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teal.api.conditions import Condition, find, merged
-from teal.api.status import HISTORY, Check, HistoryEntry, VectorCollectionStatus
-from teal.api.values import DURATION_LENGTH, format_duration, parse_duration
+from teal.api.status import HISTORY, CheckStatus, HistoryEntry, VectorCollectionStatus
+from teal.api.values import DURATION_LENGTH, format_duration, parse_duration, rfc3339
 
 MILLISECONDS = st.integers(min_value=0, max_value=999_999 * 3600 * 1000)
 
@@ -45,7 +45,7 @@ def test_what_is_written_is_read_back(milliseconds: int) -> None:
 
 
 def test_a_status_is_cut_rather_than_refused() -> None:
-    check = Check(name="ids", verdict="Failed", message="x" * 5000, samples=tuple(map(str, range(100))))
+    check = CheckStatus(name="ids", verdict="Failed", message="x" * 5000, samples=tuple(map(str, range(100))))
     assert check.message is not None
     assert len(check.message) == 1024
     assert check.message.endswith("…")
@@ -91,3 +91,10 @@ def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
     assert times == {"Ready": now, "Available": then, "Verified": now}
     assert find(new, "Stalled") is None
     assert find(new, "Ready") == ready("False", now)
+
+
+def test_times_are_written_in_utc() -> None:
+    moment = datetime(2026, 3, 1, 1, 2, 3, 45, tzinfo=timezone(timedelta(hours=2)))
+    assert rfc3339(moment) == "2026-02-28T23:02:03Z"
+    assert rfc3339(moment, "milliseconds") == "2026-02-28T23:02:03.000Z"
+    assert rfc3339(moment, "microseconds") == "2026-02-28T23:02:03.000045Z"

@@ -37,7 +37,7 @@ def planned(wanted: Desired, *states: CollectionState, alias: str | None = None)
 
 def printed(found: ReconcileRecord) -> str:
     console = Console(file=io.StringIO(), soft_wrap=True)
-    command._print(console, found)
+    command.render(console, found)
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()

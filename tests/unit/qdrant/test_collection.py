@@ -122,9 +122,28 @@ class TestReadiness:
         assert found.waiting_for == waiting_for
         assert found.failed is None
 
-    def test_grey_needs_a_push(self) -> None:
-        state = parse_collection("c", collection({"vectors": {"size": 4, "distance": "Dot"}}))
-        assert readiness(replace(state, status="grey"), None).grey
+    @pytest.mark.parametrize("optimizations", [None, Optimizations(0, 0), Optimizations(0, 2)])
+    def test_grey_needs_a_patch(self, optimizations: Optimizations | None) -> None:
+        """After a restart: optimizations are due (and may be listed as queued), and nothing starts them."""
+        result = collection({"vectors": {"size": 4, "distance": "Dot"}}, status="grey")
+        found = readiness(parse_collection("c", result), optimizations)
+        assert not found.ready
+        assert found.failed is None
+        assert found.needs_patch == {"optimizers_config": {}}
+        assert found.waiting_for is not None
+        assert "restart" in found.waiting_for
+
+    @pytest.mark.parametrize("changes", [{"status": "green"}, {"status": "yellow"}, {"status": "red"}])
+    def test_no_other_status_needs_one(self, changes: dict[str, Any]) -> None:
+        result = collection({"vectors": {"size": 4, "distance": "Dot"}}, **changes)
+        assert readiness(parse_collection("c", result), Optimizations(0, 2)).needs_patch is None
+
+    def test_a_grey_collection_that_failed_is_not_patched(self) -> None:
+        result = collection(
+            {"vectors": {"size": 4, "distance": "Dot"}}, status="grey", optimizer_status={"error": "no space"}
+        )
+        found = readiness(parse_collection("c", result), None)
+        assert (found.failed, found.needs_patch) == ("no space", None)
 
     @pytest.mark.parametrize("changes", [{"status": "red"}, {"optimizer_error": "no space"}])
     def test_failures_do_not_wait(self, changes: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import grpc
 import httpx
@@ -62,6 +64,8 @@ def test_an_unauthorized_message_names_the_secret() -> None:
     ("message", "headers", "seconds"),
     [
         ("slow down", {"Retry-After": "7"}, 7.0),
+        ("slow down", {"Retry-After": "86400"}, 3600.0),
+        ("slow down", {"Retry-After": "0"}, None),
         ("Operation requires 1 tokens but only 0.0 were available. Retry after 60s", {}, 60.0),
         ("Write rate limit exceeded, request larger than rate limiter capacity", {}, None),
     ],
@@ -70,6 +74,17 @@ def test_the_servers_own_waiting_time(message: str, headers: dict[str, str], sec
     error = rest(429, message, headers)
     assert isinstance(error, TransientError)
     assert error.retry_after == seconds
+
+
+def test_a_waiting_time_may_be_a_date() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=20), usegmt=True)
+    for error in (
+        rest(429, "slow down", {"Retry-After": date}),
+        call(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down", write=True, retry_after=date),
+    ):
+        assert isinstance(error, TransientError)
+        assert error.retry_after is not None
+        assert 0 < error.retry_after <= 1200
 
 
 def test_a_page_of_a_proxy_is_shown_shortened() -> None:
@@ -121,6 +136,9 @@ def test_a_certificate_that_does_not_verify_is_told_from_a_dead_server() -> None
         ),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", "QdrantUnreachable", "QdrantOutcomeUnknown"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", "QdrantUnreachable", "QdrantOutcomeUnknown"),
+        # The last attempt of several: an earlier one may have reached the server.
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "failed to connect", "QdrantUnreachable", "QdrantOutcomeUnknown"),
+        (grpc.StatusCode.CANCELLED, "connection refused", "QdrantUnreachable", "QdrantOutcomeUnknown"),
         (grpc.StatusCode.UNAVAILABLE, "Ssl handshake failed", "QdrantTLSFailed", "QdrantTLSFailed"),
         (grpc.StatusCode.UNAUTHENTICATED, "Invalid API key", "QdrantUnauthorized", "QdrantUnauthorized"),
         (grpc.StatusCode.PERMISSION_DENIED, "read only", "QdrantUnauthorized", "QdrantUnauthorized"),

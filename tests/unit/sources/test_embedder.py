@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -173,6 +174,31 @@ async def test_a_long_pause_is_left_to_the_caller(make: Make) -> None:
         await make(server).embed(["a"])
     assert caught.value.retry_after == 3600
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "pauses"),
+    [
+        # While the clock stands still, everybody's next turn is as far away as the pause.
+        (httpx.Response(429, headers={"Retry-After": "20"}), [20, 20]),
+        # The server's pause is shorter than ours would be at the least.
+        (httpx.Response(429, headers={"Retry-After": "1"}), [8, 8]),
+        (httpx.Response(500), [8, 0]),
+    ],
+    ids=["named", "named, but too short", "not named"],
+)
+async def test_a_pause_that_a_server_names_holds_every_request_back(
+    make: Make, monkeypatch: pytest.MonkeyPatch, trouble: httpx.Response, pauses: list[float]
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(random, "uniform", lambda *bounds: max(bounds))
+    backoff = Backoff(attempts=3, first=8, longest=30)
+    await make(FakeServer(trouble), backoff=backoff, clock=lambda: 100.0, sleep=sleep).embed(["a"])
+    assert slept == [0, *pauses]
 
 
 async def test_nonsense_that_stays_is_terminal(make: Make) -> None:
@@ -347,17 +373,28 @@ async def test_a_request_whose_answer_was_lost_counts_as_paid_for(make: Make) ->
     assert lost.tokens_spent > refused.tokens_spent == 1
 
 
+@pytest.mark.parametrize("body", [b"<html>", b'{"data": []}'], ids=["no JSON", "no vectors"])
+async def test_an_answer_that_cannot_be_read_counts_as_paid_for(make: Make, body: bytes) -> None:
+    unreadable = make(FakeServer(httpx.Response(200, content=body)))
+    await unreadable.embed(["a"])
+    assert unreadable.tokens_spent > 1  # the right answer to the second attempt is one token
+
+
 async def test_a_cancelled_call_leaves_the_embedder_usable(make: Make) -> None:
     class Stuck(FakeServer):
+        reached = asyncio.Event()
+
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if not self.asked:
                 self.asked.append([])
+                self.reached.set()
                 await asyncio.Event().wait()
             return await super().handle_async_request(request)
 
-    embedder = make(Stuck(), parallelism=1, max_tokens=100)
+    server = Stuck()
+    embedder = make(server, parallelism=1, max_tokens=100)
     call = asyncio.create_task(embedder.embed(TEXTS))
-    await asyncio.sleep(0.01)
+    await server.reached.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -380,6 +417,7 @@ async def test_an_embedder_closes_only_its_own_client() -> None:
         async with OpenAIEmbedder(URL, "m", DIMENSIONS, client=client) as embedder:
             await embedder.embed(["a"])
         assert not client.is_closed
-    async with OpenAIEmbedder(URL, "m", DIMENSIONS) as own:
-        pass
-    assert own._client.is_closed
+    own = OpenAIEmbedder(URL, "m", DIMENSIONS)
+    await own.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        await own.embed(["a"])

@@ -49,6 +49,15 @@ async def test_a_pause_holds_everybody_back() -> None:
     assert clock.slept == [0, 10, 10]
 
 
+async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    clock = Clock()
+    pacer = Pacer(None, clock=clock, sleep=clock.sleep)
+    await pacer.hold(10)
+    await pacer.hold(2)
+    await pacer.turn()
+    assert clock.slept == [10, 2, 10]
+
+
 def test_backoff_doubles_up_to_its_longest_wait() -> None:
     backoff = Backoff(first=1, longest=5)
     for attempt, longest in enumerate([1, 2, 4, 5, 5], start=1):
@@ -88,3 +97,24 @@ async def test_estimates_learn_from_what_is_reported() -> None:
         charge.settle(200)
     async with budget.reserve(["x" * 100]) as charge:
         assert charge.estimate >= 200
+
+
+async def test_estimates_learn_the_most_that_was_reported() -> None:
+    """Text that costs little does not make text that costs much look cheap."""
+    budget = TokenBudget(limit=1000)
+    for tokens in (200, 10):
+        async with budget.reserve(["x" * 100]) as charge:
+            charge.settle(tokens)
+    async with budget.reserve(["x" * 100]) as charge:
+        assert charge.estimate >= 200
+
+
+async def test_estimates_do_not_learn_from_estimates() -> None:
+    """Each has a margin: learnt from, a margin on a margin would soon use the budget up."""
+    budget = TokenBudget(limit=1000)
+    estimates = []
+    for _ in range(3):
+        async with budget.reserve(["x" * 100]) as charge:
+            estimates.append(charge.estimate)
+            charge.settle(None)
+    assert len(set(estimates)) == 1

@@ -11,7 +11,7 @@ from teal.domain.errors import TealError
 from teal.migration.clock import Clock, iso
 from teal.migration.contract import Secrets
 from teal.migration.resolve import embedders
-from teal.sources.embedder import OpenAIEmbedder, Probe
+from teal.sources.embedder import OpenAIEmbedder, ProbedEncoder
 
 PROBE_SECONDS = 3600.0
 FAILED_SECONDS = 60.0
@@ -22,7 +22,7 @@ class Probes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: dict[str, tuple[str, float, Probe | TealError]] = {}
+        self._known: dict[str, tuple[str, float, ProbedEncoder | TealError]] = {}
 
     async def status(
         self, found: EmbeddingSet, namespace: str, used_by: Sequence[str], secrets: Secrets
@@ -34,11 +34,11 @@ class Probes:
             "usedBy": sorted(used_by),
             "conditions": [self._ready(found, probe)],
         }
-        if isinstance(probe, Probe):
+        if isinstance(probe, ProbedEncoder):
             status |= {"probedDimensions": probe.dimensions, "fingerprint": probe.fingerprint}
         return status
 
-    async def _probe(self, found: EmbeddingSet, namespace: str, secrets: Secrets) -> Probe | TealError | None:
+    async def _probe(self, found: EmbeddingSet, namespace: str, secrets: Secrets) -> ProbedEncoder | TealError | None:
         key = found.metadata.uid or f"{namespace}/{found.metadata.name}"
         spec = found.spec.model_dump_json()
         known, until, answer = self._known.get(key, ("", 0.0, None))
@@ -49,14 +49,14 @@ class Probes:
             return None
         async with embedder:
             try:
-                fresh: Probe | TealError = await embedder.probe()
+                fresh: ProbedEncoder | TealError = await embedder.probe()
             except TealError as error:
                 fresh = error
         keep = FAILED_SECONDS if isinstance(fresh, TealError) else PROBE_SECONDS
         self._known[key] = (spec, self._clock.now() + keep, fresh)
         return fresh
 
-    def _ready(self, found: EmbeddingSet, probe: Probe | TealError | None) -> dict[str, Any]:
+    def _ready(self, found: EmbeddingSet, probe: ProbedEncoder | TealError | None) -> dict[str, Any]:
         status, reason, message = _judge(found, probe)
         return {
             "type": "Ready",
@@ -68,7 +68,7 @@ class Probes:
         }
 
 
-def _judge(found: EmbeddingSet, probe: Probe | TealError | None) -> tuple[str, str, str]:
+def _judge(found: EmbeddingSet, probe: ProbedEncoder | TealError | None) -> tuple[str, str, str]:
     problems = unsupported_source(found.spec)
     if problems:
         return "False", "NotSupportedYet", "; ".join(problems)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from teal.api.embedding_set import EmbeddingSetSpec
-from teal.api.migration import Hook as ApiHook
+from teal.api.migration import HookSpec as ApiHook
 from teal.api.migration import Watch
 from teal.api.model import Model
-from teal.api.parameters import DenseVector as ApiDenseVector
+from teal.api.parameters import DenseVectorSpec as ApiDenseVector
 from teal.api.parameters import Quantization, SparseVector
 from teal.api.payload_index import PayloadIndex
 from teal.api.vector_collection import VectorCollectionSpec

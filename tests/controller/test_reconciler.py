@@ -276,7 +276,7 @@ async def test_its_own_writes_concern_nobody_when_a_watch_shows_them(bench: Benc
     bench.engine.answer = answer
     await bench.look()
     concerned.extend(bench.cache.put(ref().kind, bench.kube.objects[ref()]))
-    assert bench.writes == ["finalizer docs True", "status docs"]
+    assert bench.writes == ["finalizers docs teal.dev/cleanup", "status docs"]
     assert concerned == []
 
 

@@ -270,9 +270,10 @@ def misplaced_aliases(
 def _in_place(desired: Desired, serving: CollectionState) -> InPlace:
     """What differs in Qdrant's configuration, and in what the collection tells clients about its encoder."""
     found = difference(desired.tuning, serving)
-    encoder = desired.encoder.as_metadata() if desired.encoder else None
-    if encoder and encoder != serving.marks.encoder:
-        return replace(found, changes=(*found.changes, Change("encoder", serving.marks.encoder, encoder)))
+    encoder, told = desired.encoder, serving.marks.encoder
+    if encoder and encoder != told:
+        shown = Change("encoder", told.as_json() if told else None, encoder.as_json())
+        return replace(found, changes=(*found.changes, shown))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from teal.domain.change_field import Watermark
 from teal.domain.forecast import Forecast
 from teal.domain.ledger import Ledger, RawId
+from teal.domain.marks import Frozen
 from teal.domain.stale import Lately
 from teal.migration.verification.background import Running
 from teal.qdrant.collection import Quiescence
@@ -65,7 +66,7 @@ class Session:
     verification: Running | None = None
     unverified: int = 0
     judged: Quiescence | None = None
-    frozen: dict[str, str] | None = None
+    frozen: Frozen | None = None
     pairs: dict[tuple[str | None, str], Any] = field(default_factory=dict)
     """What keeps live collections in step, by the names of the newer and of the retained one: newest first."""
     fresh_until: float = 0.0

@@ -19,11 +19,11 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from teal.domain import marks
 from teal.domain.change_field import Watermark
 from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import RawId, fingerprint, restore
+from teal.domain.marks import Frozen, InStep, Mark
 from teal.domain.plan import Population, Strategy
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
@@ -110,7 +110,7 @@ class Pass:
             await self._hold_to_promise()
         if session.ledger is None:
             target = self._ctx.the_subject()
-            in_step = self._ctx.the_source().marks.in_step.get(self._target, marks.Noted())
+            in_step = self._ctx.the_source().marks.in_step.get(self._target, InStep(self._target))
             known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
             session.lately[self._source].recall(stale_between(target, self._source), self._clock.monotonic())
@@ -140,10 +140,10 @@ class Pass:
 
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
-        now = {"fingerprint": fingerprint(self._scan.seen)}
+        now = Frozen(fingerprint(self._scan.seen))
         promised = self._ctx.session.frozen or self._ctx.the_subject().marks.frozen
         if promised is None:
-            await self._ctx.server.admin.mark(self._target, {marks.FROZEN: now})
+            await self._ctx.server.mark(self._target, now)
             self._ctx.session.frozen = now
         elif promised != now:
             ledger = self._ctx.session.ledger
@@ -230,11 +230,10 @@ class Pass:
             return
         if at_most_every == 0.0 and session.writes.passes and not (self.copied or self.deleted):
             return
-        written = {marks.CHECKPOINT: session.the_ledger.digests.as_json()}
+        written: list[Mark] = [session.the_ledger.digests.checkpoint()]
         if self._ctx.plan.population is Population.REEMBED:
-            stale = session.lately[self._source].sieve(self._clock.monotonic())
-            written[marks.about(marks.STALE, self._source)] = stale.as_json()
-        await self._ctx.server.admin.mark(self._target, written)
+            written.append(session.lately[self._source].sieve(self._clock.monotonic()).as_mark(self._source))
+        await self._ctx.server.mark(self._target, *written)
         session.checkpoint_at = self._clock.monotonic()
 
     def _measure(self) -> None:

@@ -13,12 +13,11 @@ PEER_WAIT = 15.0
 async def point_alias(ctx: Context, alias: str, target: str) -> None:
     """Point `alias` at `target` and return when every peer shows it. A lost answer is looked up, not assumed."""
     with contextlib.suppress(UnknownOutcomeError):
-        await ctx.server.admin.point_alias(alias, target)
+        await ctx.server.point_alias(alias, target)
     deadline = ctx.clock.monotonic() + PEER_WAIT
     while True:
         shown = {peer: found.get(alias) for peer, found in (await ctx.server.admin.aliases_by_peer()).items()}
         if all(name == target for name in shown.values()):
-            ctx.server.invalidate()
             return
         if ctx.clock.monotonic() > deadline:
             lagging = ", ".join(sorted(peer for peer, name in shown.items() if name != target))

@@ -29,7 +29,7 @@ from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.drain import drained
 from teal.migration.cutover.fence import lift_fence, raise_fence, spend_tokens
 from teal.migration.cutover.memory import CutoverMemory
-from teal.migration.cutover.notes import both_sides, remember_cutover
+from teal.migration.cutover.notes import note_both_sides, remember_cutover
 from teal.qdrant.collection import Quiescence
 from teal.qdrant.points import Probe
 
@@ -185,7 +185,7 @@ async def _switch(
     after = await ctx.server.admin.quiescence(old.name)
     late = await drained(ctx, state, old, new, rest, after)
     if state.drained:
-        await ctx.server.admin.mark(new.name, both_sides(ctx, state, old, new))
+        await note_both_sides(ctx, state, old, new)
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     ctx.session.cutover.clear()
     return {

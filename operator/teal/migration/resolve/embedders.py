@@ -5,11 +5,10 @@ They live as long as the EmbeddingSet stays the same, because each keeps a conne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from teal.api.embedding_set import EmbeddingSet
+from teal.domain.marks import Encoder
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired
 from teal.migration.contract import Resource, Secrets
@@ -43,7 +42,7 @@ class Embedders:
 
     async def of(self, resource: Resource, wanted: Desired, state: CollectionState) -> OpenAIEmbedder | None:
         """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
-        if wanted.encoder and wanted.encoder.as_metadata() == state.marks.encoder:
+        if wanted.encoder and wanted.encoder == state.marks.encoder:
             return await self.own(resource)
         return await self.other(resource, state)
 
@@ -82,7 +81,7 @@ class Embedders:
 
 
 def other_embedder(
-    known: Mapping[str, Any] | None, embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets
+    known: Encoder | None, embedding_set: EmbeddingSet | None, namespace: str, secrets: Secrets
 ) -> OpenAIEmbedder | None:
     """The encoder that a retained collection's mark names, if the set's own server has it.
 
@@ -90,11 +89,11 @@ def other_embedder(
     the set's is not asked.
     """
     declared = embedding_set.spec.embedder if embedding_set else None
-    if declared is None or embedding_set is None or not known or not known.get("model"):
+    if declared is None or embedding_set is None or known is None or not known.model:
         return None
-    if known.get("url") != declared.open_ai.url:
+    if known.dimensions is None or known.url != declared.open_ai.url:
         return None
-    changed = {"model": str(known["model"]), "dimensions": int(known["dimensions"])}
+    changed = {"model": known.model, "dimensions": known.dimensions}
     spec = embedding_set.spec.model_copy(update=changed)
     return embedder(embedding_set.model_copy(update={"spec": spec}), namespace, secrets)
 

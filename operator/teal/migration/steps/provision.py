@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from teal.domain import marks
 from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, forecast, refuse_over_budget
-from teal.domain.marks import Migration, Owner
+from teal.domain.marks import Mark, Migration, Owner, is_mark
 from teal.domain.ownership import ours
 from teal.domain.plan import Population
 from teal.domain.schema import next_alias
@@ -32,10 +31,9 @@ async def run(ctx: Context) -> Result:
     plan, now = ctx.plan, ctx.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
     await _forget_namesake(ctx)
-    await ctx.server.admin.create(plan.target, body)
+    await ctx.server.create(plan.target, body)
     if ctx.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
-        await ctx.server.admin.point_alias(next_alias(ctx.desired.alias), plan.target)
-    ctx.server.invalidate()
+        await ctx.server.point_alias(next_alias(ctx.desired.alias), plan.target)
     return Result(notes=_notes(ctx, figures), detail=f"created {plan.target}")
 
 
@@ -43,10 +41,8 @@ async def _forget_namesake(ctx: Context) -> None:
     """A revision's name comes again with it: what others noted of an earlier one does not hold for this one."""
     target = ctx.plan.target
     for name, state in ctx.observed.states.items():
-        noted = marks.keys_about(state.config.get("metadata"), target)
-        if noted and name != target and ours(state, ctx.desired.identity):
-            await ctx.server.admin.mark(name, dict.fromkeys(noted))
-            ctx.server.invalidate(name)
+        if name != target and ours(state, ctx.desired.identity):
+            await ctx.server.mark(name, clear=state.marks.keys_about(target))
 
 
 async def estimate(ctx: Context) -> Forecast:
@@ -87,14 +83,10 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
     migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(ctx), stage_since=now)
-    found: dict[str, Any] = _applications_own(ctx) | {
-        marks.OWNER: owner.as_json(),
-        marks.MIGRATION: migration.as_json(),
-        marks.DECLARED: desired.tuning.declared(),
-    }
+    marks: list[Mark] = [owner, migration, desired.tuning.declared()]
     if desired.encoder:
-        found[marks.ENCODER] = desired.encoder.as_metadata()
-    return found
+        marks.append(desired.encoder)
+    return _applications_own(ctx) | {mark.key: mark.as_json() for mark in marks}
 
 
 def _attempt(ctx: Context) -> int:
@@ -106,7 +98,7 @@ def _attempt(ctx: Context) -> int:
 def _applications_own(ctx: Context) -> dict[str, Any]:
     """What the application keeps in blue's metadata goes along."""
     metadata = ctx.source.config.get("metadata") if ctx.source else None
-    return {key: value for key, value in (metadata or {}).items() if not marks.is_mark(key)}
+    return {key: value for key, value in (metadata or {}).items() if not is_mark(key)}
 
 
 def _notes(ctx: Context, figures: Forecast) -> tuple[Note, ...]:

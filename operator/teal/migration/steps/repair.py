@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from teal.domain import marks
 from teal.domain.decide import misplaced_aliases
 from teal.domain.errors import TransientError
-from teal.domain.marks import Migration, Replaced
+from teal.domain.marks import Checkpoint, Mark, Migration, Replaced, Switch
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
@@ -24,17 +21,16 @@ async def finish_switch(ctx: Context) -> Result:
     """The alias is on `subject`, but its marks do not say so yet."""
     state = ctx.the_subject()
     migration, now = state.marks.migration, ctx.clock.now()
-    cleared: dict[str, Any] = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
+    written: list[Mark] = []
     notes: tuple[Note, ...] = ()
     if old := _cut_short(ctx, state):
         notes = await _carry_over(ctx, old, state)
-        cleared |= stale_since(ctx, old, state)
+        written += stale_since(ctx, old, state)
     ending = _ending(ctx, migration) if migration else None
     if migration and ending:
         stage = advance(migration.stage, ending)
-        cleared[marks.MIGRATION] = migration.at(stage, now).as_json()
-    await ctx.server.admin.mark(state.name, cleared)
-    ctx.server.invalidate(state.name)
+        written.append(migration.at(stage, now))
+    await ctx.server.mark(state.name, *written, clear=(Replaced.KEY, Checkpoint.KEY, Switch.KEY))
     return Result(notes=notes)
 
 
@@ -49,7 +45,7 @@ async def _carry_over(ctx: Context, old: CollectionState, state: CollectionState
 
 def _cut_short(ctx: Context, state: CollectionState) -> CollectionState | None:
     """The other side of a switch to `state` that nobody has looked after yet."""
-    return ctx.observed.state(str(state.marks.switch.get("from"))) if state.marks.switch else None
+    return ctx.observed.state(state.marks.switch.source) if state.marks.switch else None
 
 
 def _ending(ctx: Context, migration: Migration) -> Event | None:
@@ -73,10 +69,9 @@ async def set_aliases(ctx: Context) -> Result:
     mine = {name: found for name, found in ctx.observed.states.items() if ours(found, identity)}
     for alias, target in misplaced_aliases(ctx.desired, ctx.observed, mine, state).items():
         if target is None:
-            await ctx.server.admin.delete_alias(alias)
+            await ctx.server.delete_alias(alias)
         else:
-            await ctx.server.admin.point_alias(alias, target)
-    ctx.server.invalidate()
+            await ctx.server.point_alias(alias, target)
     return Result()
 
 
@@ -88,8 +83,7 @@ async def stamp_replaced(ctx: Context) -> Result:
     # Written by a clock that is behind, the deadline would come early as soon as the clock is set right.
     behind = max(0.0, await seconds_behind(ctx))
     replaced = Replaced(serving, (since or ctx.clock.now()) + behind)
-    await ctx.server.admin.mark(ctx.subject, {marks.REPLACED: replaced.as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, replaced)
     return Result()
 
 
@@ -122,7 +116,6 @@ async def drop_abandoned(ctx: Context) -> Result:
             retry_after=60.0,
         )
     if aliases.get(preview) == name:
-        await ctx.server.admin.delete_alias(preview)
-    await ctx.server.admin.delete(name)
-    ctx.server.invalidate()
+        await ctx.server.delete_alias(preview)
+    await ctx.server.delete(name)
     return Result(notes=(Note("GreenAbandoned", f"{name} was dropped: its plan no longer holds.", "Abandon"),))

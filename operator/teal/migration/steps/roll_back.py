@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from teal.domain import marks
 from teal.domain.errors import TransientError
 from teal.domain.ledger import ledger_of
-from teal.domain.marks import Migration
+from teal.domain.marks import InStep, Migration, Switch
 from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
@@ -67,8 +66,7 @@ async def _return(ctx: Context, serving: CollectionState, back: CollectionState,
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     ctx.session.writes.proof = proof
-    await ctx.server.admin.mark(back.name, {marks.SWITCH: None})
-    ctx.server.invalidate()
+    await ctx.server.mark(back.name, clear=(Switch.KEY,))
     writes = ctx.session.writes
     taken, losses = writes.copied + writes.deleted, _losses(ctx)
     message = f"The alias {ctx.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
@@ -90,10 +88,9 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
 
     So staying in step (`sync/rounds.py`) brings over what was written meanwhile, as soon as it can be read.
     """
-    here, there = serving.marks.in_step.get(back.name, marks.Noted())
-    if here and there:
-        turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
-        await ctx.server.admin.mark(back.name, turned)
+    noted = serving.marks.in_step.get(back.name)
+    if noted and noted.here and noted.there:
+        await ctx.server.mark(back.name, InStep(serving.name, here=noted.there, there=noted.here))
     ctx.session.stop()
     ctx.session.pairs.clear()
     ctx.session.cutover.clear()
@@ -131,5 +128,4 @@ async def _begin(ctx: Context, migration: Migration | None) -> None:
     stage = advance(before.stage, Event.BREACHED if breached else Event.REVERTED)
     # Another attempt each time, so that an annotation that named an earlier way to it cannot act on this one.
     begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
-    await ctx.server.admin.mark(ctx.subject, {marks.MIGRATION: begun.as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, begun)

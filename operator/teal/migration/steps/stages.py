@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
-from teal.domain import marks
 from teal.domain.errors import HeldError
-from teal.domain.marks import Migration
+from teal.domain.marks import Checkpoint, Frozen, Migration, StoredVerdict, Switch
 from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
 from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
@@ -51,7 +49,7 @@ async def continue_migration(ctx: Context) -> Result:
     """One step of the migration that `subject` is the target of."""
     migration = ctx.the_subject().marks.migration
     if migration is None:
-        raise HeldError("MarksDamaged", f"{ctx.subject} is ours, but its mark {marks.MIGRATION!r} is gone.")
+        raise HeldError("MarksDamaged", f"{ctx.subject} is ours, but its mark {Migration.KEY!r} is gone.")
     if migration.stage is not Stage.WATCHING:
         if migration.data_hash != ctx.plan.data_hash:
             return await repair.drop_abandoned(ctx)
@@ -88,13 +86,10 @@ async def enter(ctx: Context, migration: Migration) -> None:
     """
     preview = next_alias(ctx.desired.alias)
     if migration.stage is Stage.VERIFYING and ctx.plan.source and _free(ctx, preview):
-        await ctx.server.admin.point_alias(preview, ctx.subject)
-    written: dict[str, Any] = {marks.MIGRATION: migration.as_json()}
-    if migration.stage is Stage.WATCHING:
-        written[marks.SWITCH] = None
-    await ctx.server.admin.mark(ctx.subject, written)
+        await ctx.server.point_alias(preview, ctx.subject)
+    cleared = (Switch.KEY,) if migration.stage is Stage.WATCHING else ()
+    await ctx.server.mark(ctx.subject, migration, clear=cleared)
     ctx.session.step_since = 0.0
-    ctx.server.invalidate(ctx.subject)
 
 
 def _free(ctx: Context, alias: str) -> bool:
@@ -118,8 +113,7 @@ async def _held(ctx: Context, migration: Migration) -> Result:
     # From the beginning: what was taken for copied may be what is wrong.
     ctx.session.stop()
     ctx.session.ledger = ctx.session.frozen = None
-    forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
-    await ctx.server.admin.mark(ctx.subject, forgotten)
+    await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY, Checkpoint.KEY, Frozen.KEY))
     await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {ctx.subject}.", "Retry"),))
 
@@ -127,7 +121,7 @@ async def _held(ctx: Context, migration: Migration) -> Result:
 async def _edited(ctx: Context, migration: Migration) -> Result:
     """The plan changed in what is tuned, not in the points: what was populated stays."""
     stage = advance(migration.stage, Event.EDITED)
-    await ctx.server.admin.mark(ctx.subject, {marks.VERDICT: None})
+    await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY,))
     edited = replace(migration, plan_hash=ctx.plan.hash).at(stage, ctx.clock.now())
     await enter(ctx, edited)
     return Result(notes=(Note("PlanChanged", f"The plan for {ctx.subject} is now {edited.plan_hash}.", "Plan"),))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from teal.domain import marks
 from teal.domain.decide import retained_source
 from teal.domain.marks import Declined, Migration, Watched
 from teal.domain.ownership import ours
@@ -106,9 +105,8 @@ def _since(looked: float | None, now: float, rules: Rules) -> float:
 
 
 async def _write(ctx: Context, memory: Memory) -> None:
-    await ctx.server.admin.mark(ctx.subject, {marks.WATCHED: memory.watched.as_json()})
+    await ctx.server.mark(ctx.subject, memory.watched)
     memory.written = ctx.clock.monotonic()
-    ctx.server.invalidate(ctx.subject)
 
 
 async def _breached(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from teal.domain.ledger import RawId
-from teal.migration.sync.write_ahead import Carried
+from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant.collection import Quiescence
 
 WORTH_SHOWING = 60
@@ -33,13 +33,13 @@ class SyncMemory:
     samples: list[str] = field(default_factory=list)
     left_back: dict[RawId, int] = field(default_factory=dict)
     left_forth: dict[RawId, int] = field(default_factory=dict)
-    carried: Carried = field(init=False)
+    carried: WriteAheadLog = field(init=False)
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        self.carried = Carried(self.retained)
+        self.carried = WriteAheadLog(self.retained)
 
     @property
     def left_behind(self) -> int:

@@ -178,7 +178,7 @@ async def test_observation_follows_our_changes(endpoint: Endpoint, prefix: str) 
     async with pool.use(endpoint) as server:
         assert blue not in (await server.observe(alias)).names
         await server.create(blue, BODY)
-        await server.point_alias(alias, blue)
+        await server.set_alias(alias, blue, expected=None)
         observed = await server.observe(alias)
         assert observed.aliases[alias] == blue
         assert set(observed.states) == {blue}

@@ -11,6 +11,7 @@ from typing import Any
 
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import ours
 from teal.domain.plan import Desired, Plan, Strategy
 from teal.domain.transitions import Event
 from teal.domain.writes import WriteMode
@@ -80,6 +81,12 @@ class Context:
     @property
     def subject_state(self) -> CollectionState | None:
         return self.observed.state(self.subject)
+
+    @property
+    def mine(self) -> Mapping[str, CollectionState]:
+        """The collections of this resource, by name."""
+        states, identity = self.observed.states, self.desired.identity
+        return {name: state for name, state in states.items() if ours(state, identity)}
 
     def the_source(self) -> CollectionState:
         """Blue, where a step cannot run without one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,6 +18,7 @@ from typing import Any
 
 from teal.domain.marks import Key, Mark
 from teal.domain.observed import CollectionState, Observed, Version
+from teal.qdrant import aliases
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import require_supported
@@ -141,17 +142,23 @@ class Server:
             with self._changing(name):
                 await self.admin.mark(name, changed)
 
-    async def point_alias(self, alias: str, name: str) -> None:
-        """As `Admin.point_alias`."""
-        with self._changing(name, listed=True):
-            await self.admin.point_alias(alias, name)
+    async def set_alias(self, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()) -> None:
+        """As `aliases.set_alias`: refused unless `alias` points at `expected` (`None`: is absent)."""
+        with self._changing(to, listed=True):
+            await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours)
 
-    async def delete_alias(self, alias: str) -> None:
-        """As `Admin.delete_alias`."""
-        try:
-            await self.admin.delete_alias(alias)
-        finally:
+    async def remove_alias(self, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
+        """As `aliases.remove_alias`: refused unless `alias` points at `expected` or is gone."""
+        with self._changing(expected, listed=True):
+            await aliases.remove_alias(self.admin, alias, expected=expected, ours=ours)
+
+    async def lagging_peers(self, alias: str, target: str) -> list[str]:
+        """The peers that do not show `alias` at `target` yet; when all do, so does what `observe` shows."""
+        by_peer = await self.admin.aliases_by_peer()
+        lagging = sorted(peer for peer, found in by_peer.items() if found.get(alias) != target)
+        if not lagging:
             self._listing.invalidate()
+        return lagging
 
     @contextmanager
     def _changing(self, name: str, *, listed: bool = False) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Every write to Qdrant goes through `Server`, which forgets what was seen of what it changes."""
+"""Every write to Qdrant goes through `Server`: what was seen is forgotten, and no alias moves unlooked-at."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ async def adopt(ctx: Context) -> Result:
     if schema.model and schema.main:
         marks.append(Encoder(schema.model, schema.schema_version, schema.main.size))
     await ctx.server.mark(state.name, *marks)
-    if ctx.observed.aliases.get(desired.alias) != state.name:
-        await point_alias(ctx, desired.alias, state.name)
+    before = ctx.observed.aliases.get(desired.alias)
+    if before != state.name:
+        await point_alias(ctx, desired.alias, state.name, expected=before)
     message = f"{state.name} ({state.points:,} points) now belongs to this resource and serves {desired.alias!r}."
     return Result(notes=(Note("CollectionAdopted", message, "Adopt"),))
 

@@ -11,13 +11,14 @@ from typing import Any
 from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, forecast, refuse_over_budget
 from teal.domain.marks import Mark, Migration, Owner, is_mark
-from teal.domain.ownership import ours
+from teal.domain.ownership import ours, owner_text
 from teal.domain.plan import Population
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.cutover.alias import may_set
 from teal.qdrant import wire
 
 SAMPLE = 64
@@ -32,9 +33,27 @@ async def run(ctx: Context) -> Result:
     body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
     await _forget_namesake(ctx)
     await ctx.server.create(plan.target, body)
-    if ctx.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
-        await ctx.server.point_alias(next_alias(ctx.desired.alias), plan.target)
-    return Result(notes=_notes(ctx, figures), detail=f"created {plan.target}")
+    warned = await _offer_to_writers(ctx)
+    return Result(notes=(*_notes(ctx, figures), *warned), detail=f"created {plan.target}")
+
+
+async def _offer_to_writers(ctx: Context) -> tuple[Note, ...]:
+    """With DualWrite, `<alias>-next` is where the application writes, too. Somebody else's is left alone."""
+    preview, target = next_alias(ctx.desired.alias), ctx.plan.target
+    if ctx.options.writes is not WriteMode.DUAL_WRITE or ctx.plan.source is None:
+        return ()
+    before = ctx.observed.aliases.get(preview)
+    if may_set(ctx, preview):
+        await ctx.server.set_alias(preview, target, expected=before, ours=ctx.mine)
+        return ()
+    whose = (
+        f"points at {before!r}, which {owner_text(ctx.observed.state(before))}" if before else "is a collection"
+    )
+    text = (
+        f"{preview!r} {whose}, so it is left alone. With writes: DualWrite, have the application write to "
+        f"{target!r} by its own name."
+    )
+    return (Note("MigrationWarning", text, "Migrate", warning=True),)
 
 
 async def _forget_namesake(ctx: Context) -> None:

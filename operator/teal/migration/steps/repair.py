@@ -6,7 +6,6 @@ from teal.domain.decide import misplaced_aliases
 from teal.domain.errors import TransientError
 from teal.domain.marks import Checkpoint, Mark, Migration, Replaced, Switch
 from teal.domain.observed import CollectionState
-from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
@@ -65,13 +64,13 @@ def is_watched_again(ctx: Context, migration: Migration) -> bool:
 
 async def set_aliases(ctx: Context) -> Result:
     """`<alias>-<schemaVersion>` to what serves, `<alias>-next` away."""
-    state, identity = ctx.the_subject(), ctx.desired.identity
-    mine = {name: found for name, found in ctx.observed.states.items() if ours(found, identity)}
+    state, mine = ctx.the_subject(), ctx.mine
     for alias, target in misplaced_aliases(ctx.desired, ctx.observed, mine, state).items():
-        if target is None:
-            await ctx.server.delete_alias(alias)
-        else:
-            await ctx.server.point_alias(alias, target)
+        before = ctx.observed.aliases.get(alias)
+        if target is not None:
+            await ctx.server.set_alias(alias, target, expected=before, ours=mine)
+        elif before is not None:
+            await ctx.server.remove_alias(alias, expected=before, ours=mine)
     return Result()
 
 
@@ -89,8 +88,9 @@ async def stamp_replaced(ctx: Context) -> Result:
 
 async def restore_alias(ctx: Context) -> Result:
     """The alias was deleted or pointed at an unfinished green by somebody: back to what serves."""
-    await point_alias(ctx, ctx.desired.alias, ctx.subject)
-    message = f"The alias {ctx.desired.alias!r} was gone or misplaced; it points at {ctx.subject} again."
+    alias = ctx.desired.alias
+    await point_alias(ctx, alias, ctx.subject, expected=ctx.observed.aliases.get(alias))
+    message = f"The alias {alias!r} was gone or misplaced; it points at {ctx.subject} again."
     return Result(notes=(Note("AliasRestored", message, "Restore", warning=True),))
 
 
@@ -116,6 +116,6 @@ async def drop_abandoned(ctx: Context) -> Result:
             retry_after=60.0,
         )
     if aliases.get(preview) == name:
-        await ctx.server.delete_alias(preview)
+        await ctx.server.remove_alias(preview, expected=name, ours=ctx.mine)
     await ctx.server.delete(name)
     return Result(notes=(Note("GreenAbandoned", f"{name} was dropped: its plan no longer holds.", "Abandon"),))

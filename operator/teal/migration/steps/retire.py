@@ -28,7 +28,7 @@ async def run(ctx: Context) -> Result:
     snapshot = await _snapshot(ctx, name) if ctx.options.snapshot else None
     aliases = await _refuse_aliased(ctx, name, own)
     if aliases.get(own) == name:
-        await ctx.server.delete_alias(own)
+        await ctx.server.remove_alias(own, expected=name, ours=ctx.mine)
     await ctx.server.delete(name)
     ctx.session.lately.pop(name, None)
     kept = f"; its snapshot is {snapshot}" if snapshot else ""

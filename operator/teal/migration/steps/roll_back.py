@@ -94,7 +94,7 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
     ctx.session.stop()
     ctx.session.pairs.clear()
     ctx.session.cutover.clear()
-    await point_alias(ctx, ctx.desired.alias, back.name)
+    await point_alias(ctx, ctx.desired.alias, back.name, expected=serving.name)
     message = (
         f"The alias {ctx.desired.alias!r} is back on {back.name} without what was written since the switch, "
         f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."

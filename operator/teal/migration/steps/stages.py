@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from teal.domain.errors import HeldError
 from teal.domain.marks import Checkpoint, Frozen, Migration, StoredVerdict, Switch
-from teal.domain.ownership import ours
 from teal.domain.schema import next_alias
 from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
+from teal.migration.cutover.alias import may_set
 from teal.migration.steps import (
     await_promotion,
     catch_up,
@@ -85,17 +85,12 @@ async def enter(ctx: Context, migration: Migration) -> None:
     The stage is written last: it says that all that belongs to entering it is done.
     """
     preview = next_alias(ctx.desired.alias)
-    if migration.stage is Stage.VERIFYING and ctx.plan.source and _free(ctx, preview):
-        await ctx.server.point_alias(preview, ctx.subject)
+    if migration.stage is Stage.VERIFYING and ctx.plan.source and may_set(ctx, preview):
+        before = ctx.observed.aliases.get(preview)
+        await ctx.server.set_alias(preview, ctx.subject, expected=before, ours=ctx.mine)
     cleared = (Switch.KEY,) if migration.stage is Stage.WATCHING else ()
     await ctx.server.mark(ctx.subject, migration, clear=cleared)
     ctx.session.step_since = 0.0
-
-
-def _free(ctx: Context, alias: str) -> bool:
-    """Whether a lesser alias of ours may be set: another resource may be called like it."""
-    at = ctx.observed.aliases.get(alias)
-    return alias not in ctx.observed.names and (at is None or ours(ctx.observed.state(at), ctx.desired.identity))
 
 
 async def _hold(ctx: Context, migration: Migration, error: HeldError) -> Result:

@@ -141,7 +141,7 @@ def _was_switched_to(serving: CollectionState) -> bool:
     migration = serving.marks.migration
     if migration is None or migration.stage is not Stage.PROMOTING:
         return False
-    return serving.marks.switch is not None or migration.source is None
+    return serving.marks.cutover_begun is not None or migration.source is None
 
 
 def _restore(desired: Desired, mine: Mine) -> Decision | None:

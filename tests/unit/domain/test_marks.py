@@ -15,6 +15,7 @@ from teal.domain.marks import (
     Baseline,
     Carried,
     Checkpoint,
+    CutoverBegun,
     Declared,
     Declined,
     Encoder,
@@ -31,7 +32,6 @@ from teal.domain.marks import (
     Stale,
     StoredCheck,
     StoredVerdict,
-    Switch,
     Watched,
 )
 from teal.domain.stale import Sieve
@@ -57,7 +57,7 @@ kinds = {
     Baseline: st.builds(Baseline, texts, st.lists(texts).map(tuple), times, times, times, st.booleans()),
     Watched: st.builds(Watched, texts, times, *[st.none() | times] * 4, st.none() | texts),
     Frozen: st.builds(Frozen, texts),
-    Switch: st.builds(Switch, texts),
+    CutoverBegun: st.builds(CutoverBegun, texts),
     Checkpoint: st.builds(Checkpoint, st.integers(1, 9), texts, st.none() | st.integers(-1, 2**40)),
     StoredVerdict: st.builds(
         StoredVerdict, texts, st.sampled_from(Verdict),
@@ -142,7 +142,11 @@ def test_all_marks_of_a_collection() -> None:
         verdict={"planHash": "p", "verdict": "Passed", "checks": [CHECK]},
         checkpoint={"buckets": 1, "digests": "0" * 16},
         **{"in_step/docs-0": {"here": DIGEST, "there": {"buckets": 2}}, "stale/docs-0": {"points": "x"}},
-        **{"carried/docs-1": {"docs-1": [1]}, "frozen": {"fingerprint": "f"}, "switch": {"from": "docs-0"}},
+        **{
+            "carried/docs-1": {"docs-1": [1]},
+            "frozen": {"fingerprint": "f"},
+            "cutover_begun": {"source": "docs-0"},
+        },
         encoder={"model": "m", "schemaVersion": "v1", "dimensions": 4, "url": None},
         declared={"indexes": ["a"], "quantization": True},
     )
@@ -159,7 +163,7 @@ def test_all_marks_of_a_collection() -> None:
     assert found.in_step == {"docs-0": InStep("docs-0", Checkpoint(1, "1" * 16), None)}
     assert found.stale == {"docs-0": Stale("docs-0", "x")}
     assert found.carried == {"docs-1": Carried("docs-1", {"docs-1": (1,)})}
-    assert (found.frozen, found.switch) == (Frozen("f"), Switch("docs-0"))
+    assert (found.frozen, found.cutover_begun) == (Frozen("f"), CutoverBegun("docs-0"))
     assert found.keys_about("docs-0") == ["teal.dev/in-step/docs-0", "teal.dev/stale/docs-0"]
     assert found.keys_about("docs-1") == ["teal.dev/carried/docs-1"]
     assert found.keys_about("docs-2") == []
@@ -206,7 +210,7 @@ DAMAGED = {
         {"planHash": "p", "verdict": "Passed", "checks": [{"name": "n", "verdict": "Odd", "message": ""}]},
     ),
     "a promise without a fingerprint": ("frozen", {}),
-    "a switch from nowhere": ("switch", {"to": "docs-1"}),
+    "a cut-over from nowhere": ("cutover_begun", {"target": "docs-1"}),
     "carried points that are a word": ("carried/docs-0", {"docs-0": "all"}),
     "carried points that are no ids": ("carried/docs-0", {"docs-0": [1.5]}),
     "no write-ahead log": ("carried/docs-0", "lost"),
@@ -220,7 +224,7 @@ def test_what_cannot_be_read_is_said_and_not_guessed(mark: str, value: Any) -> N
         del written[f"teal.dev/{mark}"]
     found = Marks.read(NAME, written)
     assert found.damaged is not None
-    assert f"teal.dev/{mark}" in found.damaged
+    assert f"teal.dev/{mark.replace('_', '-')}" in found.damaged
     read = getattr(found, mark.partition("/")[0])
     assert read in (None, {}, Declared())
 

@@ -250,13 +250,13 @@ class Hooks(Mark):
 
 
 @dataclass(frozen=True)
-class Switch(Mark):
-    """A cut-over to this collection has begun. Until it is finished, a successor looks for late writes on the
-    collection `from`, by the marks that were written together with this one."""
+class CutoverBegun(Mark):
+    """A cut-over from `source` to this collection has begun. As long as this stands, a successor of the process
+    that began it looks for late writes on `source`, by the marks that were written together with this one."""
 
-    KEY: ClassVar[Key] = Key(PREFIX + "switch")
+    KEY: ClassVar[Key] = Key(PREFIX + "cutover-begun")
 
-    source: Annotated[str, Field(alias="from")]
+    source: str
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from teal.domain.marks.kinds import (
     Baseline,
     Carried,
     Checkpoint,
+    CutoverBegun,
     Declared,
     Declined,
     Encoder,
@@ -28,7 +29,6 @@ from teal.domain.marks.kinds import (
     Replaced,
     Stale,
     StoredVerdict,
-    Switch,
     Watched,
 )
 
@@ -52,7 +52,7 @@ class Marks:
     frozen: Frozen | None = None
     verdict: StoredVerdict | None = None
     hooks: Hooks | None = None
-    switch: Switch | None = None
+    cutover_begun: CutoverBegun | None = None
     baseline: Baseline | None = None
     watched: Watched | None = None
     fence: Fence | None = None
@@ -88,7 +88,7 @@ class Marks:
             frozen=reader.one(Frozen),
             verdict=reader.one(StoredVerdict),
             hooks=reader.one(Hooks),
-            switch=reader.one(Switch),
+            cutover_begun=reader.one(CutoverBegun),
             baseline=reader.one(Baseline),
             watched=reader.one(Watched),
             fence=reader.one(Fence),

@@ -6,7 +6,7 @@ A rollback, staying in step and a crash in that very moment start from these not
 from __future__ import annotations
 
 from teal.domain.ledger import checkpoint_of, highest
-from teal.domain.marks import Carried, InStep, Mark, Stale, Switch
+from teal.domain.marks import Carried, CutoverBegun, InStep, Mark, Stale
 from teal.domain.observed import CollectionState
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
@@ -22,7 +22,7 @@ async def remember_cutover(
         state.highest[new.name] = highest(state.new_side or {})
     if at_rest and old.one_sequence:
         state.highest[old.name] = highest(ctx.session.the_ledger.versions)
-    await note_both_sides(ctx, state, old, new, Switch(old.name))
+    await note_both_sides(ctx, state, old, new, CutoverBegun(old.name))
 
 
 async def note_both_sides(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from teal.domain.decide import misplaced_aliases
 from teal.domain.errors import TransientError
-from teal.domain.marks import Checkpoint, Mark, Migration, Replaced, Switch
+from teal.domain.marks import Checkpoint, CutoverBegun, Mark, Migration, Replaced
 from teal.domain.observed import CollectionState
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
@@ -29,7 +29,7 @@ async def finish_switch(ctx: Context) -> Result:
     if migration and ending:
         stage = advance(migration.stage, ending)
         written.append(migration.at(stage, now))
-    await ctx.server.mark(state.name, *written, clear=(Replaced.KEY, Checkpoint.KEY, Switch.KEY))
+    await ctx.server.mark(state.name, *written, clear=(Replaced.KEY, Checkpoint.KEY, CutoverBegun.KEY))
     return Result(notes=notes)
 
 
@@ -44,7 +44,7 @@ async def _carry_over(ctx: Context, old: CollectionState, state: CollectionState
 
 def _cut_short(ctx: Context, state: CollectionState) -> CollectionState | None:
     """The other side of a switch to `state` that nobody has looked after yet."""
-    return ctx.observed.state(state.marks.switch.source) if state.marks.switch else None
+    return ctx.observed.state(state.marks.cutover_begun.source) if state.marks.cutover_begun else None
 
 
 def _ending(ctx: Context, migration: Migration) -> Event | None:

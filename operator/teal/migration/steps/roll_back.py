@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from teal.domain.errors import TransientError
 from teal.domain.ledger import ledger_of
-from teal.domain.marks import InStep, Migration, Switch
+from teal.domain.marks import CutoverBegun, InStep, Migration
 from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
@@ -66,7 +66,7 @@ async def _return(ctx: Context, serving: CollectionState, back: CollectionState,
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     ctx.session.writes.proof = proof
-    await ctx.server.mark(back.name, clear=(Switch.KEY,))
+    await ctx.server.mark(back.name, clear=(CutoverBegun.KEY,))
     writes = ctx.session.writes
     taken, losses = writes.copied + writes.deleted, _losses(ctx)
     message = f"The alias {ctx.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"

@@ -179,9 +179,8 @@ async def test_observation_follows_our_changes(endpoint: Endpoint, prefix: str) 
     pool = QdrantPool()
     async with pool.use(endpoint) as server:
         assert blue not in (await server.observe(alias)).names
-        await server.admin.create(blue, BODY)
-        await server.admin.point_alias(alias, blue)
-        server.invalidate(blue)
+        await server.create(blue, BODY)
+        await server.set_alias(alias, blue, expected=None)
         observed = await server.observe(alias)
         assert observed.aliases[alias] == blue
         assert set(observed.states) == {blue}

@@ -106,7 +106,7 @@ def _same_encoder(asked: str, blue: CollectionState, green: CollectionState) -> 
     if asked != "auto":
         return asked == "same"
     sizes = {vector.name: vector.size for vector in blue.schema.vectors}
-    models = [(state.marks.encoder or {}).get("model") for state in (blue, green)]
+    models = [state.marks.encoder.model if state.marks.encoder else None for state in (blue, green)]
     alike = all(sizes.get(v.name, v.size) == v.size for v in green.schema.vectors)
     return alike and (None in models or models[0] == models[1])
 
@@ -121,14 +121,15 @@ async def _encoders(
     """At the one embedder that is given, by the names that the collections' marks or `--model` say."""
 
     async def client(state: CollectionState, model: str | None) -> OpenAIEmbedder | None:
-        main, name = state.schema.main, model or (state.marks.encoder or {}).get("model")
+        main, told = state.schema.main, state.marks.encoder
+        name = model or (told.model if told else None)
         if asked.embedder is None or main is None or name is None:
             return None
 
         async def key() -> str | None:
             return asked.embedder_key
 
-        return await stack.enter_async_context(OpenAIEmbedder(asked.embedder, str(name), main.size, api_key=key))
+        return await stack.enter_async_context(OpenAIEmbedder(asked.embedder, name, main.size, api_key=key))
 
     on_green = await client(green, asked.model)
     if asked.judged and on_green is None:

@@ -36,7 +36,7 @@ def effective(tuning: Tuning, blue: CollectionState, schema: Schema) -> Tuning:
             if name in schema.sparse
         },
     }
-    if config.get("quantization_config") and not blue.marks.declared.get("quantization"):
+    if config.get("quantization_config") and not blue.marks.declared.quantization:
         inherited["quantization_config"] = config["quantization_config"]
     sections = {k: v for k, v in _overlay(inherited, tuning.sections).items() if v}
     return Tuning(sections, {**_indexes(blue, tuning), **tuning.indexes})
@@ -73,7 +73,7 @@ def _vector_body(vector: DenseVector, tuning: Mapping[str, Any] | None) -> dict[
 
 
 def _indexes(blue: CollectionState, tuning: Tuning) -> dict[str, Any]:
-    left_the_spec = set(blue.marks.declared.get("indexes", ())) - set(tuning.indexes)
+    left_the_spec = set(blue.marks.declared.indexes) - set(tuning.indexes)
     return {
         name: described
         for name, found in blue.payload_schema.items()

@@ -15,7 +15,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Self
+
+from teal.domain.marks import Checkpoint
 
 RawId = bytes
 CONTENT = 1 << 62
@@ -54,21 +56,21 @@ class Digests:
         """Put (point, version) in if it is out, and out if it is in."""
         self.values[self.bucket(point)] ^= _digest(point, version)
 
-    def as_json(self) -> dict[str, Any]:
+    def checkpoint(self, highest: int | None = None) -> Checkpoint:
         width = DIGEST_BYTES * 2
-        return {"buckets": len(self.values), "digests": "".join(f"{v:0{width}x}" for v in self.values)}
+        return Checkpoint(len(self.values), "".join(f"{v:0{width}x}" for v in self.values), highest)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """What `as_json` wrote.
+    def of(cls, checkpoint: Checkpoint) -> Self:
+        """Those that `checkpoint` was made of.
 
         Raises:
-            ValueError: it was not written so.
+            ValueError: it was not made of digests.
         """
-        width, text = DIGEST_BYTES * 2, str(value.get("digests", ""))
+        width, text = DIGEST_BYTES * 2, checkpoint.digests
         values = [int(text[i : i + width], 16) for i in range(0, len(text), width)]
-        if not values or len(values) != value.get("buckets"):
-            raise ValueError(f"{len(values)} digests do not fill {value.get('buckets')!r} buckets")
+        if not values or len(values) != checkpoint.buckets:
+            raise ValueError(f"{len(values)} digests do not fill {checkpoint.buckets} buckets")
         found = cls(len(values))
         found.values = values
         return found
@@ -125,15 +127,17 @@ def ledger_of(versions: Mapping[RawId, int]) -> Ledger:
     return ledger
 
 
-def restore(seen: Mapping[RawId, int], checkpoint: Mapping[str, Any] | None, points: int) -> Ledger:
+def restore(seen: Mapping[RawId, int], checkpoint: Checkpoint | None, points: int) -> Ledger:
     """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue.
 
     One that was written when the source was at rest, or before it was scanned, may name the `highest` version
     of then: whatever has that or a lower one has not changed since. A checkpoint that cannot be read proves
     nothing, and everything is copied again.
     """
+    if checkpoint is None:
+        return Ledger(buckets_for(points))
     try:
-        saved = Digests.from_json(checkpoint or {})
+        saved = Digests.of(checkpoint)
     except ValueError:
         return Ledger(buckets_for(points))
     now = Digests(len(saved.values))
@@ -151,12 +155,11 @@ def highest(versions: Mapping[RawId, int]) -> int:
     return max((version for version in versions.values() if not is_content(version)), default=0)
 
 
-def checkpoint_of(versions: Mapping[RawId, int], sure: int | None = None) -> dict[str, Any]:
+def checkpoint_of(versions: Mapping[RawId, int], sure: int | None = None) -> Checkpoint:
     """What `restore` reads; `sure` is the highest version, only where it is true of all points, as said there."""
-    return {**ledger_of(versions).digests.as_json(), **({} if sure is None else {"highest": sure})}
+    return ledger_of(versions).digests.checkpoint(sure)
 
 
-def sure_up_to(checkpoint: Mapping[str, Any] | None) -> int:
+def sure_up_to(checkpoint: Checkpoint | None) -> int:
     """The `highest` version that a checkpoint names, as `restore` has it; `UNKNOWN` if it names none."""
-    found = (checkpoint or {}).get("highest")
-    return found if isinstance(found, int) else UNKNOWN
+    return UNKNOWN if checkpoint is None or checkpoint.highest is None else checkpoint.highest

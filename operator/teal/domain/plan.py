@@ -17,8 +17,9 @@ from typing import Any
 from teal.domain.actions import Asked
 from teal.domain.carry import effective
 from teal.domain.errors import TerminalError
+from teal.domain.marks import Encoder
 from teal.domain.observed import CollectionState
-from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema, collection_name
+from teal.domain.schema import Datatype, DenseVector, Distance, Schema, collection_name
 from teal.domain.tuning import Tuning
 
 
@@ -76,7 +77,7 @@ class Desired:
                 "target": self.target,
                 "tuning": [self.tuning.sections, self.tuning.indexes],
                 "textField": self.text_field,
-                "encoder": self.encoder.as_metadata() if self.encoder else None,
+                "encoder": self.encoder.as_json() if self.encoder else None,
                 "acceptNormalised": self.accept_normalised,
             }
         )
@@ -185,10 +186,10 @@ def as_it_was(desired: Desired, past: CollectionState) -> Desired:
     Its encoder can be asked only at the URL that the spec names now: marks name no Secret, and no key goes to a
     URL that does not stand beside it.
     """
-    told, main = past.marks.encoder or {}, past.schema.main
+    told, main = past.marks.encoder, past.schema.main
     encoder = None
     if past.schema.model and main:
-        encoder = Encoder(past.schema.model, past.schema.schema_version, main.size, told.get("url"))
+        encoder = Encoder(past.schema.model, past.schema.schema_version, main.size, told.url if told else None)
     here = desired.encoder.url if desired.encoder else None
     reachable = bool(encoder and encoder.url and encoder.url == here)
     return replace(desired, schema=past.schema, encoder=encoder, has_embedder=reachable)

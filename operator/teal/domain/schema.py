@@ -85,24 +85,6 @@ class Schema:
         return sum(vector.size * vector.datatype.bytes_per_element for vector in self.vectors)
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """Who turns text into vectors: what an `EmbeddingSet` says, as far as clients need to know it."""
-
-    model: str | None
-    schema_version: str
-    dimensions: int
-    url: str | None = None
-
-    def as_metadata(self) -> dict[str, str | int | None]:
-        return {
-            "model": self.model,
-            "schemaVersion": self.schema_version,
-            "dimensions": self.dimensions,
-            "url": self.url,
-        }
-
-
 def sanitise(part: str) -> str:
     """A name part that Qdrant, file systems and URLs accept; case is kept, Qdrant's names have it."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", part).lstrip("-.") or "x"

@@ -14,10 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Self
 
 from teal.domain.ledger import RawId
+from teal.domain.marks import Stale
 
 BUCKETS = 1 << 16
 SIZE = BUCKETS // 8
@@ -49,16 +50,17 @@ class Sieve:
     def of_all(cls) -> Self:
         return cls(b"\xff" * SIZE)
 
-    def as_json(self) -> dict[str, Any]:
-        return {"points": base64.b64encode(zlib.compress(bytes(self._bits), 9)).decode()}
+    def as_mark(self, partner: str) -> Stale:
+        """As it is noted about `partner`."""
+        return Stale(partner, base64.b64encode(zlib.compress(bytes(self._bits), 9)).decode())
 
     @classmethod
-    def read(cls, mark: Mapping[str, Any] | None) -> Self:
-        """What `as_json` wrote; none without a mark, all of them if it cannot be read."""
+    def read(cls, mark: Stale | None) -> Self:
+        """What `as_mark` noted; none without a mark, all of them if it cannot be read."""
         if mark is None:
             return cls()
         try:
-            bits = zlib.decompress(base64.b64decode(str(mark.get("points")), validate=True))
+            bits = zlib.decompress(base64.b64decode(mark.points, validate=True))
         except (binascii.Error, zlib.error):
             return cls.of_all()
         return cls(bits) if len(bits) == SIZE else cls.of_all()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from teal.domain.marks import Declared
 from teal.domain.observed import CollectionState
 from teal.domain.schema import UNNAMED
 
@@ -49,12 +50,9 @@ class Tuning:
     sections: Json = field(default_factory=dict)
     indexes: Mapping[str, Json] = field(default_factory=dict)
 
-    def declared(self) -> dict[str, Any]:
-        """What goes into the mark `declared`, so that leaving the spec can be told from never having been."""
-        return {
-            "indexes": sorted(self.indexes),
-            "quantization": "quantization_config" in self.sections,
-        }
+    def declared(self) -> Declared:
+        """The mark by which leaving the spec can be told from never having been in it."""
+        return Declared(tuple(sorted(self.indexes)), "quantization_config" in self.sections)
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def difference(tuning: Tuning, state: CollectionState) -> InPlace:
     }
     left = tuple(
         name
-        for name in state.marks.declared.get("indexes", ())
+        for name in state.marks.declared.indexes
         if name not in tuning.indexes and name in state.payload_schema
     )
     index_changes = [
@@ -124,7 +122,7 @@ def _normal_stopwords(words: Any) -> dict[str, list[str]]:
 
 def _quantization_left(tuning: Tuning, state: CollectionState) -> Change | None:
     found = state.config.get("quantization_config")
-    was_ours = state.marks.declared.get("quantization", False)
+    was_ours = state.marks.declared.quantization
     if "quantization_config" in tuning.sections or not found or not was_ours:
         return None
     return Change("quantization_config", found, "Disabled")

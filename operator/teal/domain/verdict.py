@@ -8,7 +8,7 @@ pauses the migration and is asked again, anything else is shown and does not blo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,18 +55,3 @@ def overall(checks: Iterable[Check]) -> Verdict:
         if worst in found:
             return worst
     return Verdict.PASSED
-
-
-def as_mark(plan_hash: str, checks: Iterable[Check]) -> dict[str, Any]:
-    """The verdict as it is kept on green: sticky for this plan, through restarts."""
-    rows = list(checks)
-    return {
-        "planHash": plan_hash,
-        "verdict": overall(rows).value,
-        "checks": [check.as_json() for check in rows],
-    }
-
-
-def failed_for(mark: Mapping[str, Any] | None, plan_hash: str) -> bool:
-    """Whether this very plan has failed before."""
-    return bool(mark) and mark["planHash"] == plan_hash and mark["verdict"] == Verdict.FAILED  # type: ignore[index]

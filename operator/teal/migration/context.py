@@ -10,6 +10,7 @@ from typing import Protocol
 
 from teal.domain.marks import Declined
 from teal.domain.observed import CollectionState, Observed
+from teal.domain.ownership import Mine
 from teal.domain.plan import Desired, Plan, Strategy
 from teal.domain.policy import Decision, View
 from teal.domain.transitions import Event
@@ -113,6 +114,11 @@ class Context:
     @property
     def subject_state(self) -> CollectionState | None:
         return self.observed.state(self.subject)
+
+    @property
+    def mine(self) -> Mine:
+        """The collections of this resource, by name."""
+        return self.view.mine
 
     def the_source(self) -> CollectionState:
         """Blue, where a step cannot run without one."""

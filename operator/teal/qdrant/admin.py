@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from teal.domain.errors import TerminalError
+from teal.domain.errors import TerminalError, TransientError
 from teal.domain.observed import CollectionState, Version
 from teal.qdrant.collection import (
     Optimizations,
@@ -125,6 +125,20 @@ class Admin:
         peers = await self.peers()
         answers = await all_of(self._aliases_of(peer) for peer in peers)
         return dict(zip(peers, answers, strict=True))
+
+    async def aliases_by_answering_peer(self) -> dict[str, dict[str, str]]:
+        """`aliases` as our own URL and each peer know them, without the peers that do not answer."""
+        roots = sorted({self.endpoint.root, *await self.peers()})
+        answers = await all_of(self._aliases_if_told(root) for root in roots)
+        return {root: aliases for root, aliases in zip(roots, answers, strict=True) if aliases is not None}
+
+    async def _aliases_if_told(self, root: str) -> dict[str, str] | None:
+        try:
+            return await self._aliases_of(root)
+        except TransientError:
+            if root == self.endpoint.root:
+                raise
+            return None
 
     async def _aliases_of(self, root: str) -> dict[str, str]:
         result = await self._get("aliases", "/aliases", root=root)

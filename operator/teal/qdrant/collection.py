@@ -151,7 +151,7 @@ def _schema(name: str, params: Json, marks: Marks) -> Schema:
         shard_number=int(params.get("shard_number") or 1),
         sharding_method=str(params.get("sharding_method") or "auto"),
         schema_version=marks.owner.schema_version if marks.owner else "",
-        model=(marks.encoder or {}).get("model"),
+        model=marks.encoder.model if marks.encoder else None,
     )
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
+from teal.domain.marks import Key, Mark
 from teal.domain.observed import CollectionState, Observed, Version
+from teal.qdrant import aliases
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import require_supported
@@ -105,11 +108,68 @@ class Server:
         states = {state.name: state for state in found if state is not None}
         return Observed(version, listing.names, listing.aliases, states)
 
-    def invalidate(self, name: str | None = None) -> None:
-        """Forget the listings, and the state of `name`: we have just changed them."""
-        self._listing.invalidate()
-        if name in self._states:
-            self._states[name].invalidate()
+    # Writes to what `observe` shows: each also forgets what was seen of it, even if its outcome is unknown.
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> bool:
+        """As `Admin.create`."""
+        with self._changing(name, listed=True):
+            return await self.admin.create(name, body)
+
+    async def delete(self, name: str) -> bool:
+        """As `Admin.delete`."""
+        with self._changing(name, listed=True):
+            return await self.admin.delete(name)
+
+    async def patch(self, name: str, body: Mapping[str, Any]) -> None:
+        """As `Admin.patch`."""
+        with self._changing(name):
+            await self.admin.patch(name, body)
+
+    async def create_index(self, name: str, field: str, schema: Mapping[str, Any]) -> None:
+        """As `Admin.create_index`."""
+        with self._changing(name):
+            await self.admin.create_index(name, field, schema)
+
+    async def delete_index(self, name: str, field: str) -> None:
+        """As `Admin.delete_index`."""
+        with self._changing(name):
+            await self.admin.delete_index(name, field)
+
+    async def mark(self, name: str, *marks: Mark, clear: Iterable[Key] = ()) -> None:
+        """Write these marks, and take those of the keys `clear` away, all in one request."""
+        changed: dict[str, Any] = {**dict.fromkeys(clear), **{mark.key: mark.as_json() for mark in marks}}
+        if changed:
+            with self._changing(name):
+                await self.admin.mark(name, changed)
+
+    async def set_alias(self, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()) -> None:
+        """As `aliases.set_alias`: refused unless `alias` points at `expected` (`None`: is absent)."""
+        with self._changing(to, listed=True):
+            await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours)
+
+    async def remove_alias(self, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
+        """As `aliases.remove_alias`: refused unless `alias` points at `expected` or is gone."""
+        with self._changing(expected, listed=True):
+            await aliases.remove_alias(self.admin, alias, expected=expected, ours=ours)
+
+    async def lagging_peers(self, alias: str, target: str) -> list[str]:
+        """The peers that do not show `alias` at `target` yet; when all do, so does what `observe` shows."""
+        by_peer = await self.admin.aliases_by_peer()
+        lagging = sorted(peer for peer, found in by_peer.items() if found.get(alias) != target)
+        if not lagging:
+            self._listing.invalidate()
+        return lagging
+
+    @contextmanager
+    def _changing(self, name: str, *, listed: bool = False) -> Iterator[None]:
+        """`listed`: which collections and aliases there are may change, too."""
+        try:
+            yield
+        finally:
+            if listed:
+                self._listing.invalidate()
+            if name in self._states:
+                self._states[name].invalidate()
 
     def _state(self, name: str) -> Shared[CollectionState | None]:
         if name not in self._states:

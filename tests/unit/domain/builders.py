@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from teal.domain import marks
 from teal.domain.errors import TealError
-from teal.domain.marks import Fence, Marks, Migration, Owner, Replaced
+from teal.domain.marks import Declared, Fence, Marks, Migration, Owner, Replaced
 from teal.domain.observed import CollectionState, Observed, Version
 from teal.domain.plan import Desired, Identity, Plan
 from teal.domain.policy import View
@@ -62,7 +61,7 @@ def state(
     fenced: bool = False,
     config: Mapping[str, Any] | None = None,
     indexes: Mapping[str, Any] | None = None,
-    declared: Mapping[str, Any] | None = None,
+    declared: Declared | None = None,
     points: int = 10,
     **more: Any,
 ) -> CollectionState:
@@ -80,7 +79,7 @@ def state(
             migration=migration(stage, **more),
             replaced=Replaced("other", replaced) if replaced is not None else None,
             fence=Fence(NOW, enabled=False, write_rate_limit=None) if fenced else None,
-            declared=declared or {},
+            declared=declared or Declared(),
         )
     shown = replace(wanted, shard_number=wanted.shard_number or 1)
     if not identity:
@@ -124,8 +123,8 @@ def observed(
 def metadata(name: str, wanted: Schema, **others: Any) -> dict[str, Any]:
     """The marks of a healthy collection as JSON, `others` (mark without its prefix) on top."""
     healthy = {
-        marks.OWNER: owner(name, wanted).as_json(),
-        marks.MIGRATION: migration(Stage.READY).as_json(),
+        Owner.KEY: owner(name, wanted).as_json(),
+        Migration.KEY: migration(Stage.READY).as_json(),
     }
     return healthy | {f"teal.dev/{key.replace('_', '-')}": value for key, value in others.items()}
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from teal.domain import marks
 from teal.domain.carry import create_body
-from teal.domain.marks import Migration, Replaced
+from teal.domain.marks import Declared, InStep, Migration, Owner, Replaced
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired, Population, Strategy
@@ -74,7 +73,7 @@ class Execution:
         return steps[self.decision.do]()
 
     def mark(self, **values: object) -> None:
-        self.server.mark(self.name, {getattr(marks, name.upper()): value for name, value in values.items()})
+        self.server.mark(self.name, {f"teal.dev/{name}": value for name, value in values.items()})
 
     def adopt(self) -> Effects:
         found = as_declared(self.state, self.wanted)
@@ -101,9 +100,9 @@ class Execution:
         stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
         begun = Migration(plan.hash, plan.data_hash, stage, plan.source, self.now, stage_since=self.now)
         metadata = {
-            marks.OWNER: owner(plan.target, plan.schema, self.wanted.identity).as_json(),
-            marks.MIGRATION: begun.as_json(),
-            marks.DECLARED: self.wanted.tuning.declared(),
+            Owner.KEY: owner(plan.target, plan.schema, self.wanted.identity).as_json(),
+            Migration.KEY: begun.as_json(),
+            Declared.KEY: self.wanted.tuning.declared().as_json(),
         }
         body = create_body(plan.schema, plan.tuning, metadata, defer=plan.source is not None)
         assert self.server.create(plan.target, body)
@@ -177,7 +176,7 @@ class Execution:
         if missing.patch:
             self.server.patch(self.name, missing.patch)
         yield
-        self.mark(declared=self.wanted.tuning.declared())
+        self.mark(declared=self.wanted.tuning.declared().as_json())
         yield
 
     def verify(self) -> Effects:
@@ -192,7 +191,7 @@ class Execution:
             yield
             return
         yield from self.catch_up()
-        self.server.mark(self.name, {marks.about(marks.IN_STEP, source): {}})
+        self.server.mark(self.name, {InStep.about(source): {}})
         yield
         assert self.server.aliases.get(self.wanted.alias) == source
         for _ in self.catch_up():
@@ -243,9 +242,9 @@ class Execution:
             yield
         self.server.patch(self.name, found.patch)
         yield
-        self.mark(declared=self.wanted.tuning.declared())
+        self.mark(declared=self.wanted.tuning.declared().as_json())
         if self.wanted.encoder:
-            self.mark(encoder=self.wanted.encoder.as_metadata())
+            self.mark(encoder=self.wanted.encoder.as_json())
         yield
 
     def set_aliases(self) -> Effects:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teal.domain.carry import UNLIMITED, create_body, effective
+from teal.domain.marks import Declared
 from teal.domain.schema import Datatype, Distance, Schema
 from teal.domain.tuning import Tuning, difference
 from tests.unit.domain.builders import config_of, dense, metadata, schema, state
@@ -59,7 +60,7 @@ class TestEffective:
     def test_what_teal_declared_and_the_spec_dropped_stays_behind(self) -> None:
         blue = state(
             config=config_of(schema(), quantization_config=QUANTIZED),
-            declared={"quantization": True, "indexes": ["dropped", "kept"]},
+            declared=Declared(("dropped", "kept"), quantization=True),
             indexes={name: {"data_type": "uuid"} for name in ("dropped", "kept", "application")},
         )
         found = effective(Tuning(indexes={"kept": {"type": "keyword"}}), blue, schema())
@@ -182,7 +183,9 @@ def successions(draw: st.DrawFn) -> tuple[Schema, Tuning, Schema, Tuning]:
 def test_a_green_can_be_made_to_match_its_plan(case: tuple[Schema, Tuning, Schema, Tuning]) -> None:
     old, before, new, after = case
     server = Qdrant()
-    server.create("blue", create_body(old, before, metadata("blue", old, declared=before.declared()), defer=False))
+    server.create(
+        "blue", create_body(old, before, metadata("blue", old, declared=before.declared().as_json()), defer=False)
+    )
     for path, made in before.indexes.items():
         server.create_index("blue", path, made)
 

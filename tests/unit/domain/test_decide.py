@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from teal.domain.errors import TerminalError, TransientError
-from teal.domain.marks import Marks
+from teal.domain.marks import Encoder, Marks
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import has_served, ours, stage_of
 from teal.domain.plan import Desired, Population, Reason, Strategy
 from teal.domain.policy import Decision, Do, View, decide
 from teal.domain.policy.actions import OF_STAGE
 from teal.domain.policy.repairs import misplaced_aliases
-from teal.domain.schema import Distance, Encoder, Schema
+from teal.domain.schema import Distance, Schema
 from teal.domain.transitions import HAS_SERVED, Stage
 from teal.domain.tuning import Change, Tuning
 from tests.unit.domain.builders import (
@@ -444,14 +444,14 @@ class TestInPlace:
 
     def test_clients_learn_of_another_url(self) -> None:
         encoder = Encoder("m", "v1", 4, "http://new")
-        old = Encoder("m", "v1", 4, "http://old").as_metadata()
+        old = Encoder("m", "v1", 4, "http://old")
         serving = state(V1)
         told = replace(serving, marks=replace(serving.marks, encoder=old))
         decision = next_of(desired(V1, encoder=encoder), told, alias=BLUE)
         assert does(decision) == (Do.APPLY_IN_PLACE, BLUE)
-        assert decision.in_place.changes == (Change("encoder", old, encoder.as_metadata()),)
+        assert decision.in_place.changes == (Change("encoder", old.as_json(), encoder.as_json()),)
         assert not decision.in_place.patch
-        known = replace(serving, marks=replace(serving.marks, encoder=encoder.as_metadata()))
+        known = replace(serving, marks=replace(serving.marks, encoder=encoder))
         assert does(next_of(desired(V1, encoder=encoder), known, alias=BLUE)) == (Do.REST, BLUE)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teal.domain.ledger import MAX_BUCKETS, MIN_BUCKETS, Digests, Ledger, RawId, buckets_for, restore
+from teal.domain.marks import Checkpoint
 
 ids = st.integers(0, 40).map(lambda n: n.to_bytes(8, "big"))
 versions = st.dictionaries(ids, st.integers(0, 5), max_size=40)
@@ -55,7 +56,10 @@ class TestDigests:
     @given(versions, st.integers(1, 64))
     def test_json(self, found: dict[RawId, int], buckets: int) -> None:
         made = digests(found, buckets)
-        assert Digests.from_json(json.loads(json.dumps(made.as_json()))).values == made.values
+        assert (
+            Digests.of(Checkpoint.from_json(json.loads(json.dumps(made.checkpoint().as_json())))).values
+            == made.values
+        )
 
     @pytest.mark.parametrize(
         "damaged",
@@ -71,7 +75,7 @@ class TestDigests:
     )
     def test_damage_is_an_error(self, damaged: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"."):
-            Digests.from_json(damaged)
+            Digests.of(Checkpoint.from_json(damaged))
 
 
 class TestLedger:
@@ -103,7 +107,7 @@ class TestRestore:
         """`copied` was checkpointed; blue went on to `now`; the process died; a scan shows `now`."""
         before = Ledger(buckets_for(points))
         before.record(copied)
-        after = restore(now, before.digests.as_json(), points)
+        after = restore(now, before.digests.checkpoint(), points)
         changed = after.changed(now)
         really = {point for point, version in now.items() if copied.get(point) != version}
         assert really <= changed.keys()
@@ -116,7 +120,7 @@ class TestRestore:
         before = Ledger(MIN_BUCKETS)
         before.record(copied)
         touched = {before.digests.bucket(p) for p in copied.keys() | now.keys() if copied.get(p) != now.get(p)}
-        after = restore(now, before.digests.as_json(), 0)
+        after = restore(now, before.digests.checkpoint(), 0)
         assert after.versions == {p: v for p, v in now.items() if before.digests.bucket(p) not in touched}
         assert after.changed(now).keys() == {p for p in now if before.digests.bucket(p) in touched}
 
@@ -127,7 +131,7 @@ class TestRestore:
         """A checkpoint that is behind proves less, never more."""
         ledger = Ledger(MIN_BUCKETS)
         ledger.record(copied)
-        checkpoint = ledger.digests.as_json()
+        checkpoint = ledger.digests.checkpoint()
         ledger.record(now)
         after = restore(now, checkpoint, 0)
         assert all(copied.get(point) == version for point, version in after.versions.items())
@@ -136,20 +140,20 @@ class TestRestore:
     def test_nothing_changed_means_nothing_to_do(self, now: dict[RawId, int]) -> None:
         ledger = Ledger(MIN_BUCKETS)
         ledger.record(now)
-        after = restore(now, ledger.digests.as_json(), 0)
+        after = restore(now, ledger.digests.checkpoint(), 0)
         assert after.versions == now
         assert after.changed(now) == {}
         assert after.digests.values == ledger.digests.values
 
     def test_unknown_versions_are_never_proven(self) -> None:
         seen = {b"known": 3, b"unknown": -1}
-        after = restore(seen, digests(seen, 1).as_json(), 0)
+        after = restore(seen, digests(seen, 1).checkpoint(), 0)
         assert after.versions == {b"known": 3}
         assert after.changed(seen) == {b"unknown": -1}
 
     @pytest.mark.parametrize("checkpoint", [None, {}, {"buckets": 3, "digests": "?"}])
     def test_without_a_readable_checkpoint_everything_is_copied(self, checkpoint: Any) -> None:
-        after = restore({b"a": 1}, checkpoint, 1_000_000)
+        after = restore({b"a": 1}, Checkpoint.proof(checkpoint), 1_000_000)
         assert after.versions == {}
         assert len(after.digests.values) == buckets_for(1_000_000)
 
@@ -161,4 +165,4 @@ def test_buckets_grow_with_the_collection_within_bounds(one: int, other: int) ->
 
 
 def test_a_checkpoint_stays_small() -> None:
-    assert len(json.dumps(Digests(buckets_for(10**9)).as_json())) < 20_000
+    assert len(json.dumps(Digests(buckets_for(10**9)).checkpoint().as_json())) < 20_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,25 +11,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from teal.domain import marks
 from teal.domain.marks import (
     Baseline,
+    Carried,
+    Checkpoint,
+    CutoverBegun,
+    Declared,
     Declined,
+    Encoder,
     Fence,
+    Frozen,
     Hooks,
+    InStep,
     Mark,
     Marks,
     Migration,
-    Noted,
     Owner,
+    PairMark,
     Replaced,
+    Stale,
+    StoredCheck,
+    StoredVerdict,
     Watched,
 )
+from teal.domain.stale import Sieve
 from teal.domain.transitions import Stage
+from teal.domain.verdict import Verdict
 from tests.unit.domain.builders import metadata, schema
 
 NAME = "docs-v1-00000000"
 DIGEST = {"buckets": 1, "digests": "1" * 16}
+CHECK = {"name": "n", "verdict": "Passed", "message": "", "observed": "1.0", "samples": ["7"]}
 times = st.floats(0, 1e12)
 texts = st.text(max_size=20)
 kinds = {
@@ -43,12 +56,55 @@ kinds = {
     Hooks: st.builds(Hooks, texts, st.integers(0, 99), times, texts, st.booleans()),
     Baseline: st.builds(Baseline, texts, st.lists(texts).map(tuple), times, times, times, st.booleans()),
     Watched: st.builds(Watched, texts, times, *[st.none() | times] * 4, st.none() | texts),
+    Frozen: st.builds(Frozen, texts),
+    CutoverBegun: st.builds(CutoverBegun, texts),
+    Checkpoint: st.builds(Checkpoint, st.integers(1, 9), texts, st.none() | st.integers(-1, 2**40)),
+    StoredVerdict: st.builds(
+        StoredVerdict, texts, st.sampled_from(Verdict),
+        st.lists(st.builds(StoredCheck, texts, st.sampled_from(Verdict), texts, st.none() | texts)).map(tuple),
+    ),
 }  # fmt: skip
+proofs = st.none() | kinds[Checkpoint]
+lenient = {
+    Encoder: st.builds(Encoder, st.none() | texts, texts, st.none() | st.integers(1, 9999), st.none() | texts),
+    Declared: st.builds(Declared, st.lists(texts).map(tuple), st.booleans()),
+}
+"""What an application may have written itself, or may lack."""
+about_another = {
+    InStep: st.builds(InStep, texts, proofs, proofs),
+    Carried: st.builds(
+        Carried, texts, st.dictionaries(texts, st.lists(st.integers(0, 2**64 - 1) | texts).map(tuple))
+    ),
+    Stale: st.builds(Stale, texts, texts),
+}
 
 
-@given(st.one_of(*kinds.values()))
+@given(st.one_of(*kinds.values(), *lenient.values()))
 def test_a_mark_survives_json(mark: Mark) -> None:
     assert type(mark).from_json(json.loads(json.dumps(mark.as_json()))) == mark
+
+
+@given(st.one_of(*about_another.values()))
+def test_a_mark_about_another_collection_names_it_in_its_key_alone(mark: PairMark) -> None:
+    written = json.loads(json.dumps(mark.as_json()))
+    assert type(mark).read_about(mark.partner, written) == mark
+    assert mark.key == f"{mark.KEY}/{mark.partner}"
+    assert "partner" not in written
+
+
+def test_what_clients_are_told_about_the_encoder() -> None:
+    assert Encoder("m", "v2", 4).as_json() == {"model": "m", "schemaVersion": "v2", "dimensions": 4, "url": None}
+
+
+def test_json_of_what_has_no_nulls() -> None:
+    digest = Checkpoint(1, "1" * 16)
+    assert digest.as_json() == DIGEST
+    assert InStep("docs-0", digest, replace(digest, highest=7)).as_json() == {
+        "here": DIGEST,
+        "there": {**DIGEST, "highest": 7},
+    }
+    assert Carried("docs-0", {"docs-1": (1, "uuid")}).as_json() == {"docs-1": [1, "uuid"]}
+    assert StoredVerdict("p", Verdict.PASSED, (StoredCheck.from_json(CHECK),)).as_json()["checks"] == [CHECK]
 
 
 def test_json_is_camel_case() -> None:
@@ -83,31 +139,37 @@ def test_all_marks_of_a_collection() -> None:
         schema(),
         replaced={"by": "x", "at": 5},
         fence={"at": 6, "enabled": False, "writeRateLimit": 100},
-        verdict={
-            "planHash": "p",
-            "verdict": "Passed",
-            "checks": [{"name": "n", "verdict": "Passed", "message": ""}],
-        },
+        verdict={"planHash": "p", "verdict": "Passed", "checks": [CHECK]},
         checkpoint={"buckets": 1, "digests": "0" * 16},
         **{"in_step/docs-0": {"here": DIGEST, "there": {"buckets": 2}}, "stale/docs-0": {"points": "x"}},
+        **{
+            "carried/docs-1": {"docs-1": [1]},
+            "frozen": {"fingerprint": "f"},
+            "cutover_begun": {"source": "docs-0"},
+        },
         encoder={"model": "m", "schemaVersion": "v1", "dimensions": 4, "url": None},
         declared={"indexes": ["a"], "quantization": True},
     )
     found = Marks.read(NAME, json.loads(json.dumps(written)))
     assert found.damaged is None
-    assert found.owner == Owner.from_json(written[marks.OWNER])
-    assert found.migration == Migration.from_json(written[marks.MIGRATION])
+    assert found.owner == Owner.from_json(written[Owner.KEY])
+    assert found.migration == Migration.from_json(written[Migration.KEY])
     assert found.replaced == Replaced("x", 5.0)
     assert found.fence == Fence(6.0, False, 100)
-    for name in ("verdict", "checkpoint", "encoder", "declared"):
-        assert getattr(found, name) == written[f"teal.dev/{name}"]
-    assert found.in_step == {"docs-0": Noted(DIGEST, {"buckets": 2})}
-    assert (found.stale, found.carried) == ({"docs-0": {"points": "x"}}, {})
-    assert marks.keys_about(written, "docs-0") == ["teal.dev/in-step/docs-0", "teal.dev/stale/docs-0"]
-    assert marks.keys_about(written, "docs-1") == []
+    assert found.verdict == StoredVerdict("p", Verdict.PASSED, (StoredCheck.from_json(CHECK),))
+    assert found.checkpoint == Checkpoint(1, "0" * 16)
+    assert found.encoder == Encoder("m", "v1", 4)
+    assert found.declared == Declared(("a",), quantization=True)
+    assert found.in_step == {"docs-0": InStep("docs-0", Checkpoint(1, "1" * 16), None)}
+    assert found.stale == {"docs-0": Stale("docs-0", "x")}
+    assert found.carried == {"docs-1": Carried("docs-1", {"docs-1": (1,)})}
+    assert (found.frozen, found.cutover_begun) == (Frozen("f"), CutoverBegun("docs-0"))
+    assert found.keys_about("docs-0") == ["teal.dev/in-step/docs-0", "teal.dev/stale/docs-0"]
+    assert found.keys_about("docs-1") == ["teal.dev/carried/docs-1"]
+    assert found.keys_about("docs-2") == []
 
 
-@pytest.mark.parametrize("found", [None, {}, {"team": "search"}, {marks.OWNER: None}, {marks.OWNER: "me"}])
+@pytest.mark.parametrize("found", [None, {}, {"team": "search"}, {Owner.KEY: None}, {Owner.KEY: "me"}])
 def test_a_collection_without_an_owner_has_no_marks(found: Any) -> None:
     assert Marks.read(NAME, found) == Marks()
 
@@ -143,6 +205,15 @@ DAMAGED = {
     "declared indexes that are a word": ("declared", {"indexes": "tenant"}),
     "an encoder that is a word": ("encoder", "minilm"),
     "a model that is a number": ("encoder", {"model": 3}),
+    "a check of a verdict that nobody knows": (
+        "verdict",
+        {"planHash": "p", "verdict": "Passed", "checks": [{"name": "n", "verdict": "Odd", "message": ""}]},
+    ),
+    "a promise without a fingerprint": ("frozen", {}),
+    "a cut-over from nowhere": ("cutover_begun", {"target": "docs-1"}),
+    "carried points that are a word": ("carried/docs-0", {"docs-0": "all"}),
+    "carried points that are no ids": ("carried/docs-0", {"docs-0": [1.5]}),
+    "no write-ahead log": ("carried/docs-0", "lost"),
 }
 
 
@@ -153,8 +224,9 @@ def test_what_cannot_be_read_is_said_and_not_guessed(mark: str, value: Any) -> N
         del written[f"teal.dev/{mark}"]
     found = Marks.read(NAME, written)
     assert found.damaged is not None
-    assert f"teal.dev/{mark}" in found.damaged
-    assert not getattr(found, mark)
+    assert f"teal.dev/{mark.replace('_', '-')}" in found.damaged
+    read = getattr(found, mark.partition("/")[0])
+    assert read in (None, {}, Declared())
 
 
 @pytest.mark.parametrize(
@@ -164,7 +236,13 @@ def test_a_checkpoint_is_only_a_proof(mark: str, value: Any) -> None:
     found = Marks.read(NAME, metadata(NAME, schema(), **{mark: value}))
     assert found.damaged is None
     assert found.checkpoint is None
-    assert found.in_step.get("docs-0", Noted()) == Noted()
+    assert found.in_step.get("docs-0", InStep("docs-0")) == InStep("docs-0")
+
+
+def test_where_it_cannot_be_read_which_vectors_are_stale_all_are_taken_to_be() -> None:
+    found = Marks.read(NAME, metadata(NAME, schema(), **{"stale/docs-0": "lost"}))
+    assert found.damaged is None
+    assert b"1" in Sieve.read(found.stale["docs-0"])
 
 
 anything = st.recursive(
@@ -172,15 +250,15 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = [value for name, value in vars(marks).items() if name.isupper() and isinstance(value, str)]
-KEYS += [marks.about(key, "docs-0") for key in (marks.IN_STEP, marks.CARRIED, marks.STALE)]
+KEYS: list[str] = [kind.KEY for kind in (*kinds, *lenient)]
+KEYS += [kind.about("docs-0") for kind in about_another]
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), anything), st.booleans())
 def test_nothing_in_the_metadata_can_crash_the_reader(written: dict[str, Any], named: bool) -> None:
     if named:
-        owner = written.get(marks.OWNER)
-        written[marks.OWNER] = {**(owner if isinstance(owner, dict) else {}), "collection": NAME}
+        owner = written.get(Owner.KEY)
+        written[Owner.KEY] = {**(owner if isinstance(owner, dict) else {}), "collection": NAME}
     Marks.read(NAME, written)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from teal.domain.actions import Asked
 from teal.domain.errors import TerminalError
+from teal.domain.marks import Encoder
 from teal.domain.plan import (
     Desired,
     Plan,
@@ -22,7 +23,7 @@ from teal.domain.plan import (
     population_back,
     schema_reasons,
 )
-from teal.domain.schema import Datatype, Distance, Encoder, Schema
+from teal.domain.schema import Datatype, Distance, Schema
 from teal.domain.tuning import Tuning
 from tests.unit.domain.builders import config_of, dense, desired, name_of, schema, state
 from tests.unit.domain.specs import SCHEMAS, tunings

@@ -15,7 +15,6 @@ from teal.domain.schema import (
     Datatype,
     DenseVector,
     Distance,
-    Encoder,
     Schema,
     collection_name,
     next_alias,
@@ -156,12 +155,3 @@ def test_bytes_of_a_point() -> None:
         dense(10, name="c", datatype=Datatype.UINT8),
     )
     assert mixed.vector_bytes == 10 * (4 + 2 + 1)
-
-
-def test_what_clients_are_told_about_the_encoder() -> None:
-    assert Encoder("m", "v2", 4).as_metadata() == {
-        "model": "m",
-        "schemaVersion": "v2",
-        "dimensions": 4,
-        "url": None,
-    }

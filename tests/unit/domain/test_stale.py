@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teal.domain.marks import Stale
 from teal.domain.stale import KEPT_SECONDS, REMEMBERED, Lately, Sieve
 
 IDS = st.sets(st.binary(min_size=1, max_size=17), max_size=200)
@@ -20,9 +21,13 @@ def sieve(*points: bytes) -> Sieve:
     return found
 
 
+def through_json(mark: Stale) -> Stale:
+    return Stale.read_about(mark.partner, json.loads(json.dumps(mark.as_json())))
+
+
 @given(IDS, IDS)
 def test_nobody_is_left_out(some: set[bytes], others: set[bytes]) -> None:
-    read = Sieve.read(json.loads(json.dumps((sieve(*some) | sieve(*others)).as_json())))
+    read = Sieve.read(through_json((sieve(*some) | sieve(*others)).as_mark("blue")))
     assert all(point in read for point in some | others)
 
 
@@ -38,12 +43,12 @@ def test_without_a_mark_it_is_nobody() -> None:
 
 @pytest.mark.parametrize("points", [None, 7, "no base64!", "AAAA", "eJwDAAAAAAE="])
 def test_a_mark_that_cannot_be_read_means_everybody(points: Any) -> None:
-    assert b"1" in Sieve.read({"points": points})
+    assert b"1" in Sieve.read(Stale.read_about("blue", {"points": points}))
 
 
 def test_even_the_fullest_mark_is_small() -> None:
     found = sieve(*(n.to_bytes(8, "big") for n in range(0, 400_000, 7)))
-    assert len(json.dumps(found.as_json())) < 12_000
+    assert len(json.dumps(found.as_mark("blue").as_json())) < 12_000
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0.0, True), (KEPT_SECONDS, True), (KEPT_SECONDS + 1, False)])

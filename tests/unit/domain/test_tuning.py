@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teal.domain import marks
 from teal.domain.carry import create_body
+from teal.domain.marks import Declared
 from teal.domain.schema import Schema
 from teal.domain.tuning import Change, InPlace, Tuning, describe_index, difference, index_equal, named_vectors
 from tests.unit.domain.builders import config_of, dense, metadata, schema, state
@@ -108,23 +108,23 @@ def test_nothing_declared_is_nothing_to_do() -> None:
 class TestLeavingTheSpec:
     def test_quantization_that_was_declared_is_taken_away(self) -> None:
         config = config_of(schema(), quantization_config=QUANTIZED)
-        found = difference(Tuning(), state(config=config, declared={"quantization": True}))
+        found = difference(Tuning(), state(config=config, declared=Declared(quantization=True)))
         assert found.patch == {"quantization_config": "Disabled"}
         assert found.changes == (Change("quantization_config", QUANTIZED, "Disabled"),)
 
     @pytest.mark.parametrize("declared", [{}, {"quantization": False}])
     def test_quantization_that_the_application_set_stays(self, declared: Any) -> None:
         config = config_of(schema(), quantization_config=QUANTIZED)
-        assert not difference(Tuning(), state(config=config, declared=declared))
+        assert not difference(Tuning(), state(config=config, declared=Declared.from_json(declared)))
 
     def test_quantization_that_is_gone_already(self) -> None:
-        assert not difference(Tuning(), state(declared={"quantization": True}))
+        assert not difference(Tuning(), state(declared=Declared(quantization=True)))
 
     def test_only_indexes_that_were_declared_are_dropped(self) -> None:
         indexes = {name: {"data_type": "keyword", "points": 1} for name in ("declared", "still", "application")}
         found = difference(
             Tuning(indexes={"still": {"type": "keyword"}}),
-            state(indexes=indexes, declared={"indexes": ["declared", "still", "gone already"]}),
+            state(indexes=indexes, declared=Declared(("declared", "still", "gone already"))),
         )
         assert found.drop_indexes == ("declared",)
         assert found.create_indexes == {}
@@ -132,8 +132,8 @@ class TestLeavingTheSpec:
 
     def test_what_is_remembered_for_that(self) -> None:
         tuning = Tuning({"quantization_config": QUANTIZED}, {"b": {"type": "bool"}, "a": {"type": "uuid"}})
-        assert tuning.declared() == {"indexes": ["a", "b"], "quantization": True}
-        assert Tuning().declared() == {"indexes": [], "quantization": False}
+        assert tuning.declared() == Declared(("a", "b"), quantization=True)
+        assert Tuning().declared() == Declared()
 
 
 class TestIndexes:
@@ -240,7 +240,9 @@ def edits(draw: st.DrawFn) -> tuple[Schema, Tuning, Tuning]:
 def test_applying_the_difference_leaves_none(edit: tuple[Schema, Tuning, Tuning]) -> None:
     wanted, before, after = edit
     server = Qdrant()
-    server.create("c", create_body(wanted, before, metadata("c", wanted, declared=before.declared()), defer=False))
+    server.create(
+        "c", create_body(wanted, before, metadata("c", wanted, declared=before.declared().as_json()), defer=False)
+    )
     for path, made in before.indexes.items():
         server.create_index("c", path, made)
     assert not difference(before, server.state("c"))
@@ -248,7 +250,7 @@ def test_applying_the_difference_leaves_none(edit: tuple[Schema, Tuning, Tuning]
     untouched = deepcopy(server.collections["c"].config)
     found = difference(after, server.state("c"))
     apply(server, "c", found)
-    server.mark("c", {marks.DECLARED: after.declared()})
+    server.mark("c", {Declared.KEY: after.declared().as_json()})
 
     assert not difference(after, server.state("c"))
     for section in ("hnsw_config", "optimizer_config"):

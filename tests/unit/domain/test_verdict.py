@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teal.domain.marks import VERDICT, Marks
-from teal.domain.verdict import Check, Verdict, as_mark, failed_for, overall
+from teal.domain.marks import Marks, StoredVerdict
+from teal.domain.verdict import Check, Verdict, overall
 from tests.unit.domain.builders import metadata, schema
 
 P, F, E, I = Verdict.PASSED, Verdict.FAILED, Verdict.ERROR, Verdict.INCONCLUSIVE  # noqa: E741 - a table
@@ -67,15 +67,14 @@ def test_zero_is_an_observation() -> None:
     assert Check("Vectors", P, "", 0.0, 0.0).as_json().items() >= {"observed": "0.0", "threshold": "0.0"}.items()
 
 
-@pytest.mark.parametrize(("verdict", "sticks"), [(P, False), (F, True), (E, False), (I, False)])
-def test_a_failure_sticks_to_its_plan_through_a_restart(verdict: Verdict, sticks: bool) -> None:
-    mark = json.loads(json.dumps(as_mark("plan-a", checks(P, verdict))))
-    found = Marks.read("c", metadata("c", schema()) | {VERDICT: mark})
+@pytest.mark.parametrize("verdict", Verdict)
+def test_what_was_found_is_kept_through_a_restart(verdict: Verdict) -> None:
+    whole = Check("IdParity", verdict, "2 missing", 0.5, 1.0, ("7", "8"))
+    stored = StoredVerdict.of("plan-a", [*checks(P), whole])
+    found = Marks.read(
+        "c", metadata("c", schema()) | {StoredVerdict.KEY: json.loads(json.dumps(stored.as_json()))}
+    )
     assert found.damaged is None
-    assert failed_for(found.verdict, "plan-a") is sticks
-    assert not failed_for(found.verdict, "plan-b")
-
-
-def test_no_verdict_is_no_failure() -> None:
-    assert not failed_for(None, "plan-a")
-    assert not failed_for({}, "plan-a")
+    assert found.verdict == stored
+    assert (stored.plan_hash, stored.verdict) == ("plan-a", overall([*checks(P), whole]))
+    assert stored.as_json()["checks"] == [*(each.as_json() for each in checks(P)), whole.as_json()]

@@ -7,9 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from teal.domain import marks
 from teal.domain.carry import create_body
-from teal.domain.marks import Fence, Replaced
+from teal.domain.marks import Declared, Fence, Migration, Owner, Replaced
 from teal.domain.ownership import ours
 from teal.domain.plan import Desired, Identity, make_plan
 from teal.domain.schema import Distance, Schema
@@ -134,14 +133,14 @@ def settle(server: Qdrant, each: Resident) -> None:
         plan = make_plan(declared(each.revision), state(each.source) if each.source else None)
         begun = migration(each.stage, data_hash=plan.data_hash, source=plan.source, stage_since=NOW - 8 * DAY)
         metadata = {
-            marks.OWNER: owner(each.name, each.revision, each.identity).as_json(),
-            marks.MIGRATION: begun.as_json(),
-            marks.DECLARED: each.tuning.declared(),
+            Owner.KEY: owner(each.name, each.revision, each.identity).as_json(),
+            Migration.KEY: begun.as_json(),
+            Declared.KEY: each.tuning.declared().as_json(),
         }
         if each.replaced_for is not None:
-            metadata[marks.REPLACED] = Replaced("x", NOW - each.replaced_for).as_json()
+            metadata[Replaced.KEY] = Replaced("x", NOW - each.replaced_for).as_json()
         if each.fenced:
-            metadata[marks.FENCE] = Fence(NOW, enabled=False, write_rate_limit=None).as_json()
+            metadata[Fence.KEY] = Fence(NOW, enabled=False, write_rate_limit=None).as_json()
     server.create(each.name, create_body(each.revision, each.tuning, metadata, defer=False))
     for path, index in each.tuning.indexes.items():
         server.create_index(each.name, path, index)

@@ -45,8 +45,8 @@ def entries(text: str, n: int) -> tuple[bytes, ...]:
 
 def stored(payload: Payload, collection: CollectionState) -> Stored:
     """A point as it belongs into `collection`, by the encoder that it names."""
-    main, encoder = collection.schema.vectors[0], collection.marks.encoder or {}
-    row = encode(encoder.get("model"), main.size, payload["text"])
+    main, encoder = collection.schema.vectors[0], collection.marks.encoder
+    row = encode(encoder.model if encoder else None, main.size, payload["text"])
     return Stored(entries(payload["text"], payload["n"]), wire.dense_vectors([row])[0])
 
 

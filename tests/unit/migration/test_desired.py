@@ -12,8 +12,9 @@ from teal.api.vector_collection import VectorCollection
 from teal.domain.actions import Asked
 from teal.domain.carry import create_body
 from teal.domain.errors import TerminalError
+from teal.domain.marks import Encoder
 from teal.domain.plan import Desired, Identity
-from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema
+from teal.domain.schema import Datatype, DenseVector, Distance, Schema
 from teal.domain.tuning import difference
 from teal.domain.watching import Rules
 from teal.domain.windows import Window
@@ -170,7 +171,7 @@ def test_indexes_keep_their_type_and_options() -> None:
 def test_a_collection_made_as_declared_is_as_declared(manifest: Manifest) -> None:
     """The round trip through Qdrant: what is created from a spec must not look different from it."""
     found, server = resolved(manifest), Qdrant()
-    marks = metadata(found.target, found.schema, declared=found.tuning.declared())
+    marks = metadata(found.target, found.schema, declared=found.tuning.declared().as_json())
     server.create(found.target, create_body(found.schema, found.tuning, marks, defer=False))
     for path, index in found.tuning.indexes.items():
         server.create_index(found.target, path, index)

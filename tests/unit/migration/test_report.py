@@ -13,13 +13,14 @@ from teal.api.manifest import parse
 from teal.api.status import Phase, VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
+from teal.domain.marks import StoredVerdict
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import ours
 from teal.domain.plan import Desired
 from teal.domain.policy import decide
 from teal.domain.schema import Schema
 from teal.domain.transitions import Event, Stage
-from teal.domain.verdict import Check, Verdict, as_mark
+from teal.domain.verdict import Check, Verdict
 from teal.migration.clock import iso
 from teal.migration.context import Result
 from teal.migration.contract import Note, Resource
@@ -226,7 +227,7 @@ class TestConditions:
     def test_verified(self, verdicts: list[Verdict], expected: tuple[str, str, str]) -> None:
         checks = [Check(f"check {n}", verdict, "said") for n, verdict in enumerate(verdicts)]
         green = state(V2, Stage.VERIFYING)
-        green = replace(green, marks=replace(green.marks, verdict=as_mark("p", checks)))
+        green = replace(green, marks=replace(green.marks, verdict=StoredVerdict.of("p", checks)))
         of = found(V2, state(V1), green, alias=BLUE)
         row = next(row for row in conditions_of(of) if row["type"] == "Verified")
         assert (row["status"], row["reason"], row["message"]) == expected

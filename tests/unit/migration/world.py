@@ -361,7 +361,7 @@ class World:
 
     @staticmethod
     def _is_switching(state: CollectionState) -> bool:
-        return state.marks.switch is not None or state.marks.replaced is not None
+        return state.marks.cutover_begun is not None or state.marks.replaced is not None
 
     def delete_green(self) -> None:
         """Somebody removes a collection that has never served."""
@@ -415,7 +415,7 @@ class World:
                 self._assert_complete(landed_before=self._looked)
             self._served, self.alias_deleted = self.serving, False
         if kind == "mark" and self.serving:
-            switching, self._switching = self._switching, self.state(self.serving).marks.switch is not None
+            switching, self._switching = self._switching, self.state(self.serving).marks.cutover_begun is not None
             if switching and not self._switching:
                 self._assert_complete()
 
@@ -443,9 +443,9 @@ class World:
         for point, where in list(self.application.late.items()):
             if point not in wrong:
                 del self.application.late[point]
-            elif where not in kept and state.marks.switch is None:
+            elif where not in kept and state.marks.cutover_begun is None:
                 self.application.forget(point)
-        if state.marks.switch is None:
+        if state.marks.cutover_begun is None:
             self._assert_complete()
 
     def _lost(self, points: set[wire.RawId], name: str) -> str:

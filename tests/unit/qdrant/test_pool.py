@@ -1,14 +1,17 @@
-"""Standing still costs the same for one resource and for a thousand."""
+"""Standing still costs the same for one resource and for a thousand, and what was changed is looked at again."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from teal.domain.errors import TerminalError
+from teal.domain.errors import TerminalError, UnknownOutcomeError
+from teal.domain.marks import Carried, Checkpoint, Frozen, InStep
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.pool import QdrantPool, Server
@@ -22,6 +25,8 @@ class FakeQdrant:
     def __init__(self, names: set[str], aliases: dict[str, str], version: str = "1.19.0") -> None:
         self.names, self.aliases, self.version = names, aliases, version
         self.now = 1000.0
+        self.written: list[tuple[str, Any]] = []
+        self.lost = False
         self.server = Server(
             ENDPOINT,
             clock=lambda: self.now,
@@ -30,6 +35,11 @@ class FakeQdrant:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
+        if request.method != "GET":
+            self.written.append((f"{request.method} {path}", json.loads(request.content or b"null")))
+            if self.lost:
+                raise httpx.ReadTimeout("no answer")
+            return self.ok(True)
         if path == "/":
             return httpx.Response(200, json={"title": "qdrant", "version": self.version})
         if path == "/collections":
@@ -99,13 +109,51 @@ async def test_a_fresh_look_sees_what_was_just_done() -> None:
     await fake.server.close()
 
 
-async def test_our_own_change_is_seen_without_asking_for_freshness() -> None:
-    fake = FakeQdrant({"docs-v1-00000000"}, {"docs": "docs-v1-00000000"})
+BLUE = "docs-v1-00000000"
+WRITES: dict[str, tuple[Callable[[Server], Awaitable[Any]], bool]] = {
+    "mark": (lambda server: server.mark(BLUE, Frozen("f")), False),
+    "clear": (lambda server: server.mark(BLUE, clear=(Frozen.KEY,)), False),
+    "patch": (lambda server: server.patch(BLUE, {"hnsw_config": {"m": 8}}), False),
+    "create index": (lambda server: server.create_index(BLUE, "tenant", {"type": "keyword"}), False),
+    "delete index": (lambda server: server.delete_index(BLUE, "tenant"), False),
+    "create": (lambda server: server.create(BLUE, {}), True),
+    "delete": (lambda server: server.delete(BLUE), True),
+}
+"""Each write, and whether it can change which collections and aliases there are."""
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+@pytest.mark.parametrize("name", WRITES)
+async def test_our_own_change_is_seen_without_asking_for_freshness(name: str, lost: bool) -> None:
+    write, listed = WRITES[name]
+    fake = FakeQdrant({BLUE, "docs-v2-11111111"}, {"docs": BLUE})
     await fake.server.observe("docs")
-    fake.names.add("docs-v2-11111111")
-    fake.server.invalidate("docs-v1-00000000")
-    assert set((await fake.server.observe("docs")).states) == fake.names
-    assert fake.asked["collection"] == 3
+    before = fake.asked
+    fake.lost = lost
+    if lost:
+        with pytest.raises(UnknownOutcomeError):
+            await write(fake.server)
+    else:
+        await write(fake.server)
+    await fake.server.observe("docs")
+    assert fake.asked["collection"] == before["collection"] + 1
+    assert fake.asked["names"] == before["names"] + listed
+    await fake.server.close()
+
+
+async def test_marks_are_written_and_cleared_in_one_request() -> None:
+    fake = FakeQdrant({BLUE}, {})
+    about = InStep("docs-v0-22222222", Checkpoint(1, "0" * 16))
+    cleared = (Checkpoint.KEY, Frozen.KEY, Carried.about("docs-v0-22222222"))
+    await fake.server.mark(BLUE, Frozen("f"), about, clear=cleared)
+    metadata = {
+        "teal.dev/checkpoint": None,
+        "teal.dev/frozen": {"fingerprint": "f"},
+        "teal.dev/carried/docs-v0-22222222": None,
+        "teal.dev/in-step/docs-v0-22222222": {"here": {"buckets": 1, "digests": "0" * 16}},
+    }
+    await fake.server.mark(BLUE)
+    assert fake.written == [(f"PATCH /collections/{BLUE}", {"metadata": metadata})]
     await fake.server.close()
 
 

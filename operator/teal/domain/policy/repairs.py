@@ -79,7 +79,7 @@ def _cut_over_by_teal(serving: CollectionState) -> bool:
     migration = serving.marks.migration
     if migration is None or migration.stage is not Stage.PROMOTING:
         return False
-    return serving.marks.switch is not None or migration.source is None
+    return serving.marks.cutover_begun is not None or migration.source is None
 
 
 def _since(state: CollectionState) -> float:

@@ -40,9 +40,10 @@ def _in_place(view: View) -> InPlace | None:
     if view.serving is None or not view.serves_declared:
         return None
     found = difference(view.desired.tuning, view.serving)
-    encoder = view.desired.encoder.as_metadata() if view.desired.encoder else None
-    if encoder and encoder != view.serving.marks.encoder:
-        return replace(found, changes=(*found.changes, Change("encoder", view.serving.marks.encoder, encoder)))
+    encoder, told = view.desired.encoder, view.serving.marks.encoder
+    if encoder and encoder != told:
+        shown = Change("encoder", told.as_json() if told else None, encoder.as_json())
+        return replace(found, changes=(*found.changes, shown))
     return found
 
 

@@ -20,11 +20,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from teal.domain import marks
 from teal.domain.change_field import Watermark
 from teal.domain.errors import HeldError
 from teal.domain.in_step import is_loss
 from teal.domain.ledger import RawId, fingerprint, restore
+from teal.domain.marks import Frozen, InStep, Mark
 from teal.domain.plan import Population, Strategy
 from teal.domain.stale import Lately
 from teal.domain.writes import WriteMode
@@ -129,7 +129,7 @@ class Pass:
             await self._hold_to_promise()
         if memory.ledger is None:
             target = self._ctx.the_subject()
-            in_step = self._ctx.the_source().marks.in_step.get(self._target, marks.Noted())
+            in_step = self._ctx.the_source().marks.in_step.get(self._target, InStep(self._target))
             known = in_step.here if self._backwards else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
             self._changed_texts().recall(stale_between(target, self._source), self._clock.monotonic())
@@ -162,10 +162,10 @@ class Pass:
 
     async def _hold_to_promise(self) -> None:
         """Frozen: what the first scan saw is what every later one must see, in this process or another."""
-        now = {"fingerprint": fingerprint(self._scan.seen)}
+        now = Frozen(fingerprint(self._scan.seen))
         promised = self._memory.frozen or self._ctx.the_subject().marks.frozen
         if promised is None:
-            await self._ctx.server.admin.mark(self._target, {marks.FROZEN: now})
+            await self._ctx.server.mark(self._target, now)
             self._memory.frozen = now
         elif promised != now:
             ledger = self._memory.ledger
@@ -246,11 +246,10 @@ class Pass:
             return
         if at_most_every == 0.0 and self._writes.passes and not (self.copied or self.deleted):
             return
-        written = {marks.CHECKPOINT: self._memory.the_ledger.digests.as_json()}
+        written: list[Mark] = [self._memory.the_ledger.digests.checkpoint()]
         if self._ctx.plan.population is Population.REEMBED:
-            stale = self._changed_texts().sieve(self._clock.monotonic())
-            written[marks.about(marks.STALE, self._source)] = stale.as_json()
-        await self._ctx.server.admin.mark(self._target, written)
+            written.append(self._changed_texts().sieve(self._clock.monotonic()).as_mark(self._source))
+        await self._ctx.server.mark(self._target, *written)
         self._memory.checkpoint_at = self._clock.monotonic()
 
     def _measure(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from teal.domain.change_field import Watermark
 from teal.domain.ledger import Ledger, RawId
+from teal.domain.marks import Frozen
 from teal.migration.session import Part
 
 
@@ -25,7 +26,7 @@ class CopyMemory(Part, survives_plan=False):
 
     ledger: Ledger | None = None
     watermark: Watermark = field(default_factory=Watermark)
-    frozen: dict[str, str] | None = None
+    frozen: Frozen | None = None
     pass_seconds: float = 0.0
     pass_changes: int = 0
     checkpoint_at: float = 0.0

@@ -10,19 +10,23 @@ from teal.migration.context import Context
 PEER_WAIT = 15.0
 
 
-async def point_alias(ctx: Context, alias: str, target: str) -> None:
-    """Point `alias` at `target` and return when every peer shows it. A lost answer is looked up, not assumed."""
+async def point_alias(ctx: Context, alias: str, target: str, *, expected: str | None) -> None:
+    """Move `alias` from `expected` (`None`: it was absent) to `target`; returns when every peer shows it.
+
+    A lost answer is looked up, not assumed.
+    """
     with contextlib.suppress(UnknownOutcomeError):
-        await ctx.server.admin.point_alias(alias, target)
+        await ctx.server.set_alias(alias, target, expected=expected, ours=ctx.mine)
     deadline = ctx.clock.monotonic() + PEER_WAIT
-    while True:
-        shown = {peer: found.get(alias) for peer, found in (await ctx.server.admin.aliases_by_peer()).items()}
-        if all(name == target for name in shown.values()):
-            ctx.server.invalidate()
-            return
+    while lagging := await ctx.server.lagging_peers(alias, target):
         if ctx.clock.monotonic() > deadline:
-            lagging = ", ".join(sorted(peer for peer, name in shown.items() if name != target))
             raise TransientError(
-                "AliasNotOnAllPeers", f"The alias {alias!r} is not on {target!r} yet at {lagging}."
+                "AliasNotOnAllPeers", f"The alias {alias!r} is not on {target!r} yet at {', '.join(lagging)}."
             )
         await ctx.clock.sleep(0.05)
+
+
+def may_set(ctx: Context, alias: str) -> bool:
+    """Whether a lesser alias is absent or on a collection of ours: another resource may be called like it."""
+    at = ctx.observed.aliases.get(alias)
+    return alias not in ctx.observed.names and (at is None or at in ctx.mine)

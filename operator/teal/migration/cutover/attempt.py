@@ -29,7 +29,7 @@ from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.drain import drained
 from teal.migration.cutover.fence import lift_fence, raise_fence, spend_tokens
 from teal.migration.cutover.memory import CutoverMemory, WayBack
-from teal.migration.cutover.notes import both_sides, remember_cutover
+from teal.migration.cutover.notes import note_both_sides, remember_cutover
 from teal.migration.cutover.proof import Proof
 from teal.qdrant.collection import Quiescence
 from teal.qdrant.points import Probe
@@ -65,10 +65,12 @@ async def attempt(
     if waited < ctx.options.quiet_wait:
         return None
     if ctx.writes is WriteMode.DUAL_WRITE:
+        preview = next_alias(ctx.desired.alias)
+        also = preview if ctx.observed.aliases.get(preview) == new.name else new.name
         raise TransientError(
             "NotDualWritten",
             f"spec.migration.writes is DualWrite, but writes go on that reach {old.name} alone. Have the "
-            f"application write to {next_alias(ctx.desired.alias)!r}, too, or use CatchUp.",
+            f"application write to {also!r}, too, or use CatchUp.",
         )
     if ctx.options.fence:
         return await _fenced(ctx, state, old, new, back)
@@ -183,17 +185,15 @@ async def _switch(
     alias, clock = ctx.desired.alias, ctx.clock
     await _refresh_new_side(ctx, state, new)
     await remember_cutover(ctx, state, old, new, at_rest=rest is not None)
-    if (await ctx.server.admin.aliases()).get(alias) != old.name:
-        raise TransientError("AliasMoved", f"The alias {alias!r} no longer points at {old.name!r}; looking again.")
     if rest and fenced is None and not await _still_quiet(ctx, old, rest):
         return None
     began = clock.monotonic()
-    await point_alias(ctx, alias, new.name)
+    await point_alias(ctx, alias, new.name, expected=old.name)
     alias_seconds = clock.monotonic() - began
     after = await ctx.server.admin.quiescence(old.name)
     late = await drained(ctx, state, old, new, rest, after)
     if state.drained:
-        await ctx.server.admin.mark(new.name, both_sides(ctx, state, old, new))
+        await note_both_sides(ctx, state, old, new)
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     ctx.session.drop(CutoverMemory)
     return Proof(

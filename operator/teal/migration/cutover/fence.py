@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from uuid import uuid4
 
-from teal.domain import marks
 from teal.domain.carry import UNLIMITED
 from teal.domain.errors import TransientError
 from teal.domain.marks import Fence
@@ -24,8 +23,8 @@ async def raise_fence(ctx: Context, old: CollectionState) -> None:
     """First the mark that says how to lift it, then the fence: a crash in between leaves nothing to lift."""
     strict = old.config.get("strict_mode_config") or {}
     fence = Fence(ctx.clock.now(), bool(strict.get("enabled")), strict.get("write_rate_limit"))
-    await ctx.server.admin.mark(old.name, {marks.FENCE: fence.as_json()})
-    await ctx.server.admin.patch(old.name, {"strict_mode_config": {"enabled": True, "write_rate_limit": 1}})
+    await ctx.server.mark(old.name, fence)
+    await ctx.server.patch(old.name, {"strict_mode_config": {"enabled": True, "write_rate_limit": 1}})
 
 
 async def spend_tokens(ctx: Context, old: CollectionState) -> None:
@@ -43,6 +42,5 @@ async def lift_fence(server: Server, name: str) -> None:
         return
     fence = state.marks.fence
     own = {"enabled": fence.enabled, "write_rate_limit": fence.write_rate_limit or UNLIMITED}
-    await server.admin.patch(name, {"strict_mode_config": own})
-    await server.admin.mark(name, {marks.FENCE: None})
-    server.invalidate(name)
+    await server.patch(name, {"strict_mode_config": own})
+    await server.mark(name, clear=(Fence.KEY,))

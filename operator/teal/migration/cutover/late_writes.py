@@ -7,7 +7,7 @@ point that the application has touched on the new side since is told apart and l
 from __future__ import annotations
 
 from teal.domain.ledger import RawId, restore
-from teal.domain.marks import Noted
+from teal.domain.marks import InStep
 from teal.domain.observed import CollectionState
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
@@ -19,7 +19,7 @@ from teal.qdrant import wire
 async def carry_over(ctx: Context, old: CollectionState, new: CollectionState) -> int | None:
     """Bring what came late from `old` to `new`; how much it was, `None` if it has no vectors for the new side."""
     before, after = await versions_of(ctx, old), await versions_of(ctx, new)
-    in_step = new.marks.in_step.get(old.name, Noted())
+    in_step = new.marks.in_step.get(old.name, InStep(old.name))
     at_rest = restore(before, in_step.there, len(before)).versions
     late = [p for p, version in before.items() if at_rest.get(p) != version]
     gone = [p for p in after if p not in before]

@@ -5,10 +5,8 @@ A rollback, staying in step and a crash in that very moment start from these not
 
 from __future__ import annotations
 
-from typing import Any
-
-from teal.domain import marks
 from teal.domain.ledger import checkpoint_of, highest
+from teal.domain.marks import Carried, CutoverBegun, InStep, Mark, Stale
 from teal.domain.observed import CollectionState
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
@@ -26,28 +24,23 @@ async def remember_cutover(
         state.highest[new.name] = highest(state.new_side or {})
     if at_rest and old.one_sequence:
         state.highest[old.name] = highest(ledger.versions)
-    written = {**both_sides(ctx, state, old, new), marks.SWITCH: {"from": old.name}}
-    await ctx.server.admin.mark(new.name, written)
+    await note_both_sides(ctx, state, old, new, CutoverBegun(old.name))
 
 
-def both_sides(ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState) -> dict[str, Any]:
-    """The marks that say at which versions both sides hold the same."""
-    ledger = ctx.session.part(CopyMemory).the_ledger
-    in_step = {
-        "here": checkpoint_of(state.new_side or {}, state.highest.get(new.name)),
-        "there": checkpoint_of(ledger.versions, state.highest.get(old.name)),
-    }
-    return {
-        marks.about(marks.IN_STEP, old.name): in_step,
-        marks.about(marks.CARRIED, old.name): None,
-        **stale_since(ctx, old, new),
-    }
+async def note_both_sides(
+    ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState, *more: Mark
+) -> None:
+    """Write at which versions both sides hold the same, together with `more`."""
+    here = checkpoint_of(state.new_side or {}, state.highest.get(new.name))
+    there = checkpoint_of(ctx.session.part(CopyMemory).the_ledger.versions, state.highest.get(old.name))
+    noted = (InStep(old.name, here, there), *stale_since(ctx, old, new), *more)
+    await ctx.server.mark(new.name, *noted, clear=(Carried.about(old.name),))
 
 
-def stale_since(ctx: Context, old: CollectionState, new: CollectionState) -> dict[str, Any]:
+def stale_since(ctx: Context, old: CollectionState, new: CollectionState) -> tuple[Stale, ...]:
     """The mark that says whose vector on `old` may be older than its text; none where vectors are copied."""
     if same_encoder(old.schema, new.schema):
-        return {}
+        return ()
     lately = ctx.session.part(ChangedTexts).of(old.name)
     known = stale_between(new, old.name) | lately.sieve(ctx.clock.monotonic())
-    return {marks.about(marks.STALE, old.name): known.as_json()}
+    return (known.as_mark(old.name),)

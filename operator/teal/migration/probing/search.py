@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from uuid import UUID
 
-from teal.domain import marks
 from teal.domain.errors import TealError, TransientError
-from teal.domain.marks import Baseline
+from teal.domain.marks import Baseline, Watched
 from teal.domain.observed import CollectionState
 from teal.migration.context import Context
 from teal.qdrant import wire
@@ -146,8 +145,7 @@ async def take_baseline(ctx: Context, before: CollectionState, migration: str) -
         )
     answered = bool(points) and not whole.empty
     baseline = Baseline(migration, tuple(points), whole.median, whole.p95, whole.error_rate or 0.0, answered)
-    await ctx.server.admin.mark(ctx.subject, {marks.BASELINE: baseline.as_json(), marks.WATCHED: None})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, baseline, clear=(Watched.KEY,))
 
 
 def _raw(point: str) -> wire.RawId:

@@ -140,10 +140,10 @@ def _verified(record: ReconcileRecord) -> list[Row]:
         mark = record.serving.marks.verdict if record.serving and not record.target else None
     if not mark:
         return []
-    told = {Verdict.PASSED: "True", Verdict.FAILED: "False"}.get(mark["verdict"], "Unknown")
-    others = [f"{c['name']}: {c['message']}" for c in mark["checks"] if c["verdict"] != Verdict.PASSED]
-    text = "; ".join([f"{len(mark['checks']) - len(others)} of {len(mark['checks'])} checks passed", *others])
-    return [("Verified", told, f"Verification{mark['verdict']}", f"{text}.")]
+    told = {Verdict.PASSED: "True", Verdict.FAILED: "False"}.get(mark.verdict, "Unknown")
+    others = [f"{c.name}: {c.message}" for c in mark.checks if c.verdict is not Verdict.PASSED]
+    text = "; ".join([f"{len(mark.checks) - len(others)} of {len(mark.checks)} checks passed", *others])
+    return [("Verified", told, f"Verification{mark.verdict}", f"{text}.")]
 
 
 def _waiting(record: ReconcileRecord) -> str | None:

@@ -38,7 +38,9 @@ class Probes:
             status |= {"probedDimensions": probe.dimensions, "fingerprint": probe.fingerprint}
         return status
 
-    async def _probe(self, found: EmbeddingSet, namespace: str, secrets: Secrets) -> ProbedEncoder | TealError | None:
+    async def _probe(
+        self, found: EmbeddingSet, namespace: str, secrets: Secrets
+    ) -> ProbedEncoder | TealError | None:
         key = found.metadata.uid or f"{namespace}/{found.metadata.name}"
         spec = found.spec.model_dump_json()
         known, until, answer = self._known.get(key, ("", 0.0, None))

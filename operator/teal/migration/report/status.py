@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal
-from teal.domain.marks import Declined
+from teal.domain.marks import Declined, StoredVerdict
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import ours
 from teal.domain.plan import Strategy
@@ -179,8 +178,9 @@ def _millis(seconds: float) -> float:
     return round(seconds * 1000, 2)
 
 
-def _verification(mark: Mapping[str, Any]) -> dict[str, Any]:
-    return {"verdict": mark["verdict"], "checks": list(mark["checks"])}
+def _verification(mark: StoredVerdict) -> dict[str, Any]:
+    found = mark.as_json()
+    return {"verdict": found["verdict"], "checks": found["checks"]}
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from teal.api.payload_index import PayloadIndex
 from teal.api.vector_collection import VectorCollectionSpec
 from teal.domain.actions import Asked
 from teal.domain.errors import TerminalError
+from teal.domain.marks import Encoder
 from teal.domain.plan import Desired, Identity
-from teal.domain.schema import Datatype, DenseVector, Distance, Encoder, Schema
+from teal.domain.schema import Datatype, DenseVector, Distance, Schema
 from teal.domain.tuning import Tuning
 from teal.domain.watching import Rules
 from teal.domain.windows import Window, first_problem

@@ -5,11 +5,12 @@ They live as long as the EmbeddingSet stays the same, because each keeps a conne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from teal.api.embedding_set import EmbeddingSet
+from teal.domain.marks import Encoder
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired, Population
 from teal.domain.policy import Decision, Do
@@ -64,7 +65,7 @@ class Embedders:
 
     async def of(self, resource: Resource, wanted: Desired, state: CollectionState) -> Client | None:
         """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
-        if wanted.encoder and wanted.encoder.as_metadata() == state.marks.encoder:
+        if wanted.encoder and wanted.encoder == state.marks.encoder:
             return await self.own(resource)
         return await self.other(resource, state)
 
@@ -101,7 +102,7 @@ class Embedders:
         made = self._made[resource.uid] = _Made(declared, own)
         return made
 
-    def _other(self, known: Mapping[str, Any] | None, resource: Resource) -> Client | None:
+    def _other(self, known: Encoder | None, resource: Resource) -> Client | None:
         """The encoder that a retained collection's mark names, if the set's own server has it.
 
         A mark names no Secret, and a key goes only to the URL that stands beside it in the spec: so another URL
@@ -109,11 +110,11 @@ class Embedders:
         """
         embedding_set = resource.embedding_set
         declared = embedding_set.spec.embedder if embedding_set else None
-        if declared is None or embedding_set is None or not known or not known.get("model"):
+        if declared is None or embedding_set is None or known is None or not known.model:
             return None
-        if known.get("url") != declared.open_ai.url:
+        if known.dimensions is None or known.url != declared.open_ai.url:
             return None
-        changed = {"model": str(known["model"]), "dimensions": int(known["dimensions"])}
+        changed = {"model": known.model, "dimensions": known.dimensions}
         spec = embedding_set.spec.model_copy(update=changed)
         other = embedding_set.model_copy(update={"spec": spec})
         return embedder(other, resource.namespace, self._secrets, self._make)

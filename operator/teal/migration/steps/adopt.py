@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from teal.domain import marks
-from teal.domain.marks import Migration, Owner
+from teal.domain.marks import Encoder, Mark, Migration, Owner
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired
-from teal.domain.schema import Encoder, Schema
+from teal.domain.schema import Schema
 from teal.domain.transitions import Stage
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
@@ -29,13 +28,13 @@ async def adopt(ctx: Context) -> Result:
         state.name, schema.revision, schema.schema_version, now, adopted=True,
     )  # fmt: skip
     migration = Migration("adopted", "adopted", Stage.READY, None, now, stage_since=now)
-    written = {marks.OWNER: owner.as_json()}
+    marks: list[Mark] = [owner]
     if schema.model and schema.main:
-        written[marks.ENCODER] = Encoder(schema.model, schema.schema_version, schema.main.size).as_metadata()
-    await stages.write(ctx, state.name, migration, written)
-    if ctx.observed.aliases.get(desired.alias) != state.name:
-        await point_alias(ctx, desired.alias, state.name)
-    ctx.server.invalidate()
+        marks.append(Encoder(schema.model, schema.schema_version, schema.main.size))
+    await stages.write(ctx, state.name, migration, *marks)
+    before = ctx.observed.aliases.get(desired.alias)
+    if before != state.name:
+        await point_alias(ctx, desired.alias, state.name, expected=before)
     message = f"{state.name} ({state.points:,} points) now belongs to this resource and serves {desired.alias!r}."
     return Result(notes=(Note("CollectionAdopted", message, "Adopt"),))
 
@@ -61,6 +60,5 @@ async def claim(ctx: Context) -> Result:
     if owner is None:
         raise LookupError("only an owned collection is claimed")
     renewed = replace(owner, uid=ctx.desired.identity.uid)
-    await ctx.server.admin.mark(ctx.subject, {marks.OWNER: renewed.as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, renewed)
     return Result()

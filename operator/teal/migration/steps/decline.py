@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from teal.domain import marks
 from teal.domain.marks import Declined
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
@@ -30,8 +29,7 @@ async def run(ctx: Context) -> Result:
 async def write(ctx: Context, name: str, declined: Declined) -> Result:
     """Write the mark on `name`; the next look acts on it."""
     ctx.session.stop()
-    await ctx.server.admin.mark(name, {marks.DECLINED: declined.as_json()})
-    ctx.server.invalidate(name)
+    await ctx.server.mark(name, declined)
     note = Note(EVENTS[declined.reason], declined.message, "Decline", warning=True)
     return Result(notes=(note,), outcome=ABORTED if declined.reason == ABORTED else None)
 
@@ -41,8 +39,7 @@ async def lift(ctx: Context) -> Result:
     declined = ctx.the_subject().marks.declined
     if declined is None:
         raise LookupError("only what was declined can be lifted")
-    await ctx.server.admin.mark(ctx.subject, {marks.DECLINED: replace(declined, lifted=True).as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, replace(declined, lifted=True))
     if ctx.declined is None:
         return Result()
     return Result(notes=(Note("MigrationRetried", f"After {declined.id}, which was stopped.", "Retry"),))

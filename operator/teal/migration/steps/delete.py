@@ -7,7 +7,7 @@ EmbeddingSet that is deleted together with the resource that refers to it is gon
 
 from __future__ import annotations
 
-from teal.domain import marks
+from teal.domain.marks import Migration, Owner
 from teal.domain.ownership import ours
 from teal.domain.plan import Identity
 from teal.migration.contract import Note, Resource
@@ -25,12 +25,11 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
         if owner is None or not ours(state, identity):
             continue
         if owner.adopted:
-            await server.admin.mark(name, {marks.OWNER: None, marks.MIGRATION: None})
+            await server.mark(name, clear=(Owner.KEY, Migration.KEY))
             notes.append(Note("CollectionReleased", f"{name} was adopted, not created: it stays.", "Delete"))
             continue
         kept = (await server.admin.snapshot(name)).name if spec.retention.snapshot and state.points else None
-        await server.admin.delete(name)
-        server.invalidate(name)
+        await server.delete(name)
         also = f"; its snapshot is {kept}" if kept else ""
         notes.append(Note("CollectionDeleted", f"{name} ({state.points:,} points) was deleted{also}.", "Delete"))
     return notes

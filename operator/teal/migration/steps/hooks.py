@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 
-from teal.domain import marks
 from teal.domain.marks import Hooks
 from teal.domain.transitions import Event
 from teal.migration.clock import iso
@@ -92,8 +91,7 @@ def _known(ctx: Context) -> Hooks:
 
 
 async def _remember(ctx: Context, known: Hooks) -> None:
-    await ctx.server.admin.mark(ctx.subject, {marks.HOOKS: known.as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, known)
 
 
 def _closed(known: Hooks) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from teal.domain import marks
 from teal.domain.errors import HeldError
 from teal.domain.transitions import Event
 from teal.domain.tuning import difference
@@ -64,17 +63,13 @@ async def _configure(ctx: Context) -> bool:
     if deferred and wanted is None:
         patch = {**patch, "optimizers_config": {"indexing_threshold": DEFAULT_INDEXING_THRESHOLD}}
     for field in missing.drop_indexes:
-        await ctx.server.admin.delete_index(name, field)
+        await ctx.server.delete_index(name, field)
     for field, schema in missing.create_indexes.items():
-        await ctx.server.admin.create_index(name, field, schema)
+        await ctx.server.create_index(name, field, schema)
     if patch:
-        await ctx.server.admin.patch(name, patch)
+        await ctx.server.patch(name, patch)
     # Last, or what an edit takes away would pass for the application's own after a crash.
     declared = ctx.desired.tuning.declared()
     if target.marks.declared != declared:
-        await ctx.server.admin.mark(name, {marks.DECLARED: declared})
-        ctx.server.invalidate(name)
-    changed = bool(patch or missing.create_indexes or missing.drop_indexes)
-    if changed:
-        ctx.server.invalidate(name)
-    return changed
+        await ctx.server.mark(name, declared)
+    return bool(patch or missing.create_indexes or missing.drop_indexes)

@@ -22,8 +22,9 @@ async def run(ctx: Context) -> Result:
     """One attempt; without a blue there is nobody to miss and the alias is set at once."""
     blue, green = ctx.source, ctx.the_subject()
     if blue is None:
-        await point_alias(ctx, ctx.desired.alias, green.name)
-        note = Note("AliasCreated", f"The alias {ctx.desired.alias!r} serves {green.name}.", "Promote")
+        alias = ctx.desired.alias
+        await point_alias(ctx, alias, green.name, expected=ctx.observed.aliases.get(alias))
+        note = Note("AliasCreated", f"The alias {alias!r} serves {green.name}.", "Promote")
         return Result(Event.SWITCHED, (note,))
     withdrawn = await_promotion.obstacle(ctx)
     if withdrawn:

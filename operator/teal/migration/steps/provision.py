@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from teal.domain import marks
 from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, refuse_over_budget
-from teal.domain.marks import Migration, Owner
-from teal.domain.ownership import ours
+from teal.domain.marks import Mark, Migration, Owner, is_mark
+from teal.domain.ownership import ours, owner_text
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying.forecast import Cost, estimate
+from teal.migration.cutover.alias import may_set
 from teal.migration.steps import stages
 
 
@@ -30,21 +30,36 @@ async def run(ctx: Context) -> Result:
     plan, now = ctx.plan, ctx.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
     await _forget_namesake(ctx)
-    await ctx.server.admin.create(plan.target, body)
-    if ctx.options.writes is WriteMode.DUAL_WRITE and plan.source is not None:
-        await ctx.server.admin.point_alias(next_alias(ctx.desired.alias), plan.target)
-    ctx.server.invalidate()
-    return Result(notes=_notes(ctx, figures), detail=f"created {plan.target}")
+    await ctx.server.create(plan.target, body)
+    warned = await _offer_to_writers(ctx)
+    return Result(notes=(*_notes(ctx, figures), *warned), detail=f"created {plan.target}")
+
+
+async def _offer_to_writers(ctx: Context) -> tuple[Note, ...]:
+    """With DualWrite, `<alias>-next` is where the application writes, too. Somebody else's is left alone."""
+    preview, target = next_alias(ctx.desired.alias), ctx.plan.target
+    if ctx.options.writes is not WriteMode.DUAL_WRITE or ctx.plan.source is None:
+        return ()
+    before = ctx.observed.aliases.get(preview)
+    if may_set(ctx, preview):
+        await ctx.server.set_alias(preview, target, expected=before, ours=ctx.mine)
+        return ()
+    whose = (
+        f"points at {before!r}, which {owner_text(ctx.observed.state(before))}" if before else "is a collection"
+    )
+    text = (
+        f"{preview!r} {whose}, so it is left alone. With writes: DualWrite, have the application write to "
+        f"{target!r} by its own name."
+    )
+    return (Note("MigrationWarning", text, "Migrate", warning=True),)
 
 
 async def _forget_namesake(ctx: Context) -> None:
     """A revision's name comes again with it: what others noted of an earlier one does not hold for this one."""
     target = ctx.plan.target
     for name, state in ctx.observed.states.items():
-        noted = marks.keys_about(state.config.get("metadata"), target)
-        if noted and name != target and ours(state, ctx.desired.identity):
-            await ctx.server.admin.mark(name, dict.fromkeys(noted))
-            ctx.server.invalidate(name)
+        if name != target and ours(state, ctx.desired.identity):
+            await ctx.server.mark(name, clear=state.marks.keys_about(target))
 
 
 def _marks(ctx: Context, now: float) -> dict[str, Any]:
@@ -61,14 +76,10 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
     migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(ctx), stage_since=now)
-    found: dict[str, Any] = _applications_own(ctx) | {
-        marks.OWNER: owner.as_json(),
-        **stages.born(migration),
-        marks.DECLARED: desired.tuning.declared(),
-    }
+    marks: list[Mark] = [owner, stages.born(migration), desired.tuning.declared()]
     if desired.encoder:
-        found[marks.ENCODER] = desired.encoder.as_metadata()
-    return found
+        marks.append(desired.encoder)
+    return _applications_own(ctx) | {mark.key: mark.as_json() for mark in marks}
 
 
 def _attempt(ctx: Context) -> int:
@@ -80,7 +91,7 @@ def _attempt(ctx: Context) -> int:
 def _applications_own(ctx: Context) -> dict[str, Any]:
     """What the application keeps in blue's metadata goes along."""
     metadata = ctx.source.config.get("metadata") if ctx.source else None
-    return {key: value for key, value in (metadata or {}).items() if not marks.is_mark(key)}
+    return {key: value for key, value in (metadata or {}).items() if not is_mark(key)}
 
 
 def _notes(ctx: Context, figures: Forecast) -> tuple[Note, ...]:

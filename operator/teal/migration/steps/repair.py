@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from teal.domain import marks
 from teal.domain.errors import TransientError
-from teal.domain.marks import Migration, Replaced
+from teal.domain.marks import Checkpoint, CutoverBegun, Mark, Migration, Replaced
 from teal.domain.observed import CollectionState
 from teal.domain.policy.repairs import misplaced_aliases
 from teal.domain.schema import next_alias
@@ -24,17 +21,17 @@ async def finish_cutover(ctx: Context) -> Result:
     """The alias is on `subject`, but its marks do not say so yet."""
     state = ctx.the_subject()
     migration = state.marks.migration
-    cleared: dict[str, Any] = {marks.REPLACED: None, marks.CHECKPOINT: None, marks.SWITCH: None}
+    written: list[Mark] = []
     notes: tuple[Note, ...] = ()
     if old := _cut_short(ctx, state):
         notes = await _carry_over(ctx, old, state)
-        cleared |= stale_since(ctx, old, state)
+        written += stale_since(ctx, old, state)
     ending = _ending(ctx, migration) if migration else None
+    done = (Replaced.KEY, Checkpoint.KEY, CutoverBegun.KEY)
     if ending:
-        await stages.write(ctx, state.name, stages.advanced(ctx, ending), cleared)
+        await stages.write(ctx, state.name, stages.advanced(ctx, ending), *written, clear=done)
     else:
-        await ctx.server.admin.mark(state.name, cleared)
-        ctx.server.invalidate(state.name)
+        await ctx.server.mark(state.name, *written, clear=done)
     return Result(notes=notes)
 
 
@@ -49,7 +46,7 @@ async def _carry_over(ctx: Context, old: CollectionState, state: CollectionState
 
 def _cut_short(ctx: Context, state: CollectionState) -> CollectionState | None:
     """The other side of a switch to `state` that nobody has looked after yet."""
-    return ctx.observed.state(str(state.marks.switch.get("from"))) if state.marks.switch else None
+    return ctx.observed.state(state.marks.cutover_begun.source) if state.marks.cutover_begun else None
 
 
 def _ending(ctx: Context, migration: Migration) -> Event | None:
@@ -69,12 +66,13 @@ def is_watched_again(ctx: Context, migration: Migration) -> bool:
 
 async def set_aliases(ctx: Context) -> Result:
     """`<alias>-<schemaVersion>` to what serves, `<alias>-next` away."""
+    mine = ctx.mine
     for alias, target in misplaced_aliases(ctx.view).items():
-        if target is None:
-            await ctx.server.admin.delete_alias(alias)
-        else:
-            await ctx.server.admin.point_alias(alias, target)
-    ctx.server.invalidate()
+        before = ctx.observed.aliases.get(alias)
+        if target is not None:
+            await ctx.server.set_alias(alias, target, expected=before, ours=mine)
+        elif before is not None:
+            await ctx.server.remove_alias(alias, expected=before, ours=mine)
     return Result()
 
 
@@ -86,15 +84,15 @@ async def stamp_replaced(ctx: Context) -> Result:
     # Written by a clock that is behind, the deadline would come early as soon as the clock is set right.
     behind = max(0.0, await seconds_behind(ctx))
     replaced = Replaced(serving, (since or ctx.clock.now()) + behind)
-    await ctx.server.admin.mark(ctx.subject, {marks.REPLACED: replaced.as_json()})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, replaced)
     return Result()
 
 
 async def restore_alias(ctx: Context) -> Result:
     """The alias was deleted or pointed at an unfinished green by somebody: back to what serves."""
-    await point_alias(ctx, ctx.desired.alias, ctx.subject)
-    message = f"The alias {ctx.desired.alias!r} was gone or misplaced; it points at {ctx.subject} again."
+    alias = ctx.desired.alias
+    await point_alias(ctx, alias, ctx.subject, expected=ctx.observed.aliases.get(alias))
+    message = f"The alias {alias!r} was gone or misplaced; it points at {ctx.subject} again."
     return Result(notes=(Note("AliasRestored", message, "Restore", warning=True),))
 
 
@@ -120,7 +118,6 @@ async def drop_abandoned(ctx: Context) -> Result:
             retry_after=60.0,
         )
     if aliases.get(preview) == name:
-        await ctx.server.admin.delete_alias(preview)
-    await ctx.server.admin.delete(name)
-    ctx.server.invalidate()
+        await ctx.server.remove_alias(preview, expected=name, ours=ctx.mine)
+    await ctx.server.delete(name)
     return Result(notes=(Note("GreenAbandoned", f"{name} was dropped: its plan no longer holds.", "Abandon"),))

@@ -29,10 +29,9 @@ async def run(ctx: Context) -> Result:
     snapshot = await _snapshot(ctx, name) if ctx.options.snapshot else None
     aliases = await _refuse_aliased(ctx, name, own)
     if aliases.get(own) == name:
-        await ctx.server.admin.delete_alias(own)
-    await ctx.server.admin.delete(name)
+        await ctx.server.remove_alias(own, expected=name, ours=ctx.mine)
+    await ctx.server.delete(name)
     ctx.session.part(ChangedTexts).forget(name)
-    ctx.server.invalidate()
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
     return Result(notes=(Note("CollectionRetired", message, "Retire"),))

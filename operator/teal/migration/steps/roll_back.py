@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from teal.domain import marks
 from teal.domain.errors import TransientError
 from teal.domain.ledger import RawId, ledger_of
-from teal.domain.marks import Migration
+from teal.domain.marks import CutoverBegun, Migration
+from teal.domain.marks import InStep as InStepMark
 from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
@@ -74,8 +74,7 @@ async def _return(ctx: Context, serving: CollectionState, back: CollectionState,
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     ctx.session.part(LastCutover).proof = proof
-    await ctx.server.admin.mark(back.name, {marks.SWITCH: None})
-    ctx.server.invalidate()
+    await ctx.server.mark(back.name, clear=(CutoverBegun.KEY,))
     writes = ctx.session.part(Writes)
     taken, losses = writes.copied + writes.deleted, _losses(ctx)
     message = f"The alias {ctx.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
@@ -109,14 +108,13 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
 
     So staying in step (`sync/rounds.py`) brings over what was written meanwhile, as soon as it can be read.
     """
-    here, there = serving.marks.in_step.get(back.name, marks.Noted())
-    if here and there:
-        turned = {marks.about(marks.IN_STEP, serving.name): {"here": there, "there": here}}
-        await ctx.server.admin.mark(back.name, turned)
+    noted = serving.marks.in_step.get(back.name)
+    if noted and noted.here and noted.there:
+        await ctx.server.mark(back.name, InStepMark(serving.name, here=noted.there, there=noted.here))
     ctx.session.stop()
     ctx.session.part(InStep).clear()
     ctx.session.drop(CutoverMemory)
-    await point_alias(ctx, ctx.desired.alias, back.name)
+    await point_alias(ctx, ctx.desired.alias, back.name, expected=serving.name)
     message = (
         f"The alias {ctx.desired.alias!r} is back on {back.name} without what was written since the switch, "
         f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."

@@ -7,19 +7,17 @@ changes or `teal.dev/retry` names it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
-from teal.domain import marks
 from teal.domain.errors import HeldError
-from teal.domain.marks import Migration
-from teal.domain.ownership import ours
+from teal.domain.marks import Checkpoint, CutoverBegun, Frozen, Key, Mark, Migration, StoredVerdict
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying.memory import CopyMemory
+from teal.migration.cutover.alias import may_set
 from teal.migration.steps import decline
 from teal.migration.steps.index import IndexMemory
 
@@ -64,30 +62,22 @@ async def enter(ctx: Context, migration: Migration) -> None:
     The stage is written last: it says that all that belongs to entering it is done.
     """
     preview = next_alias(ctx.desired.alias)
-    if migration.stage is Stage.VERIFYING and ctx.plan.source and _free(ctx, preview):
-        await ctx.server.admin.point_alias(preview, ctx.subject)
-    written: dict[str, Any] = {}
-    if migration.stage is Stage.WATCHING:
-        written[marks.SWITCH] = None
-    await write(ctx, ctx.subject, migration, written)
+    if migration.stage is Stage.VERIFYING and ctx.plan.source and may_set(ctx, preview):
+        before = ctx.observed.aliases.get(preview)
+        await ctx.server.set_alias(preview, ctx.subject, expected=before, ours=ctx.mine)
+    done = (CutoverBegun.KEY,) if migration.stage is Stage.WATCHING else ()
+    await write(ctx, ctx.subject, migration, clear=done)
     ctx.session.drop(IndexMemory)
 
 
-async def write(ctx: Context, name: str, migration: Migration, also: dict[str, Any] | None = None) -> None:
+async def write(ctx: Context, name: str, migration: Migration, *also: Mark, clear: Iterable[Key] = ()) -> None:
     """Write the stage of the migration into `name`, together with what belongs to it."""
-    await ctx.server.admin.mark(name, {**(also or {}), **born(migration)})
-    ctx.server.invalidate(name)
+    await ctx.server.mark(name, *also, born(migration), clear=clear)
 
 
-def born(migration: Migration) -> dict[str, Any]:
-    """The stage as a mark, for a collection that gets it in the request that makes it ours."""
-    return {marks.MIGRATION: migration.as_json()}
-
-
-def _free(ctx: Context, alias: str) -> bool:
-    """Whether a lesser alias of ours may be set: another resource may be called like it."""
-    at = ctx.observed.aliases.get(alias)
-    return alias not in ctx.observed.names and (at is None or ours(ctx.observed.state(at), ctx.desired.identity))
+def born(migration: Migration) -> Mark:
+    """The stage as a mark: also for a collection that gets it in the request that makes it ours."""
+    return migration
 
 
 async def hold(ctx: Context, error: HeldError) -> Result:
@@ -111,8 +101,7 @@ async def retry(ctx: Context) -> Result:
     migration = migration_of(ctx)
     ctx.session.stop()
     ctx.session.drop(CopyMemory)
-    forgotten = {marks.VERDICT: None, marks.CHECKPOINT: None, marks.FROZEN: None}
-    await ctx.server.admin.mark(ctx.subject, forgotten)
+    await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY, Checkpoint.KEY, Frozen.KEY))
     again = replace(migration, attempt=migration.attempt + 1)
     await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))
     return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {ctx.subject}.", "Retry"),))
@@ -121,7 +110,7 @@ async def retry(ctx: Context) -> Result:
 async def retune(ctx: Context) -> Result:
     """The settings were edited, not what decides the points: what was populated stays, the verdict does not."""
     migration = migration_of(ctx)
-    await ctx.server.admin.mark(ctx.subject, {marks.VERDICT: None})
+    await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY,))
     edited = replace(migration, plan_hash=ctx.plan.hash)
     await enter(ctx, edited.at(advance(migration.stage, Event.EDITED), ctx.clock.now()))
     message = (

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from teal.domain import marks
+from teal.domain.marks import StoredVerdict
 from teal.domain.plan import Population
 from teal.domain.transitions import Event
-from teal.domain.verdict import Check, Verdict, as_mark, overall
+from teal.domain.verdict import Check, Verdict, overall
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
@@ -56,8 +56,7 @@ async def run(ctx: Context) -> Result:
     checks = await _answers(ctx, running)
     if checks is None:
         return Result(detail=running.said)
-    await ctx.server.admin.mark(ctx.subject, {marks.VERDICT: as_mark(ctx.plan.hash, checks)})
-    ctx.server.invalidate(ctx.subject)
+    await ctx.server.mark(ctx.subject, StoredVerdict.of(ctx.plan.hash, checks))
     return _judge(ctx, checks)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from teal.domain import marks
 from teal.domain.marks import Declined, Migration, Watched
 from teal.domain.policy import retained_source
 from teal.domain.transitions import Event
@@ -106,16 +105,15 @@ def _since(looked: float | None, now: float, rules: Rules) -> float:
 
 
 async def _write(ctx: Context, memory: WatchMemory) -> None:
-    await ctx.server.admin.mark(ctx.subject, {marks.WATCHED: memory.watched.as_json()})
+    await ctx.server.mark(ctx.subject, memory.watched)
     memory.written = ctx.clock.monotonic()
-    ctx.server.invalidate(ctx.subject)
 
 
 async def _breached(
     ctx: Context, migration: Migration, memory: WatchMemory, breach: str, notes: tuple[Note, ...]
 ) -> Result:
     """Back to blue, if it is still there."""
-    back = retained_source(ctx.view.mine, ctx.the_subject())
+    back = retained_source(ctx.mine, ctx.the_subject())
     await _write(ctx, memory)
     if back is None:
         memory.watched = replace(memory.watched, slow_for=None, failing_for=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from teal.domain.ledger import RawId
 from teal.migration.context import Context
 from teal.migration.session import Part
-from teal.migration.sync.write_ahead import Carried
+from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant.collection import Quiescence
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class SyncMemory:
     samples: list[str] = field(default_factory=list)
     left_back: dict[RawId, int] = field(default_factory=dict)
     left_forth: dict[RawId, int] = field(default_factory=dict)
-    carried: Carried = field(init=False)
+    carried: WriteAheadLog = field(init=False)
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        self.carried = Carried(self.retained)
+        self.carried = WriteAheadLog(self.retained)
 
     @property
     def left_behind(self) -> int:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from teal.domain import marks
 from teal.domain.in_step import Diff, Side, difference, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
-from teal.domain.marks import Noted
+from teal.domain.marks import Checkpoint, InStep
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.equality import same
@@ -27,7 +26,7 @@ from teal.migration.copying.transform import same_encoder, stale_between
 from teal.migration.sync.direction import Way
 from teal.migration.sync.memory import SyncMemory
 from teal.migration.sync.pairs import Pair
-from teal.migration.sync.write_ahead import Carried
+from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant import wire
 from teal.qdrant.collection import Quiescence
 
@@ -78,7 +77,7 @@ async def take_back(ctx: Context, pair: Pair, memory: SyncMemory, until: float) 
 
 def _begin(pair: Pair, memory: SyncMemory, begun: Round) -> Round:
     if memory.known_serving is None:
-        memory.carried = Carried.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
+        memory.carried = WriteAheadLog.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
     memory.round = begun
     return begun
 
@@ -138,7 +137,7 @@ class Round:
             noted = _noted(ctx, pair)
             memory.known_serving = restore(here, noted.here, len(here)).versions
             memory.known_retained = restore(there, noted.there, len(there)).versions
-            if "highest" in (noted.here or {}):
+            if noted.here and noted.here.highest is not None:
                 self._know_deleted(memory, there)
             self._know_carried(pair, memory)
         diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
@@ -254,7 +253,7 @@ class Round:
     async def _remember(self, ctx: Context, pair: Pair, memory: SyncMemory) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        before_here, before_there = (digest or {} for digest in _noted(ctx, pair))
+        before = _noted(ctx, pair)
         since_here, since_there = (rest.last if rest else None for rest in self.rest)
         if memory.left_back or not pair.serving.one_sequence:
             since_here = None
@@ -262,16 +261,16 @@ class Round:
             since_there = None
         if since_here is not None and since_there is not None:
             memory.carried.keep_lately()
-        in_step = {
-            "here": checkpoint_of(here, since_here or before_here.get("highest")),
-            "there": checkpoint_of(there, since_there or before_there.get("highest")),
-        }
-        written = {
-            memory.carried.key: memory.carried.as_json(),
-            marks.about(marks.IN_STEP, pair.retained.name): in_step,
-        }
-        await ctx.server.admin.mark(pair.serving.name, written)
-        ctx.server.invalidate(pair.serving.name)
+        in_step = InStep(
+            pair.retained.name,
+            here=checkpoint_of(here, since_here or _highest(before.here)),
+            there=checkpoint_of(there, since_there or _highest(before.there)),
+        )
+        await ctx.server.mark(pair.serving.name, in_step, memory.carried.as_mark())
+
+
+def _highest(proof: Checkpoint | None) -> int | None:
+    return proof.highest if proof else None
 
 
 def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId, int]:
@@ -282,7 +281,7 @@ def _pass_over(changed: dict[RawId, int], left: dict[RawId, int]) -> dict[RawId,
     return still
 
 
-def _noted(ctx: Context, pair: Pair) -> Noted:
+def _noted(ctx: Context, pair: Pair) -> InStep:
     """Both sides' digests of when they were last in step.
 
     A collection that never was with what serves now was so with others: then nothing is known of the serving
@@ -291,11 +290,11 @@ def _noted(ctx: Context, pair: Pair) -> Noted:
     if pair.retained.name in pair.serving.marks.in_step:
         return pair.serving.marks.in_step[pair.retained.name]
     successors = [state.marks.in_step.get(pair.retained.name) for state in ctx.observed.states.values()]
-    last = max((noted for noted in successors if noted), key=_age, default=Noted())
-    return Noted(None, last.there)
+    last = max((noted for noted in successors if noted), key=_age, default=InStep(pair.retained.name))
+    return InStep(pair.retained.name, here=None, there=last.there)
 
 
-def _age(noted: Noted) -> int:
+def _age(noted: InStep) -> int:
     """The higher the later: by the last change that it knows of."""
     return sure_up_to(noted.there)
 

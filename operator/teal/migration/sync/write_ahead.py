@@ -10,12 +10,11 @@ The list is short: what both sides' marks vouch for (`domain.ledger.restore`) is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from teal.domain import marks
 from teal.domain.ledger import RawId
+from teal.domain.marks import Carried
 from teal.migration.context import Context
 from teal.qdrant import wire
 
@@ -24,7 +23,7 @@ MOST = 5_000
 
 
 @dataclass
-class Carried:
+class WriteAheadLog:
     """Ids by the collection that they are written to, of the serving one and `retained`."""
 
     retained: str
@@ -33,14 +32,10 @@ class Carried:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    def read(cls, retained: str, mark: Mapping[str, Any] | None) -> Carried:
+    def read(cls, retained: str, mark: Carried | None) -> WriteAheadLog:
         """What an earlier process told."""
-        return cls(retained, {name: {wire.raw_id(each) for each in ids} for name, ids in (mark or {}).items()})
-
-    @property
-    def key(self) -> str:
-        """Of the mark on the serving collection."""
-        return marks.about(marks.CARRIED, self.retained)
+        points = mark.points if mark else {}
+        return cls(retained, {name: {wire.raw_id(each) for each in ids} for name, ids in points.items()})
 
     def to(self, collection: str) -> set[RawId]:
         """What Teal may have written to it."""
@@ -55,11 +50,13 @@ class Carried:
             self.lately.setdefault(collection, set()).update(points)
             if fresh:
                 told |= fresh
-                await ctx.server.admin.mark(serving, {self.key: self.as_json()})
+                await ctx.server.mark(serving, self.as_mark())
 
     def keep_lately(self) -> None:
         """A round is over, and the marks vouch for all that was there when it began."""
         self.told, self.lately = self.lately, {}
 
-    def as_json(self) -> dict[str, Any]:
-        return {name: sorted(map(wire.plain_id, ids), key=str) for name, ids in self.told.items() if ids}
+    def as_mark(self) -> Carried:
+        """As it stands on the serving collection."""
+        points = {name: tuple(sorted(map(wire.plain_id, ids), key=str)) for name, ids in self.told.items() if ids}
+        return Carried(self.retained, points)

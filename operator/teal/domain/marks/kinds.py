@@ -1,0 +1,388 @@
+"""The marks: one dataclass for each, and the key below which it stands.
+
+A mark is read and written only through its dataclass. Most marks stand once on a collection. Those of `PairMark`
+stand once for each other collection that they are about, whose name, the partner's, ends their key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Annotated, Any, ClassVar, NewType, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from teal.domain.transitions import Stage
+from teal.domain.verdict import Check, Verdict, overall
+
+PREFIX = "teal.dev/"
+
+Json = Mapping[str, Any]
+Key = NewType("Key", str)
+"""A key of Teal's in a collection's metadata."""
+Nullable = Field(default=None)
+"""In JSON, absent is null; in Python it has to be said."""
+
+
+@dataclass(frozen=True)
+class _AsJson:
+    """A value that is camelCase in JSON; keys that are not known here are passed over."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel, allow_inf_nan=False)
+    OMITS_NULLS: ClassVar[bool] = False
+
+    def as_json(self) -> dict[str, Any]:
+        written: dict[str, Any] = self._adapter().dump_python(
+            self, mode="json", by_alias=True, exclude_none=self.OMITS_NULLS
+        )
+        return written
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """The value that `as_json` wrote.
+
+        Raises:
+            ValidationError: it was not written so.
+        """
+        read: Self = cls._adapter().validate_python(value)
+        return read
+
+    @classmethod
+    @cache
+    def _adapter(cls) -> TypeAdapter[Any]:
+        return TypeAdapter(cls)
+
+
+@dataclass(frozen=True)
+class Mark(_AsJson):
+    """What stands on a collection below `KEY`."""
+
+    KEY: ClassVar[Key]
+
+    @property
+    def key(self) -> Key:
+        return self.KEY
+
+
+@dataclass(frozen=True)
+class PairMark(Mark):
+    """A mark about another collection, the partner. `KEY` is only how its key begins."""
+
+    partner: str
+
+    @property
+    def key(self) -> Key:
+        return self.about(self.partner)
+
+    @classmethod
+    def about(cls, partner: str) -> Key:
+        """The key of the mark about `partner`."""
+        return Key(f"{cls.KEY}/{partner}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The value; the partner's name is in the key."""
+        return {name: value for name, value in super().as_json().items() if name != "partner"}
+
+    @classmethod
+    def read_about(cls, partner: str, value: Any) -> Self:
+        """The mark about `partner` that `as_json` wrote; raises like `from_json`."""
+        return cls.from_json({**value, "partner": partner} if isinstance(value, Mapping) else value)
+
+
+def is_mark(key: str) -> bool:
+    """Whether a key of a collection's metadata is Teal's; all others are the application's."""
+    return key.startswith(PREFIX)
+
+
+def migration_id(plan_hash: str, attempt: int) -> str:
+    """How status and annotations name one attempt to carry out one plan."""
+    return f"{plan_hash}-{attempt}"
+
+
+@dataclass(frozen=True)
+class Owner(Mark):
+    """Whose this collection is. `uid` is the VectorCollection's; `collection` must equal the actual name."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "owner")
+
+    uid: str
+    cluster: Annotated[str, Field(default="")]
+    namespace: Annotated[str, Field(default="")]
+    name: Annotated[str, Field(default="")]
+    collection: str
+    revision: str
+    schema_version: str
+    created_at: Annotated[float, Field(default=0.0)]
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class Encoder(Mark):
+    """Who turns text into vectors: what an `EmbeddingSet` says, as far as clients need to know it.
+
+    Clients read this mark, and an application may have written one before its collection was adopted.
+    """
+
+    KEY: ClassVar[Key] = Key(PREFIX + "encoder")
+
+    model: Annotated[str | None, Nullable]
+    schema_version: Annotated[str, Field(default="")]
+    dimensions: Annotated[int | None, Nullable]
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Declared(Mark):
+    """Which payload indexes the spec declared, and whether it declared a quantization."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "declared")
+
+    indexes: tuple[str, ...] = ()
+    quantization: bool = False
+
+
+@dataclass(frozen=True)
+class Migration(Mark):
+    """How far the migration into this collection got; `stage` moves only by the transition table."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "migration")
+
+    plan_hash: str
+    data_hash: str
+    stage: Stage
+    source: Annotated[str | None, Nullable]
+    started_at: float
+    attempt: int = 1
+    stage_since: float = 0.0
+    reason: str | None = None
+    message: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What annotations name; a retry makes a new one, so an old annotation cannot act twice."""
+        return migration_id(self.plan_hash, self.attempt)
+
+    def at(self, stage: Stage, now: float, reason: str | None = None, message: str | None = None) -> Self:
+        """The same migration in its next stage; `reason` says why it is held."""
+        return replace(self, stage=stage, stage_since=now, reason=reason, message=message)
+
+
+@dataclass(frozen=True)
+class Checkpoint(Mark):
+    """A digest for each bucket of points that were copied: see `domain.ledger`.
+
+    It is a proof, not a memory: one that cannot be read proves nothing, and that is all. `highest` is the version
+    up to which all points are known to be there, if that is known.
+    """
+
+    KEY: ClassVar[Key] = Key(PREFIX + "checkpoint")
+    OMITS_NULLS: ClassVar[bool] = True
+
+    buckets: Annotated[int, Field(strict=True)]
+    digests: str
+    highest: Annotated[int, Field(strict=True)] | None = None
+
+    @classmethod
+    def proof(cls, value: Any) -> Self | None:
+        """What can be read of `value`."""
+        try:
+            return cls.from_json(value)
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class Frozen(Mark):
+    """What blue held when the migration began, as one digest: with `writes: Frozen` it must stay so."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "frozen")
+
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class StoredCheck(_AsJson):
+    """One check as it is kept; `observed` and `threshold` are numbers, as text."""
+
+    OMITS_NULLS: ClassVar[bool] = True
+
+    name: str
+    verdict: Verdict
+    message: str
+    observed: str | None = None
+    threshold: str | None = None
+    samples: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class StoredVerdict(Mark):
+    """What verification found of green: it holds for this plan, through restarts."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "verdict")
+    OMITS_NULLS: ClassVar[bool] = True
+
+    plan_hash: str
+    verdict: Verdict
+    checks: tuple[StoredCheck, ...]
+
+    @classmethod
+    def of(cls, plan_hash: str, checks: Iterable[Check]) -> Self:
+        rows = list(checks)
+        return cls(plan_hash, overall(rows), tuple(StoredCheck.from_json(row.as_json()) for row in rows))
+
+
+@dataclass(frozen=True)
+class Hooks(Mark):
+    """What the gate before the cut-over has answered, and whether the hook after it has been told.
+
+    `not_before` is when the gate may be asked again, in seconds since the epoch.
+    """
+
+    KEY: ClassVar[Key] = Key(PREFIX + "hooks")
+
+    migration: str
+    refusals: int = 0
+    not_before: float = 0.0
+    message: str = ""
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class CutoverBegun(Mark):
+    """A cut-over from `source` to this collection has begun. As long as this stands, a successor of the process
+    that began it looks for late writes on `source`, by the marks that were written together with this one."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "cutover-begun")
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Baseline(Mark):
+    """From before the cut-over: how blue answered the probes. Times are in seconds."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "baseline")
+
+    migration: str
+    points: tuple[str, ...]
+    median: float
+    p95: float
+    error_rate: float
+    answered: bool
+
+
+@dataclass(frozen=True)
+class Watched(Mark):
+    """How green has done since the cut-over. `seconds` have been watched; a pause adds none.
+
+    `slow_for` and `failing_for` are seconds in which it has been so without a break, `None` where it is not.
+    """
+
+    KEY: ClassVar[Key] = Key(PREFIX + "watched")
+
+    migration: str
+    seconds: float = 0.0
+    slow_for: Annotated[float | None, Nullable] = None
+    failing_for: Annotated[float | None, Nullable] = None
+    p95: float | None = None
+    error_rate: float | None = None
+    paused: str | None = None
+
+
+@dataclass(frozen=True)
+class Fence(Mark):
+    """On blue while its writers are held back: what its own limits were, so that they come back."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "fence")
+
+    at: float
+    enabled: bool
+    write_rate_limit: Annotated[int | None, Nullable]
+
+
+@dataclass(frozen=True)
+class Replaced(Mark):
+    """On a collection that served and does not any more: since when, and by whom."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "replaced")
+
+    by: str
+    at: float
+
+    def until(self, keep_for: float) -> float:
+        """When its retention of `keep_for` seconds ends, in seconds since the epoch."""
+        return self.at + keep_for
+
+
+@dataclass(frozen=True)
+class Declined(Mark):
+    """On the collection that keeps serving, or is to serve again: that migration away from it is not wanted.
+
+    It holds as long as the spec asks for the same `wish`, until it is lifted; then it still says which attempts
+    there have been, so that an annotation which has acted never acts twice.
+    """
+
+    KEY: ClassVar[Key] = Key(PREFIX + "declined")
+
+    wish: str
+    plan_hash: str
+    attempt: int
+    reason: str
+    message: str
+    at: float
+    lifted: bool = False
+
+    @property
+    def id(self) -> str:
+        return migration_id(self.plan_hash, self.attempt)
+
+
+@dataclass(frozen=True)
+class InStep(PairMark):
+    """When this collection (`here`) and its partner (`there`) last held the same. Both are proofs."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "in-step")
+    OMITS_NULLS: ClassVar[bool] = True
+
+    here: Checkpoint | None = None
+    there: Checkpoint | None = None
+
+    @classmethod
+    def read_about(cls, partner: str, value: Any) -> Self:
+        found = value if isinstance(value, Mapping) else {}
+        return cls(partner, Checkpoint.proof(found.get("here")), Checkpoint.proof(found.get("there")))
+
+
+@dataclass(frozen=True)
+class Carried(PairMark):
+    """Write-ahead log: the points that Teal is about to write to this collection or to its partner, by the name
+    of the one that they go to."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "carried")
+
+    points: Mapping[str, tuple[int | str, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(super().as_json()["points"])
+
+    @classmethod
+    def read_about(cls, partner: str, value: Any) -> Self:
+        return cls.from_json({"partner": partner, "points": value})
+
+
+@dataclass(frozen=True)
+class Stale(PairMark):
+    """Which points of the partner may have a vector that is older than their text: see `domain.stale`.
+
+    Of one that cannot be read, all points count as such.
+    """
+
+    KEY: ClassVar[Key] = Key(PREFIX + "stale")
+
+    points: str
+
+    @classmethod
+    def read_about(cls, partner: str, value: Any) -> Self:
+        return cls(partner, str(value.get("points")) if isinstance(value, Mapping) else "")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from teal.domain.decide import misplaced_aliases
 from teal.domain.errors import TransientError
-from teal.domain.marks import Checkpoint, CutoverBegun, Mark, Migration, Replaced
+from teal.domain.marks import Mark, Migration, Replaced
+from teal.domain.marks.table import cleared_on
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import stage_of
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
@@ -25,11 +27,11 @@ async def finish_switch(ctx: Context) -> Result:
     if old := _cut_short(ctx, state):
         notes = await _carry_over(ctx, old, state)
         written += stale_since(ctx, old, state)
-    ending = _ending(ctx, migration) if migration else None
+    ending, stage = _ending(ctx, migration) if migration else None, stage_of(state)
     if migration and ending:
         stage = advance(migration.stage, ending)
         written.append(migration.at(stage, now))
-    await ctx.server.mark(state.name, *written, clear=(Replaced.KEY, Checkpoint.KEY, CutoverBegun.KEY))
+    await ctx.server.mark(state.name, *written, clear=cleared_on(stage))
     return Result(notes=notes)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from teal.domain.errors import HeldError
-from teal.domain.marks import Checkpoint, CutoverBegun, Frozen, Migration, StoredVerdict
+from teal.domain.marks import Checkpoint, Frozen, Migration, StoredVerdict
+from teal.domain.marks.table import cleared_on
 from teal.domain.schema import next_alias
 from teal.domain.transitions import HAS_SERVED, Event, Stage, advance
 from teal.migration.context import Context, Result
@@ -88,8 +89,7 @@ async def enter(ctx: Context, migration: Migration) -> None:
     if migration.stage is Stage.VERIFYING and ctx.plan.source and may_set(ctx, preview):
         before = ctx.observed.aliases.get(preview)
         await ctx.server.set_alias(preview, ctx.subject, expected=before, ours=ctx.mine)
-    cleared = (CutoverBegun.KEY,) if migration.stage is Stage.WATCHING else ()
-    await ctx.server.mark(ctx.subject, migration, clear=cleared)
+    await ctx.server.mark(ctx.subject, migration, clear=cleared_on(migration.stage))
     ctx.session.step_since = 0.0
 
 

@@ -7,7 +7,8 @@ EmbeddingSet that is deleted together with the resource that refers to it is gon
 
 from __future__ import annotations
 
-from teal.domain.marks import Migration, Owner
+from teal.domain.marks import Encoder, Key, is_mark
+from teal.domain.observed import CollectionState
 from teal.domain.ownership import ours
 from teal.domain.plan import Identity
 from teal.migration.contract import Note, Resource
@@ -25,7 +26,7 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
         if owner is None or not ours(state, identity):
             continue
         if owner.adopted:
-            await server.mark(name, clear=(Owner.KEY, Migration.KEY))
+            await server.mark(name, clear=_left_by_teal(state))
             notes.append(Note("CollectionReleased", f"{name} was adopted, not created: it stays.", "Delete"))
             continue
         kept = (await server.admin.snapshot(name)).name if spec.retention.snapshot and state.points else None
@@ -33,3 +34,9 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
         also = f"; its snapshot is {kept}" if kept else ""
         notes.append(Note("CollectionDeleted", f"{name} ({state.points:,} points) was deleted{also}.", "Delete"))
     return notes
+
+
+def _left_by_teal(state: CollectionState) -> list[Key]:
+    """All marks but the encoder: clients of the collection, which stays, go on asking for that."""
+    metadata = state.config.get("metadata") or {}
+    return [Key(key) for key in metadata if is_mark(key) and key != Encoder.KEY]

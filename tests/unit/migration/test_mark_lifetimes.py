@@ -52,7 +52,15 @@ def writers(monkeypatch: pytest.MonkeyPatch) -> Writers:
     found, original = Writers(), Server.mark
 
     async def mark(server: Server, name: str, *marks: Mark, clear: Any = ()) -> None:
-        found.note(sys._getframe(1).f_globals["__name__"], marks, tuple(clear))
+        writer = sys._getframe(1)
+        stage = tuple(mark for mark in marks if mark.KEY == Migration.KEY)
+        found.note(writer.f_globals["__name__"], stage, ())
+        while (
+            writer.f_code.co_name == "write" and writer.f_globals["__name__"].endswith("stages") and writer.f_back
+        ):
+            writer = writer.f_back  # what is written together with a stage is its caller's
+        others = tuple(mark for mark in marks if mark.KEY != Migration.KEY)
+        found.note(writer.f_globals["__name__"], others, tuple(clear))
         await original(server, name, *marks, clear=clear)
 
     monkeypatch.setattr(Server, "mark", mark)

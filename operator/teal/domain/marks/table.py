@@ -83,7 +83,7 @@ TABLE = (
         Migration,
         "each",
         "plan and data hash, stage and since when, source, attempt, why it is held",
-        ("steps/provision", "steps/adopt", "steps/stages", "steps/repair", "steps/roll_back"),
+        ("steps/stages",),
     ),
     Row(
         StoredVerdict,

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.unit.migration.world import CRASHES, FAILURES, OFTEN, RETAINED, SIZES, Trouble, World
+from tests.unit.domain.worlds import SIZES
+from tests.unit.migration.world import CRASHES, FAILURES, OFTEN, RETAINED, Trouble, World
 
 WRITES = ("upsert", "change", "delete")
 MEANWHILE = (*WRITES, *(f"begin {each}" for each in WRITES), "land")

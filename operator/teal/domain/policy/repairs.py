@@ -87,9 +87,13 @@ def _since(state: CollectionState) -> float:
 
 
 def stamp_replaced(view: View) -> Decision | None:
-    """Another collection that has served does not know yet that it no longer does."""
+    """Another collection that has served does not know yet that it no longer does.
+
+    Also where the spec asks for a third one by now: that one would else be noted as what has replaced it, and the
+    two have never been in step.
+    """
     serving = view.serving
-    if serving is None or not view.settled:
+    if serving is None:
         return None
     for name, state in view.mine.items():
         if name != serving.name and has_served(state) and state.marks.replaced is None:

@@ -61,9 +61,9 @@ class Execution:
             Do.LIFT_FENCE: self.lift_fence,
             Do.PROVISION: self.provision,
             Do.CONTINUE: self.go_on,
-            Do.FINISH_CUTOVER: self.finish_switch,
+            Do.FINISH_CUTOVER: self.finish_cutover,
             Do.RESTORE_ALIAS: self.restore_alias,
-            Do.ROLL_BACK: self.switch_back,
+            Do.ROLL_BACK: self.roll_back,
             Do.APPLY_IN_PLACE: self.apply_in_place,
             Do.SET_ALIASES: self.set_aliases,
             Do.DROP_ABANDONED: self.drop_abandoned,
@@ -134,7 +134,7 @@ class Execution:
             Stage.INDEXING: (Event.INDEXED, self.configure),
             Stage.VERIFYING: (Event.VERIFIED, self.verify),
             Stage.AWAITING_PROMOTION: (Event.APPROVED, self.nothing),
-            Stage.PROMOTING: (Event.SWITCHED, self.switch),
+            Stage.PROMOTING: (Event.CUT_OVER, self.cut_over),
             Stage.WATCHING: (Event.WATCHED, self.nothing),
         }[found.stage]
         yield from work()
@@ -183,7 +183,7 @@ class Execution:
         yield from self.catch_up()
         assert not difference(self.decision.plan.tuning, self.state)
 
-    def switch(self) -> Effects:
+    def cut_over(self) -> Effects:
         """The last pass and the alias are one moment: that is what the cut-over is for."""
         source = self.decision.plan.source
         if source is None:
@@ -199,10 +199,10 @@ class Execution:
         self.server.point_alias(self.wanted.alias, self.name)
         yield
 
-    def finish_switch(self) -> Effects:
+    def finish_cutover(self) -> Effects:
         found = self.state.marks.migration
         assert found
-        ending = {Stage.PROMOTING: Event.SWITCHED, Stage.ROLLING_BACK: Event.RETURNED}.get(found.stage)
+        ending = {Stage.PROMOTING: Event.CUT_OVER, Stage.ROLLING_BACK: Event.ROLLED_BACK}.get(found.stage)
         if ending:
             found = found.at(advance(found.stage, ending), self.now)
         self.mark(replaced=None, checkpoint=None, migration=found.as_json())
@@ -213,7 +213,7 @@ class Execution:
         self.server.point_alias(self.wanted.alias, self.name)
         yield
 
-    def switch_back(self) -> Effects:
+    def roll_back(self) -> Effects:
         found, plan = self.state.marks.migration, self.decision.plan
         assert found
         assert plan.source

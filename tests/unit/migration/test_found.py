@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from teal.migration.sync.memory import InStep
+from teal.migration.sync.memory import PairMemories
 from tests.unit.migration.world import World
 
 
@@ -59,7 +59,7 @@ def test_a_return_over_two_generations_takes_back_what_was_written_in_the_one_be
     world.come_to_rest()
 
 
-def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serves() -> None:
+def test_a_second_edit_right_after_the_cutover_leaves_nothing_stale_in_what_serves() -> None:
     """Both old collections learned late that they were replaced, by the same one: the older was taken for its
     pair, and its content went over what serves."""
     world = World(latency=0.05)
@@ -78,7 +78,7 @@ def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serve
     world.close()
 
 
-def test_an_alias_that_is_deleted_right_after_a_switch_comes_back_to_what_it_had_moved_to() -> None:
+def test_an_alias_that_is_deleted_right_after_a_cutover_comes_back_to_what_it_had_moved_to() -> None:
     """Neither side knew yet that one had replaced the other, and the one of the better name was taken."""
     world = World(latency=0.05)
     first = world.serving
@@ -100,7 +100,7 @@ def test_the_time_in_which_nobody_came_by_is_not_taken_for_work_on_a_round() -> 
     world = World(latency=0.1)
     world.edit(migration={"throttle": {"maxReadLatencyMillis": 1000}})
     move_to(world, "v2")
-    while not (memory := world.session.part(InStep).newest) or memory.round is None:
+    while not (memory := world.session.part(PairMemories).newest) or memory.round is None:
         world.application.write("change", 1)
         world.wait(15.0)
         world.reconcile()

@@ -340,7 +340,9 @@ def test_an_alias_that_is_somebody_elses(tenant: Docs) -> None:
         http.post("/collections/aliases", json={"actions": [alias]}).raise_for_status()
         before = tenant.truth()
         tenant.declare()
-        told_once(tenant, "Stalled", "AliasNotOwned", theirs, "was not created by Teal", "Choose another spec.alias")
+        told_once(
+            tenant, "Stalled", "AliasNotOwned", theirs, "was not created by Teal", "Choose another spec.alias"
+        )
         assert tenant.truth() == before
         gone = {"delete_alias": {"alias_name": tenant.alias}}
         http.post("/collections/aliases", json={"actions": [gone]}).raise_for_status()

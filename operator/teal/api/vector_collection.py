@@ -141,7 +141,7 @@ class VectorCollectionSpec(Model):
     verification: Verification = section(Verification)
     """What must be true of a new collection before it serves."""
     watch: Watch = section(Watch)
-    """What is watched after the switch."""
+    """What is watched after the cut-over."""
     retention: Retention = section(Retention)
     """What becomes of a collection that was replaced."""
     adopt: Adopt | None = None

@@ -19,7 +19,7 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class PrometheusQuery:
+class BoundedQuery:
     """A Prometheus query and the range that its value must stay in."""
 
     name: str
@@ -63,6 +63,6 @@ class Options:
     after_switch: Hook | None = None
     watch: WatchLimits = field(default_factory=WatchLimits)
     prometheus: str | None = None
-    queries: tuple[PrometheusQuery, ...] = ()
+    queries: tuple[BoundedQuery, ...] = ()
     snapshot: bool = True
     max_tokens: int | None = None

@@ -20,7 +20,7 @@ from teal.domain.watching import WatchLimits
 from teal.domain.windows import Window
 from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
-from teal.migration.options import Hook, Options, PrometheusQuery
+from teal.migration.options import BoundedQuery, Hook, Options
 from teal.migration.resolve.desired import desired, options
 from tests.unit.api.manifests import EMBEDDER, EVERYTHING, Manifest, collection, embeddings
 from tests.unit.domain.builders import metadata
@@ -213,7 +213,7 @@ class TestOptions:
             after_switch=Hook("http://hooks/switch", 60.0, 0),
             watch=WatchLimits(3600.0, 10.0, 2.0, 0.05),
             prometheus="http://prometheus:9090",
-            queries=(PrometheusQuery("errors", "sum(rate(errors[5m]))", 0.0, 0.5),),
+            queries=(BoundedQuery("errors", "sum(rate(errors[5m]))", 0.0, 0.5),),
             snapshot=False,
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from teal.migration.options import PrometheusQuery
+from teal.migration.options import BoundedQuery
 
 SECONDS = 10.0
 
@@ -31,7 +31,7 @@ class UnsureError(Exception):
     """There is no value; the message says why."""
 
 
-async def read(url: str, queries: Sequence[PrometheusQuery]) -> Readings:
+async def read(url: str, queries: Sequence[BoundedQuery]) -> Readings:
     """Ask all queries at once."""
     async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
         answers = await asyncio.gather(*(_judge(client, url, query) for query in queries))
@@ -39,7 +39,7 @@ async def read(url: str, queries: Sequence[PrometheusQuery]) -> Readings:
     return Readings(bad, tuple(text for is_bad, text in answers if not is_bad and text))
 
 
-async def _judge(client: httpx.AsyncClient, url: str, query: PrometheusQuery) -> tuple[bool, str | None]:
+async def _judge(client: httpx.AsyncClient, url: str, query: BoundedQuery) -> tuple[bool, str | None]:
     """Whether the value is out of range, and the sentence about it; `None` if all is well."""
     try:
         value = await _value(client, url, query.query)

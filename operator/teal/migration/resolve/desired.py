@@ -26,7 +26,7 @@ from teal.domain.watching import WatchLimits
 from teal.domain.windows import Window, first_problem
 from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
-from teal.migration.options import Hook, Options, PrometheusQuery
+from teal.migration.options import BoundedQuery, Hook, Options
 
 QUANTIZATION_KINDS = ("scalar", "product", "binary")
 
@@ -125,9 +125,9 @@ def _rules(watch: Watch) -> WatchLimits:
     )
 
 
-def _queries(watch: Watch) -> tuple[PrometheusQuery, ...]:
+def _queries(watch: Watch) -> tuple[BoundedQuery, ...]:
     given = watch.prometheus.queries if watch.prometheus else ()
-    return tuple(PrometheusQuery(each.name, each.query, each.min, each.max) for each in given)
+    return tuple(BoundedQuery(each.name, each.query, each.min, each.max) for each in given)
 
 
 def _embedding_set(resource: Resource) -> EmbeddingSetSpec | None:

@@ -51,6 +51,8 @@ OFTEN = range(1, 7)
 RETAINED = range(101, 104)
 """Points that are written by the version's own alias, by applications that have not moved yet."""
 PATIENCE = 400
+OVER = ("checkpoint", "frozen", "cutover_begun", "hooks", "baseline", "watched", "fence", "replaced")
+"""Marks that nothing is decided from when a migration is over."""
 
 
 class Crash(BaseException):
@@ -510,6 +512,9 @@ class World:
             self.reconcile_in_time()
         self._exact()
         assert [state.name for state in self.mine] == [self.serving], self.describe()
+        marks = self.mine[0].marks
+        over = [name for name in OVER if getattr(marks, name) is not None]
+        assert not over, f"{over} are of no use any more\n{self.describe()}"
         version = f"{ALIAS}-{self.state(self.serving).schema.schema_version}" if self.serving else ""
         left = {alias: name for alias, name in self.server.aliases.items() if name == self.serving}
         assert set(left) == {ALIAS, version}, self.server.aliases

@@ -64,6 +64,11 @@ class Marks:
     stale: Mapping[str, Stale] = field(default_factory=dict)
     damaged: str | None = None
 
+    @property
+    def partners(self) -> list[str]:
+        """The other collections that any mark is about."""
+        return sorted({*self.in_step, *self.carried, *self.stale})
+
     def keys_about(self, partner: str) -> list[Key]:
         """The keys of all marks about this other collection."""
         found = (self.in_step.get(partner), self.carried.get(partner), self.stale.get(partner))

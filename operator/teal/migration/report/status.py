@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal
-from teal.domain.marks import Declined, StoredVerdict
+from teal.domain.marks import Declined, StoredVerdict, Watched
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import mine
 from teal.domain.plan import Strategy
@@ -19,6 +20,8 @@ from teal.migration.cutover.proof import LastCutover, Proof
 from teal.migration.report import refused_actions
 from teal.migration.report.conditions import conditions, phase
 from teal.migration.report.record import History, ReconcileRecord
+from teal.migration.session import Session
+from teal.migration.steps.watch import WatchMemory
 from teal.migration.sync.memory import PairMemories
 
 HISTORY = 10
@@ -103,7 +106,7 @@ def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
         last = {"source": newest.retained, "target": record.serving.name}
     proved = record.session.part(LastCutover).proof
     writes = (_writes(record) if proved else dict(last.get("writes") or {})) | _in_step(record)
-    row = {**last, "phase": phase(record), "writes": writes, "watch": _watch(record.serving)}
+    row = {**last, "phase": phase(record), "writes": writes, "watch": _watch(record.serving, record.session, last)}
     if record.serving.marks.verdict:
         row["verification"] = _verification(record.serving.marks.verdict)
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
@@ -157,20 +160,31 @@ def _stopped(record: ReconcileRecord, decision: Decision, declined: Declined) ->
     }
 
 
-def _watch(state: CollectionState) -> dict[str, Any]:
-    """The figures that the watch of `state` compares, in milliseconds, and its progress."""
-    migration, baseline, watched = state.marks.migration, state.marks.baseline, state.marks.watched
-    row: dict[str, Any] = {}
-    if baseline and migration and baseline.migration == migration.id:
+def _watch(state: CollectionState, session: Session, last: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that the watch of `state` compares, in milliseconds, and its progress.
+
+    The watch's marks are cleared when it has ended; then the last report stays, with the figures of the last look.
+    """
+    migration = state.marks.migration
+    if migration is None:
+        return {}
+    baseline, watched = state.marks.baseline, state.marks.watched or session.part(WatchMemory).watched
+    row: dict[str, Any] = dict(last.get("watch") or {}) if last.get("id") == migration.id else {}
+    if baseline and baseline.migration == migration.id:
         row |= {"medianMillisBefore": _millis(baseline.median), "p95MillisBefore": _millis(baseline.p95)}
-    if watched and migration and watched.migration == migration.id:
-        row["watchedSeconds"] = round(watched.seconds)
-        if watched.p95 is not None:
-            row["p95Millis"] = _millis(watched.p95)
-        if watched.error_rate is not None:
-            row["errorRate"] = round(watched.error_rate, 4)
-        if watched.paused:
-            row["paused"] = watched.paused
+    if watched.migration == migration.id:
+        row = {name: value for name, value in row.items() if name.endswith("Before")} | _watched(watched)
+    return row
+
+
+def _watched(watched: Watched) -> dict[str, Any]:
+    row: dict[str, Any] = {"watchedSeconds": round(watched.seconds)}
+    if watched.p95 is not None:
+        row["p95Millis"] = _millis(watched.p95)
+    if watched.error_rate is not None:
+        row["errorRate"] = round(watched.error_rate, 4)
+    if watched.paused:
+        row["paused"] = watched.paused
     return row
 
 

@@ -6,7 +6,8 @@ more is deleted. The spec is not resolved here, because its EmbeddingSet may hav
 
 from __future__ import annotations
 
-from teal.domain.marks import Migration, Owner
+from teal.domain.marks import Encoder, Key, is_mark
+from teal.domain.observed import CollectionState
 from teal.domain.ownership import mine
 from teal.domain.plan import Identity
 from teal.migration.contract import Note, Resource
@@ -22,7 +23,7 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
     for name, state in mine(observed, identity).items():
         owner = state.marks.owner
         if owner and owner.adopted:
-            await server.mark(name, clear=(Owner.KEY, Migration.KEY))
+            await server.mark(name, clear=_left_by_teal(state))
             notes.append(
                 Note("CollectionReleased", f"{name} was adopted, not created by Teal, so it is kept.", "Delete")
             )
@@ -32,3 +33,9 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
         also = f"; its snapshot is {kept}" if kept else ""
         notes.append(Note("CollectionDeleted", f"{name} ({state.points:,} points) was deleted{also}.", "Delete"))
     return notes
+
+
+def _left_by_teal(state: CollectionState) -> list[Key]:
+    """All marks but the encoder: clients of the collection, which stays, go on asking for that."""
+    metadata = state.config.get("metadata") or {}
+    return [Key(key) for key in metadata if is_mark(key) and key != Encoder.KEY]

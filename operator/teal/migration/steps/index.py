@@ -40,6 +40,11 @@ async def run(ctx: Context) -> Result:
     readiness = await ctx.server.admin.ready(ctx.subject)
     if readiness.failed:
         raise HeldError("IndexingFailed", f"Qdrant cannot index {ctx.subject}: {readiness.failed}")
+    if readiness.needs_patch is not None:
+        # After a restart a server does not go on indexing by itself: it shows grey until a PATCH comes.
+        await ctx.server.patch(ctx.subject, readiness.needs_patch)
+        memory.ready_polls = 0
+        return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")
     memory.ready_polls = memory.ready_polls + 1 if readiness.ready else 0
     if memory.ready_polls < POLLS:
         return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")

@@ -20,6 +20,7 @@ from teal.migration.contract import Note
 from teal.migration.copying.forecast import Cost, estimate
 from teal.migration.cutover.alias import may_set
 from teal.migration.steps import stages
+from teal.migration.steps.partners import forget_gone
 
 
 async def run(ctx: Context) -> Result:
@@ -29,7 +30,7 @@ async def run(ctx: Context) -> Result:
     ctx.session.part(Cost).forecast = figures
     plan, now = ctx.plan, ctx.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
-    await _forget_namesake(ctx)
+    await forget_gone(ctx)
     await ctx.server.create(plan.target, body)
     warned = await _offer_to_writers(ctx)
     return Result(notes=(*_notes(ctx, figures), *warned), detail=f"created {plan.target}")
@@ -52,14 +53,6 @@ async def _offer_to_writers(ctx: Context) -> tuple[Note, ...]:
         f"{target!r} by its own name."
     )
     return (Note("MigrationWarning", text, "Migrate", warning=True),)
-
-
-async def _forget_namesake(ctx: Context) -> None:
-    """A revision that is made again has the same name: clear the marks that others have about the earlier one."""
-    target = ctx.plan.target
-    for name, state in ctx.mine.items():
-        if name != target:
-            await ctx.server.mark(name, clear=state.marks.keys_about(target))
 
 
 def _marks(ctx: Context, now: float) -> dict[str, Any]:

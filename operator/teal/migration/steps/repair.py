@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from teal.domain.errors import TransientError
-from teal.domain.marks import Checkpoint, CutoverBegun, Mark, Migration, Replaced
+from teal.domain.marks import Mark, Migration, Replaced
+from teal.domain.marks.table import cleared_on
 from teal.domain.observed import CollectionState
+from teal.domain.ownership import stage_of
 from teal.domain.policy.repairs import misplaced_aliases
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage
@@ -27,11 +29,10 @@ async def finish_cutover(ctx: Context) -> Result:
         notes = await _carry_over(ctx, old, state)
         written += stale_since(ctx, old, state)
     ending = _ending(ctx, migration) if migration else None
-    done = (Replaced.KEY, Checkpoint.KEY, CutoverBegun.KEY)
     if ending:
-        await stages.write(ctx, state.name, stages.advanced(ctx, ending), *written, clear=done)
+        await stages.write(ctx, state.name, stages.advanced(ctx, ending), *written)
     else:
-        await ctx.server.mark(state.name, *written, clear=done)
+        await ctx.server.mark(state.name, *written, clear=cleared_on(stage_of(state)))
     return Result(notes=notes)
 
 

@@ -15,6 +15,7 @@ from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
+from teal.migration.steps.partners import forget_gone
 
 BLOCKED_SECONDS = 300.0
 
@@ -30,6 +31,7 @@ async def run(ctx: Context) -> Result:
     if aliases.get(own) == name:
         await ctx.server.remove_alias(own, expected=name, ours=ctx.mine)
     await ctx.server.delete(name)
+    await forget_gone(ctx, name)
     ctx.session.part(ChangedTexts).forget(name)
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."

@@ -7,11 +7,12 @@ changes or `teal.dev/retry` names it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from teal.domain.errors import HeldError
-from teal.domain.marks import Checkpoint, CutoverBegun, Frozen, Key, Mark, Migration, StoredVerdict
+from teal.domain.marks import Checkpoint, Frozen, Mark, Migration, StoredVerdict
+from teal.domain.marks.table import cleared_on
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
@@ -65,14 +66,13 @@ async def enter(ctx: Context, migration: Migration) -> None:
     if migration.stage is Stage.VERIFYING and ctx.plan.source and may_set(ctx, preview):
         before = ctx.observed.aliases.get(preview)
         await ctx.server.set_alias(preview, ctx.subject, expected=before, ours=ctx.mine)
-    done = (CutoverBegun.KEY,) if migration.stage is Stage.WATCHING else ()
-    await write(ctx, ctx.subject, migration, clear=done)
+    await write(ctx, ctx.subject, migration)
     ctx.session.drop(IndexMemory)
 
 
-async def write(ctx: Context, name: str, migration: Migration, *also: Mark, clear: Iterable[Key] = ()) -> None:
-    """Write the stage of the migration into `name`, together with what belongs to it."""
-    await ctx.server.mark(name, *also, born(migration), clear=clear)
+async def write(ctx: Context, name: str, migration: Migration, *also: Mark) -> None:
+    """Write the stage of the migration into `name`, with what belongs to it, and clear what it ends the use of."""
+    await ctx.server.mark(name, *also, born(migration), clear=cleared_on(migration.stage))
 
 
 def born(migration: Migration) -> Mark:

@@ -137,7 +137,6 @@ def _alone(ctx: Context, breach: str) -> Note:
 
 async def _end(ctx: Context, memory: WatchMemory, notes: tuple[Note, ...]) -> Result:
     await _write(ctx, memory)
-    ctx.session.drop(WatchMemory)
     message = f"{ctx.subject} has served for {memory.watched.seconds:.0f} s{_figures(ctx, memory)}."
     return Result(Event.WATCHED, (*notes, Note("MigrationCompleted", message, "Watch")))
 

@@ -43,7 +43,7 @@ class FollowAlias:
         self._known: Encoder | None = None
 
     def search(self, text: str, limit: int = 10) -> list[ScoredPoint]:
-        """The points nearest to `text`. After a switch to one of equal dimension: wrong, not refused."""
+        """The points nearest to `text`. After a cut-over to one of equal dimension: wrong, not refused."""
         for _ in range(self._attempts):
             vector = list(self._embed(self._known or self._ask(), text))
             try:

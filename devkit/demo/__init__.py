@@ -1,7 +1,7 @@
 """Teal on real input: changes, migrated while readers and writers go on and are counted.
 
 plain.py     the main job: three changes
-rollback.py  a switch that the watch undoes
+rollback.py  a cut-over that the watch undoes
 chaos.py     three changes, with kills
 play.py      what they have in common
 stage.py     the parts: control plane, Qdrant, encoders, operator, namespace

@@ -11,7 +11,7 @@ from devkit.demo.story import NEW_ENCODER, OLD_ENCODER
 
 @dataclass
 class Outcome:
-    """What is added up over the demo. `cutover_millis` is the longest of the switches."""
+    """What is added up over the demo. `cutover_millis` is the longest of the cut-overs."""
 
     seconds: float = 0.0
     points_migrated: int = 0
@@ -27,10 +27,10 @@ class Outcome:
         """Count in a change that is finished."""
         self.seconds += seconds
         migration = status.get("migration") or {}
-        switch = (migration.get("writes") or {}).get("cutOver") or {}
+        cutover = (migration.get("writes") or {}).get("cutOver") or {}
         if migration.get("target") == (status.get("active") or {}).get("collection"):
             self.points_migrated += (migration.get("progress") or {}).get("pointsTotal", 0)
-            took = max(switch.get("aliasMillis", 0.0), switch.get("fenceMillis", 0.0))
+            took = max(cutover.get("aliasMillis", 0.0), cutover.get("fenceMillis", 0.0))
             self.cutover_millis = max(self.cutover_millis, took)
 
     def as_json(self, counts: Counts, audit: Audit) -> dict[str, Any]:

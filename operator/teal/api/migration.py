@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from teal.api.model import Items, Model, Rule, present, section
+from teal.api.model import CelRule, Items, Model, present, section
 from teal.api.values import Distinct, FieldPath, GoDuration, HttpUrl, Matches, ObjectName, QdrantName
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -27,7 +27,7 @@ class ThrottleSpec(Model):
 
 
 class WindowSpec(Model):
-    """A recurring time in which the switch may happen."""
+    """A recurring time in which the cut-over may happen."""
 
     schedule: Annotated[
         str,
@@ -49,7 +49,7 @@ class Promotion(Model):
     mode: Literal["Automatic", "Manual"] = "Automatic"
     """Manual: wait for the annotation `teal.dev/promote: <planHash>`."""
     fence: Literal["WhenBusy", "Never"] = "WhenBusy"
-    """WhenBusy: if writes never pause, hold them back with 429 for the moment of the switch."""
+    """WhenBusy: if writes never pause, hold them back with 429 for the moment of the cut-over."""
     quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
     """How long to wait for a moment without writes before fencing."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
@@ -57,11 +57,11 @@ class Promotion(Model):
     windows: Items[WindowSpec] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
-    """When the switch may happen; empty: at any time. First revisions and rollbacks do not wait."""
+    """When the cut-over may happen; empty: at any time. First revisions and rollbacks do not wait."""
 
 
 class HookSpec(Model):
-    """A POST around the switch, which must be answered with 2xx. The same migration may ask twice."""
+    """A POST around the cut-over, which must be answered with 2xx. The same migration may ask twice."""
 
     url: HttpUrl
     """Receives planHash, migration, source, target, alias, resource and phase as JSON."""
@@ -72,11 +72,11 @@ class HookSpec(Model):
 
 
 class HooksSpec(Model):
-    """Requests around the switch."""
+    """Requests around the cut-over."""
 
     before_switch: HookSpec | None = None
-    """After verification and approval, before the alias moves: a gate. While it is closed nothing is switched, and
-    it is asked again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask."""
+    """After verification and approval, before the alias moves: a gate. While it is closed there is no cut-over,
+    and it is asked again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask."""
     after_switch: HookSpec | None = None
     """After the alias has moved. A failure is reported and undoes nothing."""
 
@@ -92,7 +92,7 @@ class MigrationSpec(Model):
     both. Frozen: nobody writes."""
     change_field: FieldPath | None = None
     """Payload field with a number or a date that grows with every write; passes then look only at what is new,
-    gone, or has a high value. The last one before the switch looks at all, where there is a dense vector."""
+    gone, or has a high value. The last one before the cut-over looks at all, where there is a dense vector."""
     runner: Literal["Auto", "InProcess", "Job"] = "Auto"
     """Who copies. InProcess: the operator. Job: pods of an Indexed Job."""
     parallelism: int = Field(default=4, ge=1, le=256)
@@ -105,7 +105,7 @@ class MigrationSpec(Model):
     promotion: Promotion = section(Promotion)
     """How the alias moves."""
     hooks: HooksSpec | None = None
-    """Requests around the switch."""
+    """Requests around the cut-over."""
 
 
 class ConfigMapRef(Model):
@@ -149,11 +149,11 @@ class PrometheusQuery(Model):
     query: Annotated[str, Field(min_length=1, max_length=4096)]
     """PromQL with one value as its result."""
     min: float | None = None
-    """The value below which the switch is undone."""
+    """The value below which the migration is rolled back."""
     max: float | None = None
-    """The value above which the switch is undone."""
+    """The value above which the migration is rolled back."""
 
-    @Rule("has(self.min) || has(self.max)", "set min, max or both")
+    @CelRule("has(self.min) || has(self.max)", "set min, max or both")
     def bounded(self) -> bool:
         return present(self, "min", "max") > 0
 
@@ -168,7 +168,7 @@ class Prometheus(Model):
 
 
 class Watch(Model):
-    """What is watched after the switch; a breach moves the alias back."""
+    """What is watched after the cut-over; a breach moves the alias back."""
 
     duration: Annotated[timedelta, GoDuration("0s", "168h")] = timedelta(minutes=30)
     """How long; 0s: not at all."""
@@ -177,8 +177,8 @@ class Watch(Model):
     max_error_rate: Ratio = 0.05
     """Share of searches through the alias that may fail; more for two minutes is a breach."""
     max_latency_ratio: Factor = 2.0
-    """95th percentile of the searches' latency, as a multiple of that before the switch; more for five minutes is
-    a breach. Both times are a third of `duration` where that is shorter; below 10 ms nothing is slow."""
+    """95th percentile of the searches' latency, as a multiple of that before the cut-over; more for five minutes
+    is a breach. Both times are a third of `duration` where that is shorter; below 10 ms nothing is slow."""
     prometheus: Prometheus | None = None
     """The user's own measurements."""
 
@@ -187,6 +187,6 @@ class Retention(Model):
     """What becomes of a collection that was replaced."""
 
     keep_for: Annotated[timedelta, GoDuration("0s", "8760h")] = timedelta(hours=48)
-    """How long it is kept, so that reverting the spec switches back at once."""
+    """How long it is kept, so that reverting the spec rolls back at once."""
     snapshot: bool = True
     """Take a snapshot before it is deleted."""

@@ -105,7 +105,7 @@ class VerificationReport(Report):
 
 
 class CutOverStatus(Report):
-    """The switch that moved the alias."""
+    """The cut-over that moved the alias."""
 
     switch: Word | None = None
     """Quiet: in a moment without writes. Fenced: while writers were held back with 429."""
@@ -118,7 +118,7 @@ class CutOverStatus(Report):
     op_num_before: Annotated[Items[int], Field(max_length=4096)] = ()
     """Per shard of the old collection: its last operation when the last pass ended."""
     op_num_after: Annotated[Items[int], Field(max_length=4096)] = ()
-    """The same right after the switch; equal numbers prove that no write was missed."""
+    """The same right after the cut-over; equal numbers prove that no write was missed."""
 
 
 class InStepStatus(Report):
@@ -156,18 +156,18 @@ class WritesStatus(Report):
     in_step: InStepStatus | None = None
     """The retained collection, while it can be gone back to."""
     cut_over: CutOverStatus | None = None
-    """The switch, once it has happened."""
+    """The cut-over, once it has happened."""
     proof: Sentence | None = None
     """What shows that none was missed."""
 
 
 class WatchReport(Report):
-    """What is watched after the switch, and against what."""
+    """What is watched after the cut-over, and against what."""
 
     watched_seconds: Count | None = None
     """Seconds that have been watched; pauses do not count."""
     median_millis_before: Annotated[float, Field(ge=0)] | None = None
-    """Milliseconds that a search through the alias took before the switch: the median."""
+    """Milliseconds that a search through the alias took before the cut-over: the median."""
     p95_millis_before: Annotated[float, Field(ge=0)] | None = None
     """The same: the 95th percentile."""
     p95_millis: Annotated[float, Field(ge=0)] | None = None
@@ -206,7 +206,7 @@ class MigrationStatus(Report):
     writes: WritesStatus | None = None
     """What became of writes meanwhile."""
     watch: WatchReport | None = None
-    """What is watched since the switch."""
+    """What is watched since the cut-over."""
     last_error: Sentence | None = None
     """What went wrong last, and what to do."""
 

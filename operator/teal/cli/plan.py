@@ -34,7 +34,7 @@ STEPS = {
         "watch, then keep {source} until its retention ends",
     ),
     Strategy.ROLLBACK: (
-        "bring {target}, which is retained, up to date with the writes since the switch",
+        "bring {target}, which is retained, up to date with the writes since the cut-over",
         "move the alias back by one action",
     ),
 }

@@ -1,4 +1,4 @@
-"""`teal verify BLUE GREEN`: the comparison that guards every switch, for any two collections; only reads."""
+"""`teal verify BLUE GREEN`: the comparison that guards every cut-over, for any two collections; only reads."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The fingerprint is a locality-sensitive hash: one bit for each of 64 fixed directions, the side of it on which
 the vector of a fixed sentence lies. Rounding differs between batches, machines and number formats, and turns no
-bit or one or two; another model turns about half of them. So fingerprints are compared with `same_encoder`, not
+bit or one or two; another model turns about half of them. So compare two fingerprints by how many bits differ, not
 with `==`. (A hash of rounded numbers would change whenever one number sits on a rounding edge.)
 """
 
@@ -15,21 +15,12 @@ from numpy.typing import NDArray
 
 SENTENCE = "The quick brown fox jumps over the lazy dog while the port turns teal."
 BITS = 64
-# Six of 64 bits: an angle of about 17 degrees. Float16 instead of Float32 is less than one degree.
-TOLERATED_BITS = 6
 
 
 def fingerprint(vector: NDArray[np.float32]) -> str:
     """`<dimensions>-<16 hex digits>` of a finite vector; its length does not matter, only its direction."""
     sides = _directions(len(vector)) @ vector > 0
     return f"{len(vector)}-{np.packbits(sides).tobytes().hex()}"
-
-
-def same_encoder(one: str, other: str) -> bool:
-    """Whether two fingerprints can come from one encoder."""
-    (dimensions, bits), (other_dimensions, other_bits) = one.split("-"), other.split("-")
-    turned = (int(bits, 16) ^ int(other_bits, 16)).bit_count()
-    return dimensions == other_dimensions and turned <= TOLERATED_BITS
 
 
 def _directions(dimensions: int) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired
 from teal.domain.policy import Decision, decide
-from teal.domain.policy.in_step import retained_by
+from teal.domain.policy.due_rounds import retained_by
 from teal.domain.transitions import Stage
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.engine import Engine
@@ -177,7 +177,7 @@ class World:
         self._busy = 0
         self._looked = 0
         self._served: str | None = None
-        self._switching = False
+        self._cutting_over = False
         self.begun = False
         if declared:
             self.declare(declared)
@@ -425,13 +425,13 @@ class World:
         return told.partition(f"teal.dev/{action}=")[2].partition(" ")[0] or "nothing-1"
 
     def delete_alias(self) -> None:
-        """Somebody removes the alias; not in the midst of a switch, whose end nobody could tell then."""
-        if self.serving and not self._is_switching(self.state(self.serving)):
+        """Somebody removes the alias; not in the midst of a cut-over, whose end nobody could tell then."""
+        if self.serving and not self._is_cutting_over(self.state(self.serving)):
             del self.server.aliases[ALIAS]
             self.alias_deleted = True
 
     @staticmethod
-    def _is_switching(state: CollectionState) -> bool:
+    def _is_cutting_over(state: CollectionState) -> bool:
         return state.marks.cutover_begun is not None or state.marks.replaced is not None
 
     def move_alias_away(self) -> None:
@@ -484,7 +484,7 @@ class World:
             self.application.write(what, point, retained.schema.schema_version)
 
     def after_call(self, kind: str) -> None:
-        """What has to hold at the very moment of a switch, and when it is called complete."""
+        """What has to hold at the very moment of a cut-over, and when it is called complete."""
         if kind == "telemetry":
             self._looked = self.calls
         if kind == "point_alias" and self.serving != self._served:
@@ -492,8 +492,11 @@ class World:
                 self._assert_complete(landed_before=self._looked)
             self._served, self.alias_deleted = self.serving, False
         if kind == "mark" and self.serving:
-            switching, self._switching = self._switching, self.state(self.serving).marks.cutover_begun is not None
-            if switching and not self._switching:
+            cutting_over, self._cutting_over = (
+                self._cutting_over,
+                self.state(self.serving).marks.cutover_begun is not None,
+            )
+            if cutting_over and not self._cutting_over:
                 self._assert_complete()
 
     def _assert_complete(self, landed_before: int | None = None) -> None:

@@ -55,7 +55,7 @@ async def run(ctx: Context) -> Result:
 
 
 async def _configure(ctx: Context) -> bool:
-    """Bring green's configuration to the plan's; true when something had to be set."""
+    """Set what differs between green's configuration and the plan's; true if something did."""
     name = ctx.subject
     target = await ctx.server.admin.collection(name)
     if target is None:
@@ -73,7 +73,7 @@ async def _configure(ctx: Context) -> bool:
         await ctx.server.create_index(name, field, schema)
     if patch:
         await ctx.server.patch(name, patch)
-    # Last, or what an edit takes away would pass for the application's own after a crash.
+    # Last, or after a crash an index that an edit removed would look like one that the application made.
     declared = ctx.desired.tuning.declared()
     if target.marks.declared != declared:
         await ctx.server.mark(name, declared)

@@ -1,7 +1,7 @@
-"""Marks about another collection are of use as long as that one is there.
+"""Clearing marks about another collection (the partner) when that collection is gone.
 
-Afterwards they must go: a revision's name comes again with it, and what was noted of an earlier collection of that
-name does not hold for the new one.
+A revision that is made again has the same name, and what was noted about the earlier collection does not hold for
+the new one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from teal.migration.context import Context
 
 
 async def forget_gone(ctx: Context, *deleted: str) -> None:
-    """Clear all marks on our collections that are about `deleted`, or about any that was not there any more."""
+    """Clear all marks on our collections that are about `deleted`, or about any that does not exist any more."""
     for name, state in ctx.mine.items():
         gone = [each for each in state.marks.partners if each in deleted or each not in ctx.observed.names]
         keys = [key for each in gone for key in state.marks.keys_about(each)]

@@ -1,7 +1,7 @@
-"""Provisioning: say what the migration will cost, then create green, marked as ours from its first moment.
+"""Provisioning: forecast what the migration will cost, then create green together with its marks.
 
-Creation and ownership are one request, so no crash can leave a collection that nobody owns; the name is
-deterministic, so a repeated create finds its own ctx.
+Creation and ownership are one request, so no crash can leave a collection without an owner. The name is
+deterministic, so creating it is idempotent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def run(ctx: Context) -> Result:
 
 
 async def _offer_to_writers(ctx: Context) -> tuple[Note, ...]:
-    """With DualWrite, `<alias>-next` is where the application writes, too. Somebody else's is left alone."""
+    """With DualWrite, the application also writes to `<alias>-next`. An alias of somebody else is left alone."""
     preview, target = next_alias(ctx.desired.alias), ctx.plan.target
     if ctx.options.writes is not WriteMode.DUAL_WRITE or ctx.plan.source is None:
         return ()
@@ -76,13 +76,13 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
 
 
 def _attempt(ctx: Context) -> int:
-    """The first, or the one after what was stopped, so that an old annotation cannot stop it again."""
+    """1, or one more than the attempt that was stopped, so that an old annotation cannot stop this one."""
     before = ctx.source.marks.declined if ctx.source else None
     return before.attempt + 1 if before and before.plan_hash == ctx.plan.hash else 1
 
 
 def _applications_own(ctx: Context) -> dict[str, Any]:
-    """What the application keeps in blue's metadata goes along."""
+    """The application's own keys in blue's metadata, which green gets too."""
     metadata = ctx.source.config.get("metadata") if ctx.source else None
     return {key: value for key, value in (metadata or {}).items() if not is_mark(key)}
 

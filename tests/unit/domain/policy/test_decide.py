@@ -112,7 +112,7 @@ class TestBlueGreen:
     def test_green_is_abandoned_although_it_was_about_to_serve(self) -> None:
         assert does(next_of(V3, state(V1), state(V2, Stage.PROMOTING), alias=BLUE)) == (Do.DROP_ABANDONED, GREEN)
 
-    def test_an_edit_right_after_the_switch_first_finishes_it(self) -> None:
+    def test_an_edit_right_after_the_cutover_first_finishes_it(self) -> None:
         """Else green, which serves, would later look like one that never did, and be dropped."""
         both = state(V1), state(V2, Stage.PROMOTING)
         assert does(next_of(V3, *both, alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
@@ -138,7 +138,7 @@ class TestBlueGreen:
         assert refused(wanted, state(V1), state(V2, Stage.INDEXING), alias=BLUE).startswith("EmbedderRequired")
 
 
-class TestSwitchingBack:
+class TestRollingBack:
     def test_the_declared_revision_is_retained(self) -> None:
         decision = next_of(V1, state(V1, replaced=NOW), state(V2), alias=GREEN)
         assert does(decision) == (Do.ROLL_BACK, BLUE)
@@ -254,7 +254,7 @@ class TestTheAliasIsWrong:
     def test_it_is_on_a_collection_without_marks(self) -> None:
         text = refused(V1, state(V1, name="legacy", identity=None), alias="legacy")
         assert text.startswith("AliasNotOwned")
-        assert "Teal did not create" in text
+        assert "was not created by Teal" in text
         assert "spec.adopt.collection: legacy" in text
 
 

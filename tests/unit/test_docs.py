@@ -21,6 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 SOURCES = sorted((ROOT / "operator" / "teal").rglob("*.py"))
 REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+|Serving|Suspended|Held")
 RAISED = re.compile(r"Note|[A-Z]\w*Error|__init__|stalled|in_trouble|kind")
+GIVEN_FIRST = re.compile(r"Note|[A-Z]\w*Error|__init__")
 CONDITIONS = {"Ready", "Available", "Reconciling", "Stalled", "Verified"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,12 +52,16 @@ def strings(node: ast.AST | None) -> Iterator[str]:
             yield from strings(child)
 
 
+def called(node: ast.Call) -> str:
+    """The name of what is called, without what it belongs to."""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
 def reasons(source: Path) -> Iterator[str]:
     """What a module gives as a reason: to an error or a note, or in a row of a condition."""
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if RAISED.fullmatch(name):
+            if RAISED.fullmatch(called(node)):
                 for argument in node.args[:2]:
                     yield from strings(argument)
         elif isinstance(node, ast.Tuple):
@@ -79,6 +84,29 @@ def is_python(text: str) -> bool:
 def told() -> dict[str, str]:
     """Every reason in the code, with a module that gives it."""
     return {reason: str(source.relative_to(ROOT)) for source in SOURCES for reason in reasons(source)}
+
+
+def raised_or_noted() -> set[str]:
+    """Every reason that is the first argument of an error or a note."""
+    calls = (
+        node
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Call) and node.args and GIVEN_FIRST.fullmatch(called(node))
+    )
+    return {reason for call in calls for reason in strings(call.args[0])}
+
+
+def named_by_tests() -> set[str]:
+    """Every word of the string constants in the tests, without this file."""
+    sources = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    return {
+        word
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for word in re.findall(r"\w+", node.value)
+    }
 
 
 def explained() -> set[str]:
@@ -148,6 +176,12 @@ def test_every_reason_is_explained() -> None:
 def test_every_explained_reason_is_in_the_code() -> None:
     code = "\n".join(source.read_text() for source in SOURCES)
     assert [name for name in explained() if f'"{name}"' not in code and not name.startswith("Verification")] == []
+
+
+def test_every_reason_is_named_by_a_test() -> None:
+    found = raised_or_noted()
+    assert len(found) > 80
+    assert sorted(found - named_by_tests()) == []
 
 
 def test_the_manifest_of_the_readme_is_a_good_one() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,19 +58,19 @@ def golden(file: Path) -> Judged:
     return read
 
 
-async def compare(asked: ComparisonRequest) -> list[Check]:
-    """Every check's answer.
+async def compare(asked: ComparisonRequest, connect: Callable[[Endpoint], Server] = Server) -> list[Check]:
+    """The answer of every check.
 
     Raises:
-        TealError: the two cannot be compared at all.
+        TealError: the two collections cannot be compared at all.
     """
     console = Console(stderr=True)
     async with AsyncExitStack() as stack:
-        blue_server = Server(asked.blue_end)
+        blue_server = connect(asked.blue_end)
         stack.push_async_callback(blue_server.close)
         green_server = blue_server
         if asked.green_end != asked.blue_end:
-            green_server = Server(asked.green_end)
+            green_server = connect(asked.green_end)
             stack.push_async_callback(green_server.close)
         status = stack.enter_context(console.status("looking at both collections"))
         blue = Side(blue_server, await _state(blue_server, asked.blue))

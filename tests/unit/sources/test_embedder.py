@@ -343,6 +343,7 @@ async def test_the_budget_stops_before_it_is_exceeded(make: Make) -> None:
     with pytest.raises(BudgetExceededError, match="maxTokens") as caught:
         await embedder.embed(TEXTS)
     assert isinstance(caught.value, TerminalError)
+    assert caught.value.reason == "BudgetExceeded"
     assert caught.value.limit == 6
     assert caught.value.spent == embedder.tokens_spent <= 6
     assert len(server.asked) == embedder.tokens_spent

@@ -15,6 +15,7 @@ from teal.api.manifest import parse
 from teal.api.vector_collection import VectorCollection
 from teal.domain import marks
 from teal.domain.transitions import Stage, diagram
+from teal.migration.verification import checks
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -109,6 +110,19 @@ def named_by_tests() -> set[str]:
     }
 
 
+def checks_in_code() -> set[str]:
+    """The names of all checks: of the questions, and of what they answer beside that."""
+    named = {name for name, _ in (*checks.ESSENTIAL, *checks.QUALITY)}
+    for source in (ROOT / "operator/teal/migration/verification").glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Call) and called(node) in ("Check", "_named", "_judged"):
+                first = node.args[0]
+                named |= (
+                    {first.value} if isinstance(first, ast.Constant) and isinstance(first.value, str) else set()
+                )
+    return named
+
+
 def explained() -> set[str]:
     """Every reason in the first column of the tables under Reasons."""
     section = (ROOT / "docs" / "migration.md").read_text().split("\n## Reasons\n")[1]
@@ -182,6 +196,12 @@ def test_every_reason_is_named_by_a_test() -> None:
     found = raised_or_noted()
     assert len(found) > 80
     assert sorted(found - named_by_tests()) == []
+
+
+def test_the_page_of_checks_has_every_check_and_no_other() -> None:
+    table = (ROOT / "docs" / "checks.md").read_text().split("\n## What each check compares\n")[1]
+    assert len(checks_in_code()) > 10
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == checks_in_code()
 
 
 def test_the_manifest_of_the_readme_is_a_good_one() -> None:

@@ -7,14 +7,19 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from teal.api.manifest import parse
+from teal.api.status import Phase
 from teal.api.vector_collection import VectorCollection
+from teal.controller.objects import FINALIZERS
 from teal.domain import marks
+from teal.domain.plan import Strategy
 from teal.domain.transitions import Stage, diagram
+from teal.migration.steps.registry import OF_SUBJECT, REGISTRY
 from teal.migration.verification import checks
 
 ROOT = Path(__file__).parents[2]
@@ -176,9 +181,18 @@ def test_every_mark_is_described() -> None:
     assert [key for key in keys if f"| `{key}` |" not in page] == []
 
 
-def test_every_stage_is_described() -> None:
+def test_every_phase_that_is_shown_is_described_and_no_other() -> None:
+    table = (ROOT / "docs" / "migration.md").read_text().split("\n## Phases\n")[1].split("\n## ")[0]
+    rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    shown = {str(action.phase) for action in REGISTRY.values() if action.phase not in (None, OF_SUBJECT)}
+    assert rows == set(get_args(Phase))
+    assert shown | {stage.value for stage in Stage} <= rows
+
+
+def test_every_finalizer_and_strategy_is_described() -> None:
     page = (ROOT / "docs" / "migration.md").read_text()
-    assert [stage for stage in Stage if f"| `{stage.value}` |" not in page] == []
+    strategies = {strategy.value for strategy in Strategy} - {Strategy.NOTHING.value}
+    assert [name for name in {*FINALIZERS, *strategies} if f"| `{name}` |" not in page] == []
 
 
 def test_every_reason_is_explained() -> None:

@@ -1,6 +1,6 @@
 """What has to be true before the cut-over of a plan, for `teal plan`: in words, and as JSON.
 
-The values are those that the engine decides by: they come from `Options`, with the defaults of each check.
+The engine decides by the same values: they come from `Options`, with the defaults of each check.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Gate:
 
 
 def gates(found: ReconcileRecord) -> list[Gate]:
-    """The conditions of the next cut-over, in the order in which they are asked.
+    """The conditions of the next cut-over, in the order in which Teal checks them.
 
-    A first revision has none. A rollback has the fence alone: it waits for no approval, window or hook.
+    A first revision has none. A rollback has only the fence: it waits for no approval, window or hook.
     """
     decision = found.decision
     if decision is None or decision.plan.source is None or decision.do in (Do.STAY, Do.WATCH):

@@ -133,8 +133,7 @@ def _is(outcome: Outcome, kind: str) -> bool:
 
 
 class Shown:
-    """The output line of one resource: a bar on a terminal; else a line at each new phase and every few seconds.
-    """
+    """The output line of one resource: a bar on a terminal; else a line at each phase and every few seconds."""
 
     def __init__(self, key: str, bar: Progress, console: Console) -> None:
         self._key, self._bar, self._console = key, bar, console

@@ -65,7 +65,8 @@ def run(
         int, typer.Option(min=1, envvar="TEAL_CONCURRENCY", help="Resources reconciled at the same time.")
     ] = DEFAULTS.concurrency,
     per_qdrant: Annotated[
-        int, typer.Option(min=1, envvar="TEAL_PER_QDRANT", help="Resources of one Qdrant reconciled at the same time.")
+        int,
+        typer.Option(min=1, envvar="TEAL_PER_QDRANT", help="Resources of one Qdrant reconciled at the same time."),
     ] = DEFAULTS.per_endpoint,
     resync: Annotated[
         float, typer.Option(min=1, envvar="TEAL_RESYNC", help="Reconcile every resource after this many seconds.")

@@ -1,5 +1,4 @@
-"""`teal status`: one line for every VectorCollection of a cluster, or one of them with its migration and checks.
-"""
+"""`teal status`: one line for each VectorCollection of a cluster, or one with its migration and checks."""
 
 from __future__ import annotations
 

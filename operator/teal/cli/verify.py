@@ -36,9 +36,12 @@ def verify(
         ),
     ] = "auto",
     sample: Annotated[int, typer.Option(min=0, help="Points that are compared whole, vectors included.")] = 1000,
-    coverage: Annotated[float, typer.Option(min=0, max=1, help="Share of blue's points that green must have.")] = 1.0,
+    coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of blue's points that green must have.")
+    ] = 1.0,
     overlap: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of equal search results. Default: 0.95 if comparable.")
+        float | None,
+        typer.Option(min=0, max=1, help="Share of equal search results. Default: 0.95 if comparable."),
     ] = None,
     latency: Annotated[
         float | None, typer.Option(min=1, help="Green's search latency as a multiple of blue's. Default: 2.")

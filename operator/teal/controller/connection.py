@@ -42,7 +42,9 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         file = file or DEFAULT_KUBECONFIG
         return await _from_kubeconfig(file, context)
     except (ConfigException, OSError, YAMLError) as error:
-        raise NoClusterError(f"no connection to the API server by {file or 'the service account'}: {error}") from error
+        raise NoClusterError(
+            f"no connection to the API server by {file or 'the service account'}: {error}"
+        ) from error
 
 
 def _in_cluster() -> Connection:

@@ -49,7 +49,9 @@ class EventPoster:
             try:
                 await self._kube.post_event(ref.namespace, event)
             except ApiServerError as error:
-                logger.warning("An Event (%s) could not be sent and will be tried again: %s", event["reason"], error)
+                logger.warning(
+                    "An Event (%s) could not be sent and will be tried again: %s", event["reason"], error
+                )
                 self._unposted[ref] = events[index:]
                 return
 

@@ -207,7 +207,9 @@ def _error(what: str, code: int, content: bytes, header: str | None) -> ApiServe
     except (ValueError, KeyError, TypeError):  # not from the API server itself, such as a proxy's page
         said, details = _excerpt(content), {}
     kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
-    if code == UNPROCESSABLE and "causes" not in details:  # the answer to a failed JSON Patch `test`; other errors have causes
+    if (
+        code == UNPROCESSABLE and "causes" not in details
+    ):  # the answer to a failed JSON Patch `test`; other errors have causes
         kind = ConflictError
     return kind(f"{what}: {code} {said}", code, retry_after(header, datetime.now(UTC)))
 

@@ -195,7 +195,9 @@ class Lease:
             async with asyncio.timeout(self._timing.retry):
                 await self._write(self._elector.release(_now()))
         except (ApiServerError, TimeoutError) as error:
-            logger.warning("The lease %s could not be released; others wait until it expires: %s", self._place, error)
+            logger.warning(
+                "The lease %s could not be released; others wait until it expires: %s", self._place, error
+            )
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

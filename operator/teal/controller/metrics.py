@@ -93,9 +93,7 @@ class Metrics:
             "How often watching ended with an error and started again.",
             registry=registry,
         )
-        self.leader = Gauge(
-            "teal_leader", "1 in the operator that works, 0 in a standby.", registry=registry
-        )
+        self.leader = Gauge("teal_leader", "1 in the operator that works, 0 in a standby.", registry=registry)
         self.loop_lag = Gauge(
             "teal_event_loop_lag_seconds",
             "Recent delay of a timer of the event loop, in seconds.",

@@ -29,7 +29,8 @@ class KubeSecrets:
         except ApiServerError as error:
             if error.code == FORBIDDEN:
                 raise TransientError(
-                    "SecretForbidden", f"Teal has no permission to read the Secret {name} in {namespace}: grant it `get`."
+                    "SecretForbidden",
+                    f"Teal has no permission to read the Secret {name} in {namespace}: grant it `get`.",
                 ) from error
             raise
         if key not in data:
@@ -37,7 +38,9 @@ class KubeSecrets:
         try:
             return data[key].decode().strip()
         except UnicodeDecodeError:
-            raise TerminalError("SecretKeyNotFound", f"The key {key} of the Secret {name} is not UTF-8 text.") from None
+            raise TerminalError(
+                "SecretKeyNotFound", f"The key {key} of the Secret {name} is not UTF-8 text."
+            ) from None
 
     async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
         """See `Reads.config_map`."""
@@ -50,6 +53,7 @@ class KubeSecrets:
         except ApiServerError as error:
             if error.code == FORBIDDEN:
                 raise TransientError(
-                    "ConfigMapForbidden", f"Teal has no permission to read the ConfigMap {name} in {namespace}: grant it `get`."
+                    "ConfigMapForbidden",
+                    f"Teal has no permission to read the ConfigMap {name} in {namespace}: grant it `get`.",
                 ) from error
             raise

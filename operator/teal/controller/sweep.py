@@ -69,7 +69,9 @@ class Sweeper:
         for ref in missing:
             await self._fetch(ref)
         if ghosts or missing:
-            logger.info("A list showed %d changes and %d deletions that the watches had missed", len(missing), len(ghosts))
+            logger.info(
+                "A list showed %d changes and %d deletions that the watches had missed", len(missing), len(ghosts)
+            )
         return len(ghosts) + len(missing)
 
     async def _list(self) -> _Snapshot:

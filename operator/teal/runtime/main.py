@@ -58,8 +58,8 @@ async def run(
     Raises:
         NoClusterError: no configuration names an API server.
         OSError: the HTTP address cannot be bound.
-        LeaseLostError: another process may lead by now. If the work does not end in time, the process exits at once
-            with `lease.LOST_EXIT_CODE`.
+        LeaseLostError: another process may lead by now. If the work does not end in time, the process exits at
+            once with `lease.LOST_EXIT_CODE`.
     """
     stop = stop or _stopped_by_signals()
 

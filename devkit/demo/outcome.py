@@ -11,7 +11,7 @@ from devkit.demo.story import NEW_ENCODER, OLD_ENCODER
 
 @dataclass
 class Outcome:
-    """What is added up over the demo. `cutover_millis` is the longest of the switches."""
+    """The sums over the demo. `cutover_millis` is that of the longest cut-over."""
 
     seconds: float = 0.0
     points_migrated: int = 0
@@ -19,18 +19,18 @@ class Outcome:
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     excused_reads: int = 0
-    """Failed reads that are not Teal's, because the story had killed Qdrant."""
+    """Failed reads that Teal did not cause, because the story had killed Qdrant."""
     more: dict[str, Any] = field(default_factory=dict)
-    """What only this story has to tell."""
+    """Figures that only this story has."""
 
     def add(self, status: dict[str, Any], seconds: float) -> None:
         """Count in a change that is finished."""
         self.seconds += seconds
         migration = status.get("migration") or {}
-        switch = (migration.get("writes") or {}).get("cutOver") or {}
+        cutover = (migration.get("writes") or {}).get("cutOver") or {}
         if migration.get("target") == (status.get("active") or {}).get("collection"):
             self.points_migrated += (migration.get("progress") or {}).get("pointsTotal", 0)
-            took = max(switch.get("aliasMillis", 0.0), switch.get("fenceMillis", 0.0))
+            took = max(cutover.get("aliasMillis", 0.0), cutover.get("fenceMillis", 0.0))
             self.cutover_millis = max(self.cutover_millis, took)
 
     def as_json(self, counts: Counts, audit: Audit) -> dict[str, Any]:

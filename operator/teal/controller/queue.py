@@ -5,7 +5,7 @@ Invariants, whatever the order of calls:
 * a key waits at most once and never runs twice at the same time;
 * of several requests for one key the earliest counts; a request while the key runs is kept until it has run;
 * at most `limit` keys run, at most `per_endpoint` of one endpoint, and no endpoint waits for ever for another one;
-* a key that fails comes back after a growing backoff, unless it is requested anew.
+* a key that fails comes back after a growing backoff, unless it is requested again.
 
 One heap holds all keys, so thousands of resources at rest need neither a task nor a timer each. All times are in
 seconds of `clock`.

@@ -226,7 +226,10 @@ async def test_indexes_that_do_not_number_the_texts_are_nonsense(make: Make, ind
         ),
         (httpx.Response(400, json={"message": "bad"}), "Check the embedder's url and the model"),
         (httpx.Response(422, json={"error": "batch size 1 > 0"}), "Lower batchSize"),
-        (httpx.Response(307, headers={"Location": "http://elsewhere"}), "use the URL that answers without a redirect"),
+        (
+            httpx.Response(307, headers={"Location": "http://elsewhere"}),
+            "use the URL that answers without a redirect",
+        ),
     ],
 )
 async def test_a_refusal_is_terminal_at_once_and_says_what_to_do(

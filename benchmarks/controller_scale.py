@@ -1,10 +1,10 @@
-"""What many resources cost while nothing changes, and how fast one edit among them is noticed.
+"""What many resources cost while nothing changes, and how fast the operator notices one edit among them.
 
-    python -m benchmarks.controller_scale [--resources 100 1000 5000] [--idle 60]
+python -m benchmarks.controller_scale [--resources 100 1000 5000] [--idle 60]
 
-A real control plane and a real operator; Qdrant is a counting stand-in without an engine (benchmarks.stub_qdrant),
-because the controller is measured and not the engine. The operator first creates everything; then it is started
-anew, and its start-up, its idling and one edit are measured.
+A real control plane and a real operator. Qdrant is a counting stand-in without an engine
+(benchmarks.stub_qdrant), because the benchmark measures the controller, not the engine. The operator first
+creates everything; then it is started again, and its start-up, its idle load and one edit are measured.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EDITS = 5
 SETTLE_SECONDS = 15.0
 READY_SECONDS = 3600.0
 CREATING = ("--concurrency", "64", "--per-qdrant", "64")
-"""For what creates all, of which only the time is told; what is measured runs as it is delivered."""
+"""For the operator that creates everything, whose time is only reported; the measured one has the defaults."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -134,7 +134,7 @@ def idling(found: Measured, seconds: float) -> dict[str, Any]:
 
 
 def edits(cluster: Cluster, count: int, stub: str) -> float:
-    """Milliseconds from an edit in place until the status has seen it: the median of a few."""
+    """Milliseconds from an edit in place until the status shows it: the median of a few."""
     took = []
     for number in range(EDITS):
         name = f"vc-{number * count // EDITS:05d}"

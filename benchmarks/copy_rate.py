@@ -1,9 +1,9 @@
-"""What copying a collection costs the client: bytes passed through, beside qdrant-client's models.
+"""What copying a collection costs the client: bytes passed through, compared with qdrant-client's models.
 
-    python -m benchmarks.copy_rate [--points 20000] [--dimensions 768] [--batch 500] [--repeat 1]
+python -m benchmarks.copy_rate [--points 20000] [--dimensions 768] [--batch 500] [--repeat 1]
 
-Each copy reads every point of one collection (vectors and payload) and writes it to a fresh one that is not
-indexed. "client CPU" is this process alone, in seconds for 100,000 points.
+Each copy reads every point of one collection (vectors and payload) and writes it to a new one that is not
+indexed. "client CPU" is only this process, in seconds for 100,000 points.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The Qdrant that a benchmark runs on, filled with points, and said clearly which one it was.
+"""The Qdrant of a benchmark, filled with points; the output says which kind of server it was.
 
-    QDRANT_URL, QDRANT_GRPC_PORT (6334), QDRANT_API_KEY     a real server; without them the embedded one
+QDRANT_URL, QDRANT_GRPC_PORT (6334), QDRANT_API_KEY     a real server; without them the embedded one
 
 Rates of the embedded server are those of its Python front, so compare only figures of one run.
 """
@@ -48,7 +48,7 @@ def engine() -> Iterator[Engine]:
 
 
 def described(found: Engine, **sizes: int) -> dict[str, object]:
-    """What belongs beside every figure: the machine's cores, the kind of engine, the sizes."""
+    """The conditions of a measurement: the cores of the machine, the kind of engine, the sizes."""
     return {"cores": os.cpu_count(), "engine": found.kind, **sizes}
 
 

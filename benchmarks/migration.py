@@ -1,9 +1,9 @@
-"""How long a user waits: from `kubectl apply` to the first step, for a whole migration, and at the switch.
+"""How long a user waits: from `kubectl apply` to the first step, for a whole migration, and at the cut-over.
 
-    python -m benchmarks.migration [--points 20000] [--dimensions 384] [--rounds 3]
+python -m benchmarks.migration [--points 20000] [--dimensions 384] [--rounds 3]
 
 A real control plane and operator; Qdrant by QDRANT_URL, else the embedded one. Each round changes the distance
-back and forth under one writer that never pauses, so the switches are fenced ones.
+back and forth under one writer that never pauses, so every cut-over needs the fence.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def manifest(
 
 
 def wait(cluster: Cluster, name: str, seen: Any) -> tuple[float, dict[str, Any]]:
-    """Until the status is as wanted; when that was, and the status."""
+    """Wait for a status; returns when it came, and the status."""
     while True:
         found = cluster.get("VectorCollection", name)
         status = found.get("status") or {}
@@ -107,9 +107,9 @@ def run(points: int, dimensions: int, rounds: int) -> dict[str, Any]:
                     at, status = wait(cluster, name, lambda status: status.get("phase") == "Ready")
                     whole.append(at - began)
                     counts = clients.stop()
-                switch = status["migration"]["writes"]["cutOver"]
-                alias_millis.append(switch["aliasMillis"])
-                fence_millis.append(switch["fenceMillis"])
+                cutover = status["migration"]["writes"]["cutOver"]
+                alias_millis.append(cutover["aliasMillis"])
+                fence_millis.append(cutover["fenceMillis"])
                 stall = max(stall, counts.longest_stall_millis)
             with httpx.Client(base_url=found.endpoint.url) as http:
                 for each in http.get("/collections").json()["result"]["collections"]:

@@ -1,6 +1,6 @@
-"""A counting stand-in for Qdrant's administration, without an engine: for thousands of collections at no cost.
+"""A counting stand-in for Qdrant's administration, without an engine: thousands of collections at no cost.
 
-Only for measuring the controller. It keeps what is created, patched and aliased, shows every collection as empty
+Only for measuring the controller. It stores collections, patches and aliases, shows every collection as empty
 and ready, and counts the requests: `GET /_count`.
 """
 

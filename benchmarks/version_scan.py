@@ -1,9 +1,8 @@
 """How fast the versions of all points are read, by page size: the cost of one pass when nothing has changed.
 
-    python -m benchmarks.version_scan [--points 50000] [--dimensions 768] [--repeat 3]
+python -m benchmarks.version_scan [--points 50000] [--dimensions 768] [--repeat 3]
 
-Beside it, in the same run, the rate of reading the contents instead (one stream), which is what a pass without
-versions would need.
+The same run also measures reading the contents (one stream), which a pass without versions would need.
 """
 
 from __future__ import annotations

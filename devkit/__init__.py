@@ -1,1 +1,1 @@
-"""What the demo and the tests run on: a real control plane and an embedded Qdrant."""
+"""The environment of the demo and the tests: a real control plane and an embedded Qdrant."""

@@ -1,4 +1,4 @@
-"""What a user of Teal does with the API server: apply manifests, look at the resource, describe it."""
+"""What a user of Teal does with the API server: apply manifests, read the resource, describe it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WATCH_SECONDS = 10
 
 
 class Cluster:
-    """One namespace of a cluster, through a client with all rights."""
+    """One namespace of a cluster, through a client with all permissions."""
 
     def __init__(self, kubeconfig: Path, api_client: client.ApiClient, namespace: str) -> None:
         self.kubeconfig = kubeconfig
@@ -83,7 +83,7 @@ class Cluster:
         self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind], name)
 
     def resource_version(self, kind: str) -> str:
-        """That of the list of all resources of this kind: where to begin to look for `versions`."""
+        """The resource version of the list of all resources of this kind: the start for `versions`."""
         found: Any = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURALS[kind])
         return str(found["metadata"]["resourceVersion"])
 
@@ -111,12 +111,12 @@ class Cluster:
         return found
 
     def delete_all(self) -> None:
-        """Delete every resource of ours in the namespace."""
+        """Delete every resource of Teal in the namespace."""
         for plural in reversed(PLURALS.values()):
             self._objects.delete_collection_namespaced_custom_object(GROUP, VERSION, self.namespace, plural)
 
     def describe(self, kind: str, name: str) -> str:
-        """The resource as `kubectl describe` prints it; by kubectl itself where there is one."""
+        """The resource as `kubectl describe` prints it; by kubectl itself if it is installed."""
         kubectl = shutil.which("kubectl")
         if kubectl:
             command = [kubectl, "describe", kind.lower(), name, "-n", self.namespace]

@@ -1,7 +1,7 @@
-"""Real text that is on every machine: the prose docstrings of the Python standard library.
+"""Real text that exists on every machine: the docstrings of the Python standard library.
 
-The corpus is read from source files, nothing is imported, so it is the same in every process of one Python
-and cannot run anyone's code. Texts are distinct: two points with one text would hide a lost write.
+The corpus is read from source files, and nothing is imported. So it is the same in every process of one Python,
+and no foreign code runs. Texts are distinct: two points with one text would hide a lost write.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`python -m devkit.install`: render deploy/install.yaml, or `--check` that it is what would be rendered.
+"""`python -m devkit.install`: render deploy/install.yaml, or `--check` that it is up to date.
 
-One file to apply, and nothing in it that is written twice: the definitions come from the models, everything else
-from deploy/operator.yaml. The namespace stands first and the definitions before the operator that waits for them.
+One file to apply, and no part of it is written twice: the CRDs come from the models, everything else from
+deploy/operator.yaml. The namespace comes first, and the CRDs before the operator that waits for them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SEPARATOR = "---\n"
 
 
 def render() -> str:
-    """What deploy/install.yaml has to hold."""
+    """The required content of deploy/install.yaml."""
     namespace, *operator = (FOLDER / "operator.yaml").read_text().split(SEPARATOR)
     return HEADER + SEPARATOR.join([namespace, *crd.render().values(), *operator])
 
 
 def main() -> int:
-    """1 if `--check` is given and finds a difference."""
+    """Returns 1 if `--check` is given and there is a difference."""
     file = FOLDER / "install.yaml"
     if "--check" not in sys.argv[1:]:
         file.write_text(render())

@@ -27,9 +27,9 @@ def home() -> Path:
 
 
 def new_run(name: str) -> Path:
-    """A fresh folder for one run of the server `name`; whoever makes it removes it.
+    """A new folder for one run of the server `name`; the caller removes it.
 
-    A run belongs to the process that made it, which stands in its file `owner`. Runs whose owner was killed
+    A run belongs to the process that made it, which is named in its file `owner`. Runs whose owner was killed
     before it could clean up are removed here; delete that file to keep a run.
     """
     runs = home() / "runs"
@@ -43,7 +43,9 @@ def new_run(name: str) -> Path:
 
 
 def _is_dead(owner: Path) -> bool:
-    """Whether the owner was a process of this machine and is gone; another's (a container's) may live."""
+    """Whether the owner was a process of this machine and is gone; one of another machine (a container) may
+    live.
+    """
     try:
         pid, _, node = owner.read_text().partition(" ")
     except FileNotFoundError:
@@ -54,7 +56,7 @@ def _is_dead(owner: Path) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # it lives, and is somebody else's
+    except PermissionError:  # it lives, and belongs to another user
         return False
     return False
 

@@ -1,7 +1,8 @@
 """Child processes that become ready, are stopped by id, and never outlive their parent unnoticed.
 
-Every server of the devkit is a `Process`: started with its output in a log file, waited for with a probe,
-ended by SIGTERM and, after a grace, SIGKILL. A child that dies early raises with the tail of its log.
+Every server of the devkit is a `Process`: its output goes to a log file, a probe shows when it is ready, and it
+ends by SIGTERM and, after a grace period, SIGKILL. A child that ends early raises an error with the tail of its
+log.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 PR_SET_PDEATHSIG = 1
-# By SIGKILL: nobody is left to wait, and an API server whose etcd is gone would ignore SIGTERM for ever.
+# SIGKILL, because nobody is left to wait, and an API server whose etcd is gone ignores SIGTERM.
 DIE_WITH_PARENT = f"""
 import ctypes, os, sys
 ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})
@@ -36,8 +37,8 @@ class ProcessFailedError(RuntimeError):
 def _dying_with_parent(command: Sequence[str]) -> list[str]:
     """`command`, run so that it ends with the thread that starts it.
 
-    The wish is made by the new process itself and outlives its exec. Between fork and exec it would be made in a
-    copy of a process of many threads, where gRPC's, for one, may crash.
+    The new process itself asks the kernel for that, and the setting survives its exec. Between fork and exec the
+    request would run in a copy of a process with many threads, where for example gRPC may crash.
     """
     program = shutil.which(command[0])
     if program is None:

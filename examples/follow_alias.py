@@ -1,8 +1,9 @@
-"""A client that follows an alias to another encoder: it asks whom it serves, and believes it until refused.
+"""A client that follows an alias to another encoder: it asks for the encoder, and uses it until a request is
+refused.
 
-A search that is refused for its dimension was made with an encoder that no longer serves: ask again, embed again.
-A write is told apart by looking again afterwards: if the alias serves another encoder by then, the point may have
-been stored with the wrong vector, even where both have the same dimension, and is written once more.
+A search that is refused because of its dimension was made with an old encoder: ask again, embed again. A write
+is checked afterwards: if the alias serves another encoder by then, the point may have the wrong vector, even if
+both encoders have the same dimension, and is written once more.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ RETRY_SECONDS = 1.0
 
 
 class FollowAlias:
-    """Searches and writes through `alias`, with vectors that `embed` makes by the encoder that it is given."""
+    """Searches and writes through `alias`; `embed` makes the vectors with the encoder that it is given."""
 
     def __init__(
         self,
@@ -43,7 +44,9 @@ class FollowAlias:
         self._known: Encoder | None = None
 
     def search(self, text: str, limit: int = 10) -> list[ScoredPoint]:
-        """The points nearest to `text`. After a cut-over to one of equal dimension: wrong, not refused."""
+        """The points nearest to `text`. After a cut-over to an encoder of the same dimension, wrong instead of
+        refused.
+        """
         for _ in range(self._attempts):
             vector = list(self._embed(self._known or self._ask(), text))
             try:

@@ -1,6 +1,6 @@
 """`python -m devkit.clients FOLDER`: run the clients of FOLDER/workload.json until SIGTERM or Ctrl-C.
 
-Reports stand in FOLDER/report.json, always whole; at the end FOLDER/ledger.json holds what was acknowledged.
+FOLDER/report.json always contains a complete report; at the end FOLDER/ledger.json has the acknowledged writes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One alias over REST, and what an answer means to a client.
+"""One alias over REST, and the meaning of each answer to a client.
 
-A client distinguishes five: done; wait a little (429: the fence is up); another encoder serves now; no answer,
-so it may have happened or not; and everything else, which is a failure and is never retried.
+A client distinguishes five answers: done; retry later (429: the fence stands); another encoder serves now; no
+answer, so a write may have been applied or not; and everything else, which is a failure and is never retried.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class WrongEncoderError(Exception):
 
 
 class NoAnswerError(Exception):
-    """The connection failed or timed out: a write may have happened or not."""
+    """The connection failed or timed out: a write may have been applied or not."""
 
 
 class FailedError(Exception):
-    """Any other answer than success; the text says which."""
+    """Any other answer that is not a success; the text says which."""
 
 
 class Alias:

@@ -1,7 +1,7 @@
-"""Does a collection hold exactly what its clients were acknowledged? Every point is looked at, over the wire.
+"""Compares a collection with the acknowledged writes of its clients: every point, over the network.
 
-Payloads and ids must be equal. A vector must be the one that was acknowledged, or, where the collection is of
-another encoder by now, that encoder's vector of the point's text; where making it costs, a sample is compared.
+Payloads and ids must be equal. A vector must be the acknowledged one or, if the collection now has another
+encoder, that encoder's vector of the text. If the encoder has to be asked, only a sample is compared.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ TIMEOUT = 120.0
 
 @dataclass
 class Audit:
-    """What differs: ids of at most ten examples each in `samples`, counts in the fields of the same names."""
+    """The differences: at most ten ids of each kind in `samples`, counts in the fields of the same names."""
 
     points: int = 0
-    """Compared points: those that the ledger says are there."""
+    """Compared points: those that must exist according to the ledger."""
     vectors: int = 0
     """Compared vectors."""
     unsure: int = 0
-    """Points left out: a write to them had failed."""
+    """Points that were left out, because a write to them failed."""
     lost: int = 0
-    """Acknowledged points that are not there."""
+    """Acknowledged points that do not exist."""
     resurrected: int = 0
-    """Points that are there though their deletion was acknowledged."""
+    """Points that exist although their deletion was acknowledged."""
     unexpected: int = 0
-    """Points that nobody wrote."""
+    """Points that no client wrote."""
     wrong_payload: int = 0
     wrong_vector: int = 0
     samples: dict[str, list[PointId]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Nothing was lost, and nothing made up."""
+        """No write was lost, and no point was invented."""
         return self.lost_writes == 0 and self.unexpected == 0
 
     def blame(self, what: str, point: PointId) -> None:

@@ -1,4 +1,4 @@
-"""What clients met, counted as it happens, and written down for whoever started them."""
+"""What clients experienced, counted while it happens, and written down for the parent process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ MAX_ERRORS = 20
 
 @dataclass
 class Counts:
-    """Milliseconds are those of a client: from its first attempt to the answer, all retries included."""
+    """Milliseconds are measured by the client: from its first attempt to the answer, with all retries."""
 
     reads: int = 0
-    """Answered searches, those included that were answered at the second try, with another encoder."""
+    """Answered searches, including those that were answered after a retry with another encoder."""
     failed_reads: int = 0
     unanswered: list[tuple[float, float]] = field(default_factory=list)
-    """Failed reads that got no answer at all, as when a server is down: when each was sent, and when it was known
-    (seconds since the epoch)."""
+    """Failed reads without any answer, as when a server is down: when each was sent, and when it failed (seconds
+    since the epoch).
+    """
     empty_reads: int = 0
-    """Answers without points, or with a point without payload. They are failures, too."""
+    """Answers without points, or with a point without payload. They count as failures."""
     writes: Counter[str] = field(default_factory=Counter)
     """Acknowledged writes by kind: insert, upsert, payload, text (payload and vector), vector, delete."""
     failed_writes: int = 0
@@ -29,12 +30,12 @@ class Counts:
     unknown: int = 0
     """Writes whose answer was lost; each was sent again."""
     reencoded: int = 0
-    """Requests refused for their dimension, and sent again with the encoder that the alias then named."""
+    """Requests refused because of their dimension, and repeated with the encoder that the alias then named."""
     longest_read_millis: float = 0.0
     longest_stall_millis: float = 0.0
-    """Of a writer, from the first attempt of a write until it was acknowledged."""
+    """Longest time of a writer from the first attempt of a write to its acknowledgement."""
     errors: Counter[str] = field(default_factory=Counter)
-    """What failed reads and writes were told."""
+    """The errors of failed reads and writes."""
 
     @property
     def all_writes(self) -> int:
@@ -43,7 +44,7 @@ class Counts:
 
     @property
     def failures(self) -> int:
-        """Everything that a client should not have met."""
+        """Everything that a client must not experience."""
         return self.failed_reads + self.empty_reads + self.failed_writes
 
     def read(self, millis: float) -> None:

@@ -1,4 +1,4 @@
-"""All clients of one process, each in a task of its own: they start together and stop between two requests."""
+"""All clients of one process, each in its own task: they start together and stop between two requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEEPALIVE = 2.0
 
 
 class Crowd:
-    """Readers and writers over one ledger, which is shared out among the writers. `counts` grow while it runs."""
+    """Readers and writers over one ledger, which is divided among the writers. `counts` grow while it runs."""
 
     def __init__(self, workload: Workload, ledger: Ledger, encode: Encode | None = None) -> None:
         self.counts = Counts()
@@ -32,11 +32,11 @@ class Crowd:
 
     @property
     def ledger(self) -> Ledger:
-        """What all writers were acknowledged so far, and what they started from."""
+        """All acknowledged writes so far, including the initial ledger."""
         return Ledger.merge(self._ledgers)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run all clients until `stop` is set; each finishes what it is doing."""
+        """Run all clients until `stop` is set; each finishes its current request."""
         workload = self._workload
         async with self._connections() as (alias, encoder):
             readers = [

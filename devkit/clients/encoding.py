@@ -1,8 +1,8 @@
-"""How a client makes vectors for an alias: it asks which encoder the alias serves, and believes it until refused.
+"""How a client makes vectors for an alias: it asks for the encoder, and uses it until a request is refused.
 
-`GET /collections/<alias>` names the encoder in its metadata. An encoder with a URL is really asked; one without
-is stood in for by numbers that are drawn from the text's hash, so that tests need no model: they only have to be
-the same for the same text, and different for another one.
+`GET /collections/<alias>` names the encoder in its metadata. An encoder with a URL is called. One without a URL
+is replaced by numbers from a hash of the text, so that tests need no model: the vectors only have to be equal
+for equal texts, and different for different ones.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Encoder:
 
     @property
     def key(self) -> str:
-        """Equal for encoders that make equal vectors. A stand-in depends on nothing but the dimensions."""
+        """Equal for encoders that make equal vectors. The vectors of a stand-in depend only on the dimensions."""
         return f"{self.model}@{self.schema_version}/{self.dimensions}" if self.url else f"hash/{self.dimensions}"
 
 
@@ -55,7 +55,7 @@ Encode = Callable[[Encoder, Sequence[str]], Awaitable[Floats]]
 
 
 class Embedding:
-    """The real thing: asks the encoder's URL, or hashes where there is none. An `Encode`."""
+    """Calls the encoder's URL, or hashes if there is none. An `Encode`."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -80,7 +80,7 @@ def hashed(encoder: Encoder, texts: Sequence[str]) -> Floats:
 
 
 class AliasEncoder:
-    """The encoder of an alias as the clients of one process know it, with the vectors that it made lately."""
+    """The encoder of an alias as the clients of one process know it, with a cache of recent vectors."""
 
     def __init__(self, ask: Callable[[], Awaitable[Encoder]], encode: Encode) -> None:
         self._ask = ask
@@ -99,7 +99,7 @@ class AliasEncoder:
         return vector, encoder
 
     def refused(self, encoder: Encoder) -> None:
-        """The alias refused a vector of `encoder`: ask it again, unless another client has done so."""
+        """The alias refused a vector of `encoder`: ask it again, unless another client has already done so."""
         if self._encoder is encoder:
             self._encoder = None
             self._made.clear()

@@ -1,7 +1,7 @@
-"""What Qdrant has acknowledged: the truth that a migration is held to.
+"""The acknowledged writes: the reference for every migration.
 
-An entry changes when, and only when, the server has answered that the write is done. Each writer owns the ids of
-its own ledger, so no other client can have changed them since.
+An entry changes if and only if the server has acknowledged the write. Each writer owns the ids of its own
+ledger, so no other client can have changed them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ PointId = int | str
 
 @dataclass(frozen=True)
 class Held:
-    """One point: its exact payload, and the text whose vector it carries, made by the encoder with key `encoder`.
+    """One point: its exact payload, and the text of its vector, made by the encoder with key `encoder`.
 
-    `vector_of` is mostly the payload's text, but a vector can be updated alone. (A text never is: a point whose
-    text had changed since its vector was made could be re-embedded before or after, and nobody could tell which.)
+    `vector_of` is usually the text of the payload, but a vector can be updated alone. (A text is never updated
+    alone: a point whose text changed after its vector was made could be embedded before or after that, and both
+    would be right.)
     """
 
     payload: dict[str, Any]
@@ -30,7 +31,7 @@ class Held:
 
 @dataclass
 class Ledger:
-    """Points that must be there, ids that must not, and ids of writes that failed: of these nothing is known."""
+    """Points that must exist, ids that must not, and ids of failed writes, whose state is unknown."""
 
     points: dict[PointId, Held] = field(default_factory=dict)
     deleted: set[PointId] = field(default_factory=set)
@@ -47,13 +48,13 @@ class Ledger:
         self.deleted.add(point)
 
     def doubt(self, point: PointId) -> None:
-        """A write to `point` failed: it may have happened or not, and nobody writes to it again."""
+        """A write to `point` failed: it may have been applied or not, and no client writes to it again."""
         self.points.pop(point, None)
         self.deleted.discard(point)
         self.unsure.add(point)
 
     def split(self, parts: int) -> list[Ledger]:
-        """Disjoint ledgers for so many writers; together they are this one."""
+        """This many disjoint ledgers for writers; together they are this one."""
         ledgers = [Ledger() for _ in range(parts)]
         for number, (point, held) in enumerate(self.points.items()):
             ledgers[number % parts].points[point] = held

@@ -1,4 +1,4 @@
-"""Fills a collection with a corpus, as an application would have done before any migration."""
+"""Fills a collection with a corpus, as an application does before any migration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load(
     *,
     api_key: str | None = None,
 ) -> Ledger:
-    """Upsert one point for each entry into `collection` (or behind an alias), and return what was acknowledged.
+    """Upsert one point for each entry into `collection` (or behind an alias); returns the acknowledged points.
 
     `vectors` are those of the entries' texts by the collection's encoder; without them they are made.
 

@@ -1,6 +1,7 @@
-"""The writes of a writer: each kind that an application makes, on ids that only this writer touches.
+"""The writes of a writer: every kind of write of an application, on ids that only this writer uses.
 
-An operation is a request that can be repeated without harm, and what the ledger says once it is acknowledged.
+An operation is a request that can be repeated without harm, and the change of the ledger after its
+acknowledgement.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Operations:
         )
 
     def _vector(self, point: PointId) -> Operation:
-        """Another text's vector: only so is it seen whether a vector was copied or made anew from the payload."""
+        """A vector of another text: it shows whether a vector was copied or made again from the payload."""
         held = self._ledger.points[point]
         text = self._rng.choice(self._entries).text
         return Operation(

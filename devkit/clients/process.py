@@ -1,4 +1,4 @@
-"""Counting clients in a process of their own, so that nothing that their parent does makes them look slow."""
+"""Counting clients in a process of their own, so that their parent cannot slow them down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPORT = "report.json"
 
 
 class Clients:
-    """Readers and writers at work. `counts()` tells how it goes; after `stop()` the `ledger` is complete."""
+    """Readers and writers. `counts()` shows the current counts; after `stop()` the `ledger` is complete."""
 
     def __init__(self, workload: Workload, process: Process, folder: Path) -> None:
         self._workload = workload
@@ -60,16 +60,16 @@ class Clients:
 
     @property
     def ledger(self) -> Ledger:
-        """What was acknowledged in all; only after `stop`."""
+        """All acknowledged writes; only after `stop`."""
         if self._ledger is None:
             raise RuntimeError("the ledger is complete only when the clients have stopped")
         return self._ledger
 
     def counts(self) -> Counts:
-        """What the clients have met so far, a fraction of a second old; after `stop` in all.
+        """The counts so far, a fraction of a second old; after `stop` the final ones.
 
         Raises:
-            ProcessFailedError: they ended by themselves, which they never should.
+            ProcessFailedError: the clients ended by themselves, which is always an error.
         """
         if self._final is not None:
             return self._final
@@ -101,7 +101,7 @@ class Clients:
         return self._final
 
     def close(self) -> None:
-        """End the process whatever it is doing, and remove its folder."""
+        """End the process at once, and remove its folder."""
         self._process.stop(grace=1)
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""A reader: searches through the alias all the time, and tolerates nothing but being told of another encoder."""
+"""A reader: searches through the alias all the time. Its only accepted refusal is that the encoder has changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reader:
         self._rng = random.Random(seed)
 
     async def step(self) -> None:
-        """Search once, and count what came of it."""
+        """Search once, and count the result."""
         sent = time.time()
         try:
             await self._search(self._rng.choice(self._texts))

@@ -8,7 +8,7 @@ from devkit.corpus import Entry
 
 
 class Workload(BaseModel):
-    """Rates are of each client, and upper bounds: a client sends its next request after the last one's answer."""
+    """Rates are per client, and upper limits: a client sends its next request after the answer to the last one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,7 +1,7 @@
-"""A writer: changes its own points through the alias all the time, and notes what was acknowledged.
+"""A writer: changes its own points through the alias all the time, and notes the acknowledged writes.
 
-It may be told to wait (429), of another encoder, or nothing at all (a lost answer): it sends the same write again
-until it is acknowledged. Whatever else it is told is a failure, and what became of the point is unknown.
+After a 429, a new encoder or a lost answer it sends the same write again until it is acknowledged. Every other
+answer is a failure, and the state of the point is then unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from devkit.clients.ledger import Ledger
 from devkit.clients.operations import Operation, Operations
 from devkit.clients.workload import Workload
 
-# "Retry after 60 s", says the 429; but a fence lasts a second, and whoever asks sooner waits only for that.
+# The 429 says "retry after 60 s", but a fence lasts about a second: a client that retries sooner waits less.
 PAUSE = 0.05
 
 
@@ -36,7 +36,7 @@ class Writer:
         self._patience = workload.patience
 
     async def step(self) -> None:
-        """Write once, and note and count what came of it."""
+        """Write once; note and count the result."""
         operation = self._operations.draw()
         try:
             await self._until_acknowledged(operation)

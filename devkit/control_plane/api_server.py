@@ -1,7 +1,7 @@
 """One kube-apiserver on loopback, over an etcd. Its port, certificate and tokens survive a restart.
 
-A client that was connected before a restart must find the same server after it, as it would in a cluster; so
-all of that is made once, in the run's folder, and `start` only starts the process over it.
+A client that was connected before a restart must find the same server afterwards, as in a cluster. So all of
+that is made once, in the folder of the run, and `start` only starts the process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ApiServer:
 
     @property
     def certificate(self) -> Path:
-        """The certificate that it made for itself, with its authority (PEM)."""
+        """The certificate that the server made for itself, with its CA (PEM)."""
         return self._folder / "certificates" / "apiserver.crt"
 
     def start(self) -> None:
@@ -96,7 +96,7 @@ class ApiServer:
         ]
 
     def _ready(self) -> bool:
-        """Ready by its own word, and the namespace is there that it makes a moment later."""
+        """The server reports ready, and the namespace exists that it creates a moment later."""
         if not self.certificate.exists():
             return False
         headers = {"Authorization": f"Bearer {self.token}"}

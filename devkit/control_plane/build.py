@@ -1,8 +1,8 @@
-"""Builds etcd and the Kubernetes servers from the pinned module in `kube/`, once for each set of pins.
+"""Builds etcd and the Kubernetes servers from the pinned module in `kube/`, once for each set of versions.
 
-A server is either absent or whole: it is built beside its place and moved there in one step, under a lock that
-the kernel frees when its holder dies. So two builders never collide, and an interrupted one leaves nothing to
-trip over.
+A server is either absent or complete: it is built elsewhere and moved to its place in one step, under a lock
+that the kernel releases when its holder dies. So two builds never collide, and an interrupted build does no
+harm.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PACKAGES = {
 
 
 class BuildFailedError(RuntimeError):
-    """Go could not build a server; the message carries the end of what it said."""
+    """Go could not build a server; the message has the end of its output."""
 
 
 @cache
@@ -90,14 +90,14 @@ def _build(target: Path, report: Report) -> None:
 
 
 def _ldflags(release: str) -> str:
-    """No symbols, and the version: a server without one calls itself v0.0.0, and clients complain."""
+    """Without symbols, and with the version: a server without one reports v0.0.0, and clients complain."""
     major, minor = release.removeprefix("v").split(".")[:2]
     stamp = {"gitVersion": release, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return "-s -w " + " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items())
 
 
 def _doing(log: Path) -> str:
-    """What Go was last heard to do: it names a module when it fetches it, a package when it compiles it."""
+    """The current activity of Go: it names a module when it downloads it, a package when it compiles it."""
     lines = log.read_text(errors="replace").splitlines()
     if not lines:
         return "reading modules"

@@ -1,7 +1,8 @@
-"""A Kubernetes control plane to work against: the one that KUBECONFIG names, else one started here.
+"""A Kubernetes control plane for tests: the cluster that KUBECONFIG names, else one started here.
 
-Invariant: what `start` began, `stop` ends, wherever it was interrupted: no process stays and no run folder. So
-every server is on the exit stack before it is waited for, and nothing is kept outside of the run's folder.
+Invariant: `stop` ends everything that `start` started, wherever `start` was interrupted: no process and no run
+folder stays. So every server is on the exit stack before it is waited for, and all files are in the folder of
+the run.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from devkit.processes import Process
 
 
 class NotLocalError(RuntimeError):
-    """Asked of a cluster that KUBECONFIG names: only servers that were started here can be tampered with."""
+    """The cluster that KUBECONFIG names cannot be stopped or paused: only servers that were started here can."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ControlPlane:
 
     def __init__(self, kubeconfig: Path, url: str) -> None:
         self.kubeconfig = kubeconfig
-        """A kubeconfig with all rights (`system:masters`, if started here)."""
+        """A kubeconfig with all permissions (`system:masters`, if started here)."""
         self.url = url
         """The URL of the API server; it stays the same over restarts."""
         self._resources = ExitStack()
@@ -114,13 +115,13 @@ class ControlPlane:
             return plane
 
     def api_client(self) -> ApiClient:
-        """A client with all rights; the caller closes it (it is a context manager)."""
+        """A client with all permissions; the caller closes it (it is a context manager)."""
         return kubeconfig.client(self.kubeconfig)
 
     def kubeconfig_for(self, service_account: str, namespace: str, path: Path) -> Path:
         """Write to `path` a kubeconfig of an existing service account, valid for an hour.
 
-        So a process can be run here with exactly the rights that its pod would have.
+        So a process can run here with exactly the permissions that its pod would have.
         """
         return kubeconfig.write_for_account(self.kubeconfig, service_account, namespace, path)
 
@@ -136,13 +137,13 @@ class ControlPlane:
         return self.kubeconfig.parent
 
     def wait(self) -> NoReturn:
-        """Return never: raise `ProcessFailedError` when one of the servers ends by itself."""
+        """Never return: raise `ProcessFailedError` when one of the servers ends by itself."""
         while True:
             self._local().check()
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """Stop all that was started, and remove its folder. Harmless when repeated."""
+        """Stop everything that was started, and remove its folder. Can be repeated."""
         self._resources.close()
 
     def restart_api_server(self) -> None:
@@ -174,7 +175,7 @@ class ControlPlane:
         return self._local().etcd.compact()
 
     def expire_watches(self) -> None:
-        """Restart the API server over a compacted etcd: who resumes a watch from before is answered 410."""
+        """Restart the API server over a compacted etcd: a client that resumes an older watch gets 410."""
         self.stop_api_server()
         self.compact_etcd()
         self.start_api_server()

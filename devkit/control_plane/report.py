@@ -1,7 +1,7 @@
-"""Says what a start is doing while somebody waits for it: the first one builds a server for minutes.
+"""Shows the progress of a start: the first one builds a server for minutes.
 
-On a terminal one line is kept up to date; elsewhere (CI) a plain line comes every 15 seconds, so that neither a
-person nor a watchdog takes the build for dead.
+On a terminal one line is updated. Elsewhere (CI) there is a line every 15 seconds, so that neither a person nor
+a watchdog thinks that the build hangs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PLAIN_SECONDS = 15.0
 
 
 class Report:
-    """Prints to `console`, by default standard error: standard output belongs to the caller's answer."""
+    """Prints to `console`, by default standard error: standard output belongs to the result of the caller."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
@@ -28,7 +28,7 @@ class Report:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def watch(self, child: Process, title: str, doing: Callable[[], str]) -> None:
-        """Return when `child` has ended; until then show `title`, the elapsed seconds and what `doing` answers."""
+        """Return when `child` has ended; until then show `title`, the elapsed seconds and what `doing` returns."""
         start = time.monotonic()
 
         def line() -> str:

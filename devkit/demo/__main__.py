@@ -34,7 +34,7 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> int:
-    """Play a story; 0 only if nothing failed and nothing was lost."""
+    """Play a story; the exit status is 0 only if nothing failed and no write was lost."""
     signal.signal(signal.SIGTERM, _interrupted)
     chosen, screen = _arguments(), Screen()
     plays: dict[str, Callable[[Stage], Play]] = {

@@ -1,8 +1,8 @@
-"""All three changes again, while Qdrant and the operator that leads are killed at random.
+"""The three changes again, while Qdrant and the leading operator are killed at random.
 
-Two operators run, as two replicas of a Deployment would; whoever is killed is started again. A search that finds
-Qdrant dead fails, and no operator can help it: such searches are counted by themselves, and only if they really
-met one of the times in which Qdrant was down. Writers send what got no answer again.
+Two operators run, like two replicas of a Deployment; a killed process is started again. A search fails while
+Qdrant is down, and no operator can prevent that. Such searches are counted separately, and only if Qdrant was
+down at that time. Writers repeat requests that got no answer.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class Kill:
 
 @dataclass(frozen=True)
 class Downtime:
-    """From right before Qdrant was killed until it answered again; seconds since the epoch."""
+    """The time from right before Qdrant was killed until it answered again; seconds since the epoch."""
 
     begin: float
     end: float
 
     def met(self, request: tuple[float, float]) -> bool:
-        """Whether a request, from its sending to its failure, was under way then."""
+        """Whether a request was in progress during that time."""
         sent, failed = request
         return sent <= self.end and failed >= self.begin
 
 
 class Chaos(Play):
-    """Kills whom its random numbers name; the same seed draws the same times."""
+    """Kills the process that its random numbers name; the same seed gives the same times."""
 
     faults = True
 
@@ -107,7 +107,9 @@ class Chaos(Play):
         self._replace(leader)
 
     def _restart_the_ended(self) -> None:
-        """As the kubelet would, and only after the end that a lost lease is; any other is a defect."""
+        """Start an operator again as the kubelet does, but only if it ended because it lost its lease: else it
+        is a bug.
+        """
         for each in list(self.stage.operators):
             if each.process.running:
                 continue
@@ -135,7 +137,7 @@ class Chaos(Play):
 
 
 def leads(operator: Operator) -> bool:
-    """Whether this one holds the lease; one that does not answer leads nobody."""
+    """Whether this operator holds the lease; one that does not answer does not lead."""
     try:
         text = httpx.get(f"{operator.url}/metrics").raise_for_status().text
     except httpx.HTTPError:

@@ -11,7 +11,7 @@ from devkit.demo.story import NEW_ENCODER, OLD_ENCODER
 
 @dataclass
 class Outcome:
-    """What is added up over the demo. `cutover_millis` is the longest of the cut-overs."""
+    """The sums over the demo. `cutover_millis` is that of the longest cut-over."""
 
     seconds: float = 0.0
     points_migrated: int = 0
@@ -19,9 +19,9 @@ class Outcome:
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     excused_reads: int = 0
-    """Failed reads that are not Teal's, because the story had killed Qdrant."""
+    """Failed reads that Teal did not cause, because the story had killed Qdrant."""
     more: dict[str, Any] = field(default_factory=dict)
-    """What only this story has to tell."""
+    """Figures that only this story has."""
 
     def add(self, status: dict[str, Any], seconds: float) -> None:
         """Count in a change that is finished."""

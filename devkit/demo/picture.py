@@ -1,7 +1,7 @@
-"""`python -m devkit.demo.picture docs/demo.svg`: play the demo and draw what it showed.
+"""`python -m devkit.demo.picture docs/demo.svg`: play the demo and draw its output.
 
-The picture in the README is a recording, never a drawing. Left out are the long `kubectl describe` and lines of
-progress (⋮), and long lines are cut (…); nothing else is changed and nothing is put in.
+The picture in the README is a recording, never a drawing. The long `kubectl describe` and some lines of progress
+(⋮) are left out, and long lines are cut (…). Nothing else is changed, and nothing is added.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job: three changes as a Git history would have them, one after the other."""
+"""The main demo: three changes from a Git history, one after the other."""
 
 from __future__ import annotations
 

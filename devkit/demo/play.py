@@ -1,6 +1,6 @@
-"""What every story has in common: the first revision, clients that count all the time, and the verdict.
+"""The common part of every story: the first revision, clients that count all the time, and the verdict.
 
-A story is a `Play` with an `act`: what is done to the resources, and to the servers, while the clients go on.
+A story is a `Play` with an `act`: what is done to the resources, and to the servers, while the clients run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Play(ABC):
     """One run of a story on a stage."""
 
     faults: ClassVar[bool] = False
-    """Whether the story tampers with Qdrant, which only the embedded one lets anybody do."""
+    """Whether the story kills or slows down Qdrant, which only works with the embedded one."""
 
     def __init__(self, stage: Stage, screen: Screen) -> None:
         self.stage = stage
@@ -56,7 +56,7 @@ class Play(ABC):
         self.stage.start_operator()
 
     def run(self) -> int:
-        """Play it all; the exit status."""
+        """Play the whole story; returns the exit status."""
         stage, screen = self.stage, self.screen
         self.start_operators()
         commit = self.first()
@@ -106,7 +106,7 @@ class Play(ABC):
         )
 
     def wait(self, reached: Callable[[Manifest], bool], crowd: Clients | None = None) -> dict[str, Any]:
-        """The status once the resource is as wanted; shows what happens meanwhile."""
+        """The status once the resource is as wanted; until then the screen shows its progress."""
         began = time.monotonic()
         with self.screen.live() as live:
             while True:
@@ -130,7 +130,7 @@ class Play(ABC):
         return any(each["type"] == "Stalled" for each in status.get("conditions") or ())
 
     def settled(self, resource: Manifest) -> bool:
-        """As `kubectl wait` sees it, and really about the EmbeddingSet as it is now."""
+        """As `kubectl wait` sees it, but really for the EmbeddingSet as it is now."""
         status = resource.get("status") or {}
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
         seen = status.get("observedGeneration") == resource["metadata"]["generation"]
@@ -153,7 +153,7 @@ class Play(ABC):
         self._events_shown = len(events)
 
     def blames(self, counts: Counts) -> int:
-        """How many failures of clients are Teal's."""
+        """The number of failures of clients that Teal caused."""
         return counts.failures
 
     def _close(self, counts: Counts, found: Audit) -> int:

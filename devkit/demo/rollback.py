@@ -1,4 +1,4 @@
-"""A cut-over that turns out to be a mistake: the new collection becomes slow, and the watch rolls it back."""
+"""A bad cut-over: the new collection becomes slow, and the watch rolls back by itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WATCHED_SECONDS = 3.0
 
 
 class Rollback(Play):
-    """Nothing is done about it but to look: no annotation, no revert."""
+    """Nobody intervenes: no annotation, no revert."""
 
     faults = True
 
@@ -39,7 +39,7 @@ class Rollback(Play):
         back = time.monotonic() - slow_since
         self.show_events()
         self.screen.console.print(
-            f"  rolled back to {blue} after {back:.1f} s: {clients(crowd.counts())}", soft_wrap=True
+            f"  back on {blue} after {back:.1f} s: {clients(crowd.counts())}", soft_wrap=True
         )
         self.outcome.seconds = time.monotonic() - began
         self.outcome.more["rolledBack"] = {
@@ -50,12 +50,12 @@ class Rollback(Play):
         }
 
     def hopeless(self, status: Manifest) -> bool:
-        """That it stops and says why is what this story is about."""
+        """This story ends with a stop and its reason."""
         return "Stalled" in kinds(status) and stalled(status)["reason"] != "WatchBreached"
 
 
 def is_watched(resource: Manifest) -> bool:
-    """Switched, and looked at once."""
+    """After the cut-over, and after the first round of the watch."""
     status = resource.get("status") or {}
     watched = (status.get("migration") or {}).get("watch") or {}
     return status.get("phase") == "Watching" and "watchedSeconds" in watched

@@ -1,7 +1,7 @@
-"""What is shown while a migration runs: the resource's status on one side, what clients meet on the other.
+"""The output while a migration runs: the status of the resource, and the counts of the clients.
 
-On a terminal two lines are kept up to date; elsewhere a line is printed when the phase changes and every few
-seconds, so that a log tells the same story.
+On a terminal two lines are updated. Elsewhere a line is printed when the phase changes and every few seconds, so
+that a log has the same content.
 """
 
 from __future__ import annotations

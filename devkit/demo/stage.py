@@ -1,4 +1,4 @@
-"""All the parts of the demo, started in order and taken down in reverse, also when interrupted half-way."""
+"""All parts of the demo, started in order and stopped in reverse order, also after an interrupt."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SECRET, SECRET_KEY = "qdrant", "api-key"
 
 
 class Stage:
-    """A control plane, a Qdrant, the encoders, a namespace; operators are started when the story wants them."""
+    """A control plane, a Qdrant, the encoders, a namespace; the story starts the operators."""
 
     def __init__(self, report: Report, *, faults: bool = False) -> None:
-        """`faults`: Qdrant is to be tampered with."""
+        """`faults`: the story kills Qdrant or slows it down."""
         self._report = report
         self._faults = faults
         self._stack = ExitStack()
@@ -92,7 +92,7 @@ class Stage:
             self.spec["apiKeySecretRef"] = {"name": SECRET, "key": SECRET_KEY}
 
     def _refuse_leftovers(self) -> None:
-        """Never touch a collection that this run did not make."""
+        """Refuse to run if there are collections that this run did not create."""
         found = [name for name in self._names() if name.startswith(f"{ALIAS}-")]
         if found:
             raise RuntimeError(
@@ -120,7 +120,7 @@ class Stage:
         self.embedded.faults(**fault)
 
     def start_operator(self) -> Operator:
-        """`teal run`, as a user would start it; returns when it works, or stands by."""
+        """`teal run`, as a user starts it; returns when it works, or is a standby."""
         self._report("Starting the operator: teal run")
         running = Operator.start(self.cluster.kubeconfig, "--namespace", self.cluster.namespace)
         self._stack.callback(running.stop)

@@ -1,4 +1,4 @@
-"""The two resources of the demo and the three changes to them, as commits in a team's repository would be."""
+"""The two resources of the demo and the three changes to them, like commits in a team's repository."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT_FIELD = "text"
 
 @dataclass(frozen=True)
 class Commit:
-    """One change: its message, what a reader should expect, and the manifests after it."""
+    """One change: its message, what to expect, and the manifests after it."""
 
     message: str
     expect: str

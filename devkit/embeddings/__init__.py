@@ -1,4 +1,4 @@
-"""Real encoders behind a real embedding server: what the demo's collections are embedded with."""
+"""Real encoders behind a real embedding server: they make the vectors of the demo's collections."""
 
 from devkit.embeddings.models import HASHING, MINILM
 from devkit.embeddings.process import Calls, EmbeddingServer

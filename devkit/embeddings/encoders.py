@@ -1,4 +1,4 @@
-"""The encoders that the server offers, by model name. Each is imported only when it is asked for: that is slow."""
+"""The encoders of the server, by model name. Each is imported only when it is needed, because that is slow."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Ways in which an embedding server fails, on demand: what Teal must survive is rehearsed, not hoped for.
+"""Failures of an embedding server on demand, so that tests can show that Teal survives them.
 
-A fault says how (`kind`), for whom (`agent`, `containing`), when (`skip` matching requests first) and how often
-(`times`). Faults are tried in order; a request meets at most one of them.
+A fault says how (`kind`), for which requests (`agent`, `containing`), when (`skip` matching requests first) and
+how often (`times`). Faults are tried in order; at most one applies to a request.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The faults that are still to happen."""
+    """The faults that are still active."""
 
     def __init__(self) -> None:
         self.pending: list[Fault] = []

@@ -1,8 +1,8 @@
 """A second real encoder, of any dimension: hashed words and character n-grams, reduced by an SVD.
 
-It knows nothing but the corpus it is fitted on, yet finds texts by their words' company, and costs microseconds.
-What was fitted is kept under the devkit's data folder by what it depends on, so an encoder is the same encoder
-tomorrow: a demo's second run must be able to search what the first one stored.
+It knows only the corpus that it is fitted on, but finds texts by words that occur together, and costs
+microseconds. The fit is stored in the devkit's data folder under a key of everything that it depends on. So an
+encoder stays the same: the second run of a demo must be able to search what the first one stored.
 """
 
 from __future__ import annotations

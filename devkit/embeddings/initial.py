@@ -1,8 +1,7 @@
-"""Vectors for a demo's initial load, kept from run to run.
+"""Vectors for the initial load of a demo, cached from run to run.
 
-Only the load that stands for "the collection that was there already" may come from here; what a migration embeds
-is always computed. The vectors are kept by encoder (its fingerprint, so that another fit is another encoder) and
-by text.
+Only the load of "the collection that existed before" may come from this cache; a migration always computes its
+vectors. The cache is keyed by the encoder's fingerprint (another fit is another encoder) and by the text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Real encoders behind OpenAI's API: `POST /v1/embeddings`, `GET /v1/models`, `GET /health`.
 
-Every vector that it answers was computed for the request: `GET /_calls` counts them by caller, so that a test can
-prove that paid work was not done twice, and a cache here would prove nothing. Encoders compute in threads, small
-requests (a search) in one of their own, so that they do not wait behind a migration's batches.
+Every returned vector was computed for the request. `GET /_calls` counts them by caller, so that a test can prove
+that paid work was not done twice; a cache here would hide that. Encoders compute in threads. Small requests (a
+search) have a thread of their own, so that they do not wait for the batches of a migration.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BULK_THREADS = 2
 
 
 class Asked(BaseModel):
-    """The body of a request, as far as it is served; what is not served is refused, not ignored."""
+    """The body of a request; fields that are not supported are refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

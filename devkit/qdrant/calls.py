@@ -1,7 +1,7 @@
 """The calls that the front makes on a worker, by name.
 
-Apart from the worker's own table of them because the front must not load the engine: it is ready in half a
-second, while the engine loads in the process that workers are forked from.
+They are separate from the worker's own table because the front must not load the engine. The front is ready in
+half a second, while the engine loads in the process that workers are forked from.
 """
 
 READS = frozenset({"retrieve", "point", "scroll", "query", "query_batch", "count", "facet"})
@@ -19,4 +19,4 @@ POINT_WRITES = frozenset(
 )
 SCHEMA_WRITES = frozenset({"create_index", "delete_index", "create_vector", "delete_vector"})
 WRITES = POINT_WRITES | SCHEMA_WRITES
-"""The calls that change the shard; they are what a copy of it must be told to catch up."""
+"""The calls that change the shard: a copy must repeat them to catch up."""

@@ -1,8 +1,7 @@
-"""A collection's configuration: checked when given, merged when patched, shown as a real server shows it.
+"""The configuration of a collection: checked when given, merged when patched, shown as a real server shows it.
 
-The configuration is kept as the JSON object that `GET /collections/{name}` returns under `config`, so what
-is stored is what is shown. Unknown fields are dropped without a word, as the real server does: whoever
-writes must read back.
+It is stored as the JSON object that `GET /collections/{name}` returns under `config`. Unknown fields are dropped
+silently, as by the real server, so a client must read back what it wrote.
 """
 
 from __future__ import annotations
@@ -399,6 +398,6 @@ def shard_number(config: Config) -> int:
 
 
 def same_points(one: Config, other: Config) -> bool:
-    """Whether points of the one can be served by the other: the same vectors and number of shards."""
+    """Whether one can serve the points of the other: the same vectors and number of shards."""
     kept = ("vectors", "sparse_vectors", "shard_number", "sharding_method")
     return all(one["params"].get(key) == other["params"].get(key) for key in kept)

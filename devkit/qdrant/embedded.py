@@ -1,4 +1,4 @@
-"""The embedded Qdrant as an object: started in a process of its own, stopped, killed and restarted at will."""
+"""The embedded Qdrant as an object: a server process that can be started, stopped, killed and restarted."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class EmbeddedQdrant:
             shutil.rmtree(self.data, ignore_errors=True)
 
     def kill(self) -> None:
-        """End the server as a crash would; `restart` brings it back with everything that was acknowledged."""
+        """End the server as a crash would; `restart` brings it back with all acknowledged writes."""
         self.process.kill()
 
     def restart(self) -> None:

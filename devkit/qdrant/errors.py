@@ -1,7 +1,7 @@
-"""Refusals, worded and numbered as a real server words and numbers them.
+"""Refusals with the words and status codes of a real server.
 
-Clients decide by status code, and people by the text, so both follow the recorded answers. Every refusal
-that reaches a client is a `QdrantError`; anything else is a defect here and is answered 500.
+Clients decide by the status code, and people by the text, so both follow the recorded answers. Every refusal
+that reaches a client is a `QdrantError`; any other exception is a bug here and gets 500.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def already_exists(name: str) -> QdrantError:
 
 
 def malformed(message: str, body: bytes) -> QdrantError:
-    """A JSON body of the wrong form; the position is where the parser stands after reading all of it."""
+    """A malformed JSON body; the position is that of the parser after reading all of it."""
     line, column = body.count(b"\n") + 1, len(body) - (body.rfind(b"\n") + 1)
     where = f"at line {line} column {column}"
     return QdrantError(HTTPStatus.BAD_REQUEST, f"Format error in JSON body: {message} {where}")
@@ -64,5 +64,5 @@ def internal(message: str) -> QdrantError:
 
 
 def unserved(what: str) -> QdrantError:
-    """What a real server does and this one does not: said, never pretended."""
+    """A feature of a real server that this one does not implement; the refusal names it."""
     return QdrantError(HTTPStatus.NOT_IMPLEMENTED, f"The embedded Qdrant does not serve {what}")

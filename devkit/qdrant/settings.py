@@ -28,7 +28,7 @@ class Settings:
     peer_lag: float = 0.0
     """Seconds by which the alias lists of the other peers lag behind."""
     max_workers: int = 32
-    """How many collections may have a process at once; the longest unused give theirs up."""
+    """How many collections may have a process at the same time; the least recently used ones end."""
 
     @property
     def version(self) -> tuple[int, ...]:

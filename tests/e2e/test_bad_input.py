@@ -110,7 +110,7 @@ def test_keys_missing_misnamed_wrong_and_right(tenant: Docs) -> None:
         tenant.cluster.create_secret(secret, {"tokn": KEY})
         told_once(tenant, "Stalled", "SecretKeyNotFound", secret, "token")
         tenant.cluster.patch_secret(secret, {"token": "guessed"})
-        words = (server.url, "apiKeySecretRef", "manage rights")
+        words = (server.url, "apiKeySecretRef", "manage permission")
         refused = told_once(tenant, "Stalled", "QdrantUnauthorized", *words)
         assert "guessed" not in str(refused["status"])
         tenant.cluster.patch_secret(secret, {"token": KEY})

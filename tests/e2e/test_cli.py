@@ -389,7 +389,7 @@ def test_status_of_what_is_not_there(cluster: Cluster, tmp_path: Path) -> None:
     assert unknown.stderr == f"teal status: no VectorCollection 'missing' in namespace {cluster.namespace}\n"
     nowhere = run("status", "--kubeconfig", str(tmp_path / "missing"))
     assert nowhere.exit_code == 1
-    assert nowhere.stderr.startswith("teal status: no way to the API server")
+    assert nowhere.stderr.startswith("teal status: no connection to the API server")
     assert nowhere.stderr.count("\n") == 1
     dead = yaml.safe_load(cluster.kubeconfig.read_text())
     for each in dead["clusters"]:

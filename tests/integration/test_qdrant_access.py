@@ -100,7 +100,7 @@ async def test_a_wrong_key(secured: EmbeddedQdrant, key: str | None) -> None:
 
 async def test_a_key_that_may_only_read(secured: EmbeddedQdrant) -> None:
     async with Admin(Endpoint(secured.url, secured.grpc_port, "readers", CA)) as admin:
-        with pytest.raises(TerminalError, match="manage rights") as caught:
+        with pytest.raises(TerminalError, match="manage permission") as caught:
             await admin.delete("docs")
     assert caught.value.reason == "QdrantUnauthorized"
 

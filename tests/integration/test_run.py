@@ -90,5 +90,5 @@ def test_without_a_cluster_it_ends_and_says_so(tmp_path: Path) -> None:
     command = teal("-A", "--kubeconfig", str(tmp_path / "none"))
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert ended.returncode == 1
-    assert "no way to the API server" in ended.stderr
+    assert "no connection to the API server" in ended.stderr
     assert "Traceback" not in ended.stderr

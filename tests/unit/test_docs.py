@@ -7,20 +7,27 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from teal.api.manifest import parse
+from teal.api.status import Phase
 from teal.api.vector_collection import VectorCollection
+from teal.controller.objects import FINALIZERS
 from teal.domain.marks.table import TABLE, describe
+from teal.domain.plan import Strategy
 from teal.domain.transitions import Stage, diagram
+from teal.migration.steps.registry import OF_SUBJECT, REGISTRY
+from teal.migration.verification import checks
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 SOURCES = sorted((ROOT / "operator" / "teal").rglob("*.py"))
 REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+|Serving|Suspended|Held")
 RAISED = re.compile(r"Note|[A-Z]\w*Error|__init__|stalled|in_trouble|kind")
+GIVEN_FIRST = re.compile(r"Note|[A-Z]\w*Error|__init__")
 CONDITIONS = {"Ready", "Available", "Reconciling", "Stalled", "Verified"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,12 +58,16 @@ def strings(node: ast.AST | None) -> Iterator[str]:
             yield from strings(child)
 
 
+def called(node: ast.Call) -> str:
+    """The name of what is called, without what it belongs to."""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
 def reasons(source: Path) -> Iterator[str]:
     """What a module gives as a reason: to an error or a note, or in a row of a condition."""
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if RAISED.fullmatch(name):
+            if RAISED.fullmatch(called(node)):
                 for argument in node.args[:2]:
                     yield from strings(argument)
         elif isinstance(node, ast.Tuple):
@@ -79,6 +90,42 @@ def is_python(text: str) -> bool:
 def told() -> dict[str, str]:
     """Every reason in the code, with a module that gives it."""
     return {reason: str(source.relative_to(ROOT)) for source in SOURCES for reason in reasons(source)}
+
+
+def raised_or_noted() -> set[str]:
+    """Every reason that is the first argument of an error or a note."""
+    calls = (
+        node
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Call) and node.args and GIVEN_FIRST.fullmatch(called(node))
+    )
+    return {reason for call in calls for reason in strings(call.args[0])}
+
+
+def named_by_tests() -> set[str]:
+    """Every word of the string constants in the tests, without this file."""
+    sources = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    return {
+        word
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for word in re.findall(r"\w+", node.value)
+    }
+
+
+def checks_in_code() -> set[str]:
+    """The names of all checks: of the questions, and of what they answer beside that."""
+    named = {name for name, _ in (*checks.ESSENTIAL, *checks.QUALITY)}
+    for source in (ROOT / "operator/teal/migration/verification").glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Call) and called(node) in ("Check", "_named", "_judged"):
+                first = node.args[0]
+                named |= (
+                    {first.value} if isinstance(first, ast.Constant) and isinstance(first.value, str) else set()
+                )
+    return named
 
 
 def explained() -> set[str]:
@@ -133,9 +180,18 @@ def test_the_marks_are_those_of_the_table() -> None:
     assert len(re.findall(r"^\| `teal\.dev/", page, re.MULTILINE)) == len(TABLE)
 
 
-def test_every_stage_is_described() -> None:
+def test_every_phase_that_is_shown_is_described_and_no_other() -> None:
+    table = (ROOT / "docs" / "migration.md").read_text().split("\n## Phases\n")[1].split("\n## ")[0]
+    rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    shown = {str(action.phase) for action in REGISTRY.values() if action.phase not in (None, OF_SUBJECT)}
+    assert rows == set(get_args(Phase))
+    assert shown | {stage.value for stage in Stage} <= rows
+
+
+def test_every_finalizer_and_strategy_is_described() -> None:
     page = (ROOT / "docs" / "migration.md").read_text()
-    assert [stage for stage in Stage if f"| `{stage.value}` |" not in page] == []
+    strategies = {strategy.value for strategy in Strategy} - {Strategy.NOTHING.value}
+    assert [name for name in {*FINALIZERS, *strategies} if f"| `{name}` |" not in page] == []
 
 
 def test_every_reason_is_explained() -> None:
@@ -147,6 +203,18 @@ def test_every_reason_is_explained() -> None:
 def test_every_explained_reason_is_in_the_code() -> None:
     code = "\n".join(source.read_text() for source in SOURCES)
     assert [name for name in explained() if f'"{name}"' not in code and not name.startswith("Verification")] == []
+
+
+def test_every_reason_is_named_by_a_test() -> None:
+    found = raised_or_noted()
+    assert len(found) > 80
+    assert sorted(found - named_by_tests()) == []
+
+
+def test_the_page_of_checks_has_every_check_and_no_other() -> None:
+    table = (ROOT / "docs" / "checks.md").read_text().split("\n## What each check compares\n")[1]
+    assert len(checks_in_code()) > 10
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == checks_in_code()
 
 
 def test_the_manifest_of_the_readme_is_a_good_one() -> None:

@@ -1,7 +1,7 @@
-"""What a worker does with one request: decode, check strict mode, ask the engine, encode.
+"""What a worker does with one request: decode, check strict mode, call the engine, encode.
 
-A call is the same for both wire formats; `Request` is what differs. Whatever is refused is refused before the
-engine has seen it, so a refused write has no effect and takes no sequence number.
+A call is the same for both wire formats; only `Request` differs. A refused request is refused before the engine
+sees it, so a refused write has no effect and takes no sequence number.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PAYLOAD_BLOCK = 128  # bytes; a payload takes whole blocks of the storage
 
 
 class Request(Protocol):
-    """One request in one wire format: decoders for what is asked, encoders for the answer."""
+    """One request in one wire format: decoders for the request, encoders for the answer."""
 
     wait: bool
 
@@ -168,7 +168,7 @@ class Calls:
             self.strict.sizes(points, self.shard.vector_bytes(), self._payload_bytes())
 
     def _payload_bytes(self) -> int:
-        """What all payloads take; counted anew each time, so only where a limit asks for it."""
+        """The size of all payloads; counted each time, so only if a limit needs it."""
         if self.strict.limit("max_collection_payload_size_bytes") is None:
             return 0
         records, _ = self.engine.scroll(edge.ScrollRequest(limit=self.engine.info().points_count + 1))
@@ -252,7 +252,7 @@ class Calls:
             self.strict.filter(given, self.engine.info().payload_schema, writes=writes)
 
     def _check_order(self, order: edge.OrderBy | None) -> None:
-        """The engine answers nothing where it cannot order; a server refuses."""
+        """The engine returns nothing if it cannot order; a server refuses."""
         if order is None:
             return
         index = self.engine.info().payload_schema.get(order.key)
@@ -324,9 +324,9 @@ class Calls:
         return to_json(shown)
 
     def configure(self, args: dict[str, str], body: bytes) -> bytes:
-        """Take over a changed configuration.
+        """Apply a changed configuration.
 
-        `reload`: the engine has to open the shard anew to see it. `strict`: strict mode was set, which fills
+        `reload`: the engine has to open the shard again to see it. `strict`: strict mode was set, which fills
         its buckets.
         """
         config: Config = from_json(body)
@@ -339,11 +339,11 @@ class Calls:
         return b""
 
     def buckets(self, _args: dict[str, str], _body: bytes) -> bytes:
-        """What is left in the rate limits, for `enforce` on a copy that takes this shard's place."""
+        """The tokens that are left in the rate limits, for `enforce` on a copy that replaces this shard."""
         return to_json(self.strict.left())
 
     def enforce(self, _args: dict[str, str], body: bytes) -> bytes:
-        """Begin to enforce strict mode, with the rate limits as full as `body` says."""
+        """Start to enforce strict mode, with the rate limits at the level of `body`."""
         self.strict = _strict(self.shard.config)
         self.strict.fill(from_json(body))
         return b""
@@ -353,7 +353,7 @@ class Calls:
         return b""
 
     def optimize(self, _args: dict[str, str], _body: bytes) -> bytes:
-        """Build what the configuration asks for; answers whether anything was to do, and what stays unindexed."""
+        """Build what the configuration requires; returns whether there was work, and what stays unindexed."""
         with engine_errors():
             changed = self.engine.optimize()
         self.engine.flush()

@@ -1,7 +1,7 @@
-"""Copies of a shard's files that keep their holes.
+"""Copies the files of a shard and keeps their holes (sparse files).
 
-The engine preallocates: an empty shard is 140 MB long and 0.2 MB large. Copied the ordinary way, every copy
-would take its length on disk.
+The engine preallocates: an empty shard is 140 MB long and uses 0.2 MB on disk. An ordinary copy would use the
+full length.
 """
 
 from __future__ import annotations

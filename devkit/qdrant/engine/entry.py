@@ -1,4 +1,4 @@
-"""Where a worker process begins: by name, so that the front need not load what it runs."""
+"""The entry point of a worker process, by name, so that the front does not load the engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def serve(connection: socket.socket, directory: str, config: dict[str, Any], *, enforced: bool) -> None:
-    """`worker.serve`, loaded in the worker; the process that it was forked from has it already."""
+    """`worker.serve`, imported in the worker; the process that it was forked from has it loaded."""
     from . import worker
 
     worker.serve(connection, directory, config, enforced=enforced)

@@ -1,7 +1,7 @@
 """Filters: from the JSON of the REST interface to the engine's conditions.
 
-Every condition of the engine is served. An unknown one is refused, because a condition left out would match,
-and delete, more than was asked for.
+Every condition of the engine is supported. An unknown one is refused: without it the filter would match, and
+delete, more points than the client meant.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNKNOWN = (
 
 
 class BadFilterError(ValueError):
-    """A filter that cannot be read; the text goes into the refusal."""
+    """A filter that cannot be parsed; the text becomes part of the refusal."""
 
 
 def read_filter(given: Json | None) -> edge.Filter | None:

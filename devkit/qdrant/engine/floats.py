@@ -1,8 +1,8 @@
-"""The shortest decimal of a 32-bit float, many at a time.
+"""The shortest decimal of a 32-bit float, for many floats at a time.
 
-Vectors are 32-bit and JSON is decimal: a real server writes 0.40824828 where Python, holding the same number
-in 64 bits, would write 0.40824827551841736. Rounding to the fewest digits that read back as the same 32-bit
-number gives a 64-bit float whose own shortest decimal is the wanted text.
+Vectors are 32-bit and JSON is decimal: a real server writes 0.40824828, but Python, with the same number in 64
+bits, would write 0.40824827551841736. Rounding to the fewest digits that read back as the same 32-bit number
+gives a 64-bit float whose own shortest decimal is the right text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Frames between the front and a worker: a small JSON header and a body that nobody on the way decodes.
+"""Frames between the front and a worker: a small JSON header and a body that is not decoded on the way.
 
-A request is answered by exactly one frame, and answers come in the order of the requests, so no frame carries
-a number.
+Each request gets exactly one frame as its answer, and answers come in the order of the requests, so frames need
+no number.
 """
 
 from __future__ import annotations

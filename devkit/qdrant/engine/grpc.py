@@ -1,7 +1,7 @@
-"""One request of the gRPC interface: its message read into the engine's objects, its answer packed.
+"""One request of the gRPC interface: its message becomes the engine's objects, its answer is packed.
 
-Bulk data (points, ids, payloads) is read straight from the message. What is small and deep (filters, queries,
-selectors) goes through the client library's own conversion to the REST form, so there is one reading of it.
+Bulk data (points, ids, payloads) is read directly from the message. Small nested parts (filters, queries,
+selectors) are converted to the REST form by the client library, so there is only one parser for them.
 """
 
 from __future__ import annotations

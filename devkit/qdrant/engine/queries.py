@@ -1,7 +1,7 @@
-"""What is read: from the JSON of scroll, query, count and facet to the engine's requests.
+"""Reads: from the JSON of scroll, query, count and facet to the engine's requests.
 
-Served: nearest by vector or by id, fusion (RRF, DBSF), order-by, random sample, and prefetches of these. The
-other kinds of query answer 501.
+Supported: nearest by vector or by id, fusion (RRF, DBSF), order-by, random sample, and prefetches of these. The
+other kinds of query get 501.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def vector(given: Any) -> Any:
 
 
 def sparse_vector(indices: list[int], values: list[float]) -> edge.SparseVector:
-    """A sparse vector; the engine does not survive one whose lists do not fit together."""
+    """A sparse vector; the engine crashes on one whose lists do not match."""
     if len(indices) != len(values):
         raise invalid("values", "must be the same length as indices")
     if len(set(indices)) != len(indices):
@@ -146,7 +146,7 @@ def _nearest(given: Any, using: str, vector_of: VectorOf) -> Any:
 
 
 def _without_itself(given: Json, condition: edge.Filter | None) -> edge.Filter | None:
-    """A point given as the query is not among its own neighbours."""
+    """If a point is the query, it is not among its own neighbours."""
     query = given.get("query")
     target = query.get("nearest") if isinstance(query, dict) else query
     if not isinstance(target, int | str):

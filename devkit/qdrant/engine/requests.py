@@ -1,4 +1,4 @@
-"""A write, as both wire formats are decoded into it: the engine's own objects and the ids that it names."""
+"""A write, decoded from either wire format: the engine's own objects and the ids that it names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PointId = int | str
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The points that a write is about: either `ids` or all that match `filter`."""
+    """The points of a write: either `ids` or all that match `filter`."""
 
     ids: Sequence[PointId] | None = None
     filter: edge.Filter | None = None

@@ -1,7 +1,7 @@
-"""One request of the REST interface: its JSON read into the engine's objects, its answer written as JSON.
+"""One request of the REST interface: its JSON becomes the engine's objects, its answer becomes JSON.
 
-Only `result` is written here; the front puts the envelope around it. Floats of vectors and scores are 32-bit
-and are written as a real server writes them (see `floats`).
+Only `result` is written here; the front adds the envelope. Floats of vectors and scores are 32-bit, and are
+written as a real server writes them (see `floats`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MODES = {
 
 
 def _reading(read: Callable[P, R]) -> Callable[P, R]:
-    """Turn what a body of the wrong form raises, wherever it is noticed, into the refusal for such bodies."""
+    """Turn every error of a malformed body into the refusal for such bodies."""
 
     @wraps(read)
     def reading(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -227,7 +227,7 @@ def point_id(given: Any) -> PointId:
 
 
 def _ids(given: Iterable[Any]) -> list[PointId]:
-    """Ids as given; the engine would take `true` for 1."""
+    """Ids as given, checked here because the engine would take `true` for 1."""
     ids = list(given)
     for each in ids:
         if type(each) is not int and not isinstance(each, str):

@@ -1,7 +1,7 @@
-"""From a collection's configuration to the engine's, and between index parameters and JSON.
+"""From the configuration of a collection to that of the engine, and between index parameters and JSON.
 
-The engine has no constructors from JSON, so each nested object is named once here. What the engine does not
-know (write-ahead log sizes, replication, strict mode) is kept in the configuration and not passed on.
+The engine has no constructors from JSON, so each nested object is built here. Settings that the engine does not
+know (write-ahead log sizes, replication, strict mode) stay in the configuration and are not passed on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Strict mode: the limits that a collection's owner sets, checked before anything is done.
+"""Strict mode: the limits that the owner of a collection sets, checked before anything is done.
 
-The rate limits are token buckets, one for each shard that the collection shows, filled to the brim when the
-limit is set. A request that costs more than a whole bucket can never pass and is told so; any other is told
-when to come back.
+The rate limits are token buckets, one for each shown shard, full when the limit is set. A request that costs
+more than a whole bucket can never pass, and its refusal says so. Any other refusal says when to retry.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MINUTE = 60.0
 
 
 class Bucket:
-    """`limit` tokens a minute, and never more than that saved up."""
+    """`limit` tokens a minute, and at most that many saved."""
 
     def __init__(self, limit: int) -> None:
         self.limit = float(limit)
@@ -30,7 +29,7 @@ class Bucket:
         self.seen = time.monotonic()
 
     def take(self, tokens: int, what: str) -> None:
-        """Take `tokens`, or raise the refusal that says when they will be there."""
+        """Take `tokens`, or raise the refusal that says when they will be available."""
         if tokens > self.limit:
             raise rate_limited(
                 f"{what}, request larger than rate limiter capacity, please try to split your request"
@@ -62,7 +61,7 @@ class StrictMode:
         return [(bucket.tokens, bucket.seen) for bucket in (*self.writes, *self.reads)]
 
     def fill(self, left: Sequence[tuple[float, float]]) -> None:
-        """Set the rate limits to the state of another process's."""
+        """Set the rate limits to the state of another process."""
         for bucket, (tokens, seen) in zip((*self.writes, *self.reads), left, strict=True):
             bucket.tokens, bucket.seen = tokens, seen
 
@@ -115,7 +114,7 @@ class StrictMode:
             )
 
     def sizes(self, points: int, vector_bytes: int, payload_bytes: int) -> None:
-        """Refuse a write that adds to a collection which is full already."""
+        """Refuse a write that adds points to a collection that is full."""
         for name, value, what in (
             ("max_points_count", points, "Max points count"),
             ("max_collection_vector_size_bytes", vector_bytes, "Max vector storage size"),

@@ -1,9 +1,8 @@
-"""Points in protobuf's wire format, written without building a message for each vector.
+"""Points in protobuf's wire format, written without a message object for each vector.
 
-A protobuf message is the concatenation of its fields, so the vector of a point, by far its largest part, is
-packed straight into its field and appended to the rest of the point. For 768 dimensions this halves the cost
-of the same vector put into message objects, and reading, the slow side of a copy, stays above what the
-clients can take.
+A protobuf message is the concatenation of its fields. So the vector of a point, by far its largest part, is
+packed directly into its field and appended to the rest of the point. For 768 dimensions this halves the cost
+compared with message objects, and reading, the slow side of a copy, stays faster than the clients.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def _vector_output(vector: Any) -> bytes:
 
 
 def plain(value: grpc.Value) -> Any:
-    """A payload value as Python's own; integers and floats stay what they are."""
+    """A payload value as a Python value; integers and floats stay distinct."""
     kind = value.WhichOneof("kind")
     if kind == "list_value":
         return [plain(each) for each in value.list_value.values]

@@ -1,8 +1,8 @@
-"""The process that owns one collection's shard.
+"""The process that owns the shard of one collection.
 
-The engine holds the interpreter for as long as it works, so each collection has a process: an HNSW build in
-one never delays another. Requests are answered strictly in order by one thread; that is what lets a copy of
-the shard, told the same writes in the same order, end up the same, sequence numbers included.
+The engine holds the interpreter lock while it works, so each collection has a process: an HNSW build in one
+never delays another. One thread answers requests strictly in order. Therefore a copy of the shard that applies
+the same writes in the same order becomes equal, including the sequence numbers.
 """
 
 from __future__ import annotations

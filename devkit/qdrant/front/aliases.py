@@ -1,6 +1,6 @@
-"""The aliases, each change written to disk before it is seen.
+"""The aliases; each change is written to disk before it is visible.
 
-Their past is kept for a while, so that a peer that lags behind can be shown.
+Their history is kept for a while, to show a peer that lags behind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One collection: its configuration, its worker while it has one, and the optimizers' work on a copy.
 
-Writes are journaled while a copy is being optimized, so that it can catch up and take the shard's place (see
-`optimizer`). A collection that nobody uses has no process; its last counts are kept for those who ask.
+Writes are journaled while a copy is being optimized, so that the copy can catch up and replace the shard (see
+`optimizer`). A collection that is not used has no process; its last counts are kept for `GET`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Write:
 
 @dataclass(slots=True)
 class Optimized:
-    """What the optimizers have done since the server was started."""
+    """What the optimizers have done since the start of the server."""
 
     runs: int = 0
     points: int = 0
@@ -51,7 +51,7 @@ class Optimized:
 
 
 class Collection:
-    """A collection by its own name; aliases are the service's affair."""
+    """A collection by its own name; the service resolves aliases."""
 
     def __init__(self, files: Files, folder: Path, record: Record, make_room: MakeRoom) -> None:
         self.files = files
@@ -89,7 +89,7 @@ class Collection:
         return self.folder / self.record.shard
 
     async def call(self, call: str, body: bytes = b"", *, wire: str = "rest", **args: str) -> Reply:
-        """A call on the shard, in the order in which calls are made; raises `QdrantError`."""
+        """A call on the shard, in the order of the calls; raises `QdrantError`."""
         self.used = next(_ticks)
         worker = await self._running()
         if call in WRITES:
@@ -154,7 +154,7 @@ class Collection:
         self.files.save(self.folder, self.record)
 
     def swap(self, worker: Worker | None, shard: str) -> tuple[Worker | None, Path]:
-        """Let another worker and shard folder take the place of the current ones, which are returned."""
+        """Replace the worker and the shard folder; returns the old ones."""
         replaced = self.worker, self.shard_folder
         self.worker = worker
         self._last_info = None
@@ -175,7 +175,7 @@ class Collection:
         return self.worker is not None and self.worker.idle and not self.optimizing
 
     async def rest(self) -> None:
-        """Give up the worker, keeping the counts, unless somebody comes to use it."""
+        """Stop the worker and keep the counts, unless it is used again."""
         worker, used = self.worker, self.used
         if worker is None:
             return

@@ -1,13 +1,13 @@
-"""What outlives the process: one file for each collection, one for the aliases, each replaced as a whole.
+"""The files of a server: one for each collection, one for the aliases; each is replaced as a whole.
 
     aliases.json
     collections/<id>/collection.json     name, configuration, and which shard folder is the current one
     collections/<id>/<shard>/            the engine's files
     snapshots/<collection>/<name>
 
-A collection exists when its `collection.json` does: that file is written last when it is created and removed
-first when it is deleted. Folders without one are leftovers, removed at the next start. A file for each, not
-one for all, because a change of one among thousands must not rewrite the others.
+A collection exists if its `collection.json` exists: that file is written last at creation and removed first at
+deletion. Folders without one are leftovers, removed at the next start. There is one file for each collection,
+because a change of one among thousands must not rewrite the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Record:
     name: str
     config: Config
     shard: str
-    """The current shard's folder; another one takes its place when the optimizers have worked on a copy."""
+    """The folder of the current shard; another one replaces it when the optimizers have worked on a copy."""
 
 
 class Files:
@@ -47,7 +47,7 @@ class Files:
         self.snapshots.mkdir(exist_ok=True)
 
     def collections(self) -> Iterator[tuple[Path, Record]]:
-        """The folder and record of every collection; what belongs to none is removed."""
+        """The folder and record of every collection; leftovers are removed."""
         for folder in sorted(self._collections.iterdir()):
             file = folder / "collection.json"
             if not file.exists():

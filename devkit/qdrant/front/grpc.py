@@ -1,7 +1,7 @@
 """The gRPC interface: the bytes of points calls pass through to the workers undecoded.
 
-Of a points message only its first field, the collection's name, is looked at. Methods that are not listed
-are answered UNIMPLEMENTED.
+Only the first field of a points message is read, the name of the collection. Methods that are not listed get
+UNIMPLEMENTED.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who may do what: an API key for everything, another one for reading.
+"""Permissions: one API key for everything, another one for reading.
 
-The texts are those of a real server, which tells a missing key from a wrong one.
+The texts are those of a real server, which distinguishes a missing key from a wrong one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Guard:
 
 
 def is_open(path: str) -> bool:
-    """Whether a path is answered without a key."""
+    """Whether a path needs no key."""
     return path in _OPEN
 
 

@@ -1,6 +1,6 @@
 """Collections and aliases over gRPC: each message becomes the JSON of the REST interface, and back.
 
-One reading of a configuration, one way to show it; the client library converts between the two forms.
+So there is one parser and one writer of configurations; the client library converts between the two forms.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def due(collection: Collection) -> bool:
-    """Whether so much is unindexed that the optimizers would act, as far as can be told from outside."""
+    """Whether so much is unindexed that the optimizers would act, as far as that is visible from outside."""
     threshold: int | None = collection.config["optimizer_config"]["indexing_threshold"]
     if not threshold or collection.unindexed_kb <= threshold:
         return False
@@ -62,7 +62,7 @@ async def stop(collection: Collection) -> None:
 
 
 async def _optimize(collection: Collection) -> None:
-    """Optimize until nothing is due; what was written meanwhile may make a further round due."""
+    """Optimize until nothing is due; new writes in the meantime may need another round."""
     try:
         await _optimize_once(collection)
         while (await collection.info()) and due(collection):

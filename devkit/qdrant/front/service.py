@@ -1,8 +1,8 @@
-"""What the server does, by collection name or alias, whichever interface asks.
+"""What the server does, by collection name or alias, for both interfaces.
 
-Names are resolved once, when a request starts, aliases before collections; a write that resolved its alias
-before a switch completes on the old collection, as on a real server. Changes of names and configurations are
-made one at a time.
+Names are resolved once, when a request starts, aliases before collections. A write that resolved its alias
+before the alias moved completes on the old collection, as on a real server. Changes of names and configurations
+are made one at a time.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Service:
             )
 
     async def _make_room(self) -> None:
-        """Let the longest unused collections give up their processes, where one more would be too many."""
+        """Stop the workers of the least recently used collections, if one more would be too many."""
         running = sum(each.worker is not None for each in self.collections.values())
         idle = sorted((each for each in self.collections.values() if each.idle), key=lambda each: each.used)
         for each in idle[: max(0, running + 1 - self.settings.max_workers)]:
@@ -191,7 +191,7 @@ class Service:
     # ---- vectors --------------------------------------------------------------------------------------------
 
     async def create_vector(self, name: str, vector: str, body: bytes, args: Mapping[str, str]) -> Reply:
-        """Add a named vector; the same again is fine, another of that name is refused."""
+        """Add a named vector; adding the same again is allowed, another of that name is refused."""
         given = configs.json_object(body)
         async with self.changing:
             collection = self.resolve(name)

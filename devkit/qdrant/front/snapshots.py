@@ -1,7 +1,7 @@
-"""Snapshots: an archive of a shard's files and the collection's configuration.
+"""Snapshots: an archive of the files of a shard and the configuration of the collection.
 
-The archive is this server's own form, not a real server's. As there, a snapshot carries everything a
-collection is, its metadata and so its owner's mark included, and is a moment in time.
+The archive has this server's own format. As on a real server, a snapshot contains the whole collection at one
+moment, including its metadata, and so also the `owner` mark.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def path(service: Service, name: str, snapshot: str) -> Path:
 
 
 async def recover(service: Service, name: str, given: Recovery) -> None:
-    """Make a collection what a snapshot holds; one that does not exist takes its configuration too."""
+    """Restore a collection from a snapshot; a collection that does not exist also gets its configuration."""
     file = _located(service, given.location)
     if given.checksum is not None and given.checksum != await asyncio.to_thread(_checksum, file):
         raise bad_request("Snapshot checksum does not match")

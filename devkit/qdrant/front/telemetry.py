@@ -1,7 +1,7 @@
 """The state of the server as `/telemetry`, `/cluster` and `/optimizations` show it.
 
-What quiescence checks rely on is exact: `update_queue.op_num` of every shard moves with every write that
-touches it, and `length` is 0 because a write is applied before the next is looked at.
+The values for quiescence checks are exact: `update_queue.op_num` of a shard changes with every write to it, and
+`length` is 0 because writes are applied one by one.
 """
 
 from __future__ import annotations

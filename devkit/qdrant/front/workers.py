@@ -1,8 +1,8 @@
-"""A worker process as the front sees it: calls go out in order and their answers come back in order.
+"""A worker process as the front sees it: calls go out in order, and their answers come back in order.
 
-Workers are forked from a server process that has the heavy modules loaded, so that a new collection costs
-milliseconds, and they die with the front: closing their socket lets them flush and end, and when the front
-is killed the kernel ends them.
+Workers are forked from a server process that has the heavy modules loaded, so a new collection costs
+milliseconds. They end with the front: closing their socket lets them flush and end, and if the front is killed
+the kernel ends them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Reply:
     unindexed_kb: int = 0
 
     def checked(self) -> Reply:
-        """This answer, if it is a success; else raise what it says."""
+        """This answer, if it is a success; else its error is raised."""
         if self.status != HTTPStatus.OK:
             raise QdrantError(self.status, self.message, self.retry_after)
         return self

@@ -1,1 +1,1 @@
-"""The two resources as pydantic models; `crds/` is rendered from them."""
+"""The two resources as pydantic models; the files in `crds/` are rendered from them."""

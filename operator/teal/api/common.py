@@ -15,7 +15,7 @@ API_VERSION: Final = "teal.dev/v1alpha1"
 
 
 class SecretKeyRef(Model):
-    """One key of a Secret in the same namespace; read when it is used, never copied."""
+    """One key of a Secret in the same namespace. Teal reads it when it is needed and keeps no copy."""
 
     name: ObjectName
     """Name of the Secret."""
@@ -24,7 +24,7 @@ class SecretKeyRef(Model):
 
 
 class Metadata(Model):
-    """As much of an object's metadata as Teal reads; the rest is the API server's business."""
+    """The metadata fields that Teal reads."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -41,7 +41,7 @@ class Metadata(Model):
 
 
 class Report(Model):
-    """A part of a status. Fields that a newer operator wrote are passed over."""
+    """A part of a status. Unknown fields, written by a newer operator, are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -54,7 +54,7 @@ def _none_if_unreadable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 
 
 Readable = WrapValidator(_none_if_unreadable)
-"""A status is a report, never Teal's memory: one that cannot be read counts as none."""
+"""A status is a report, never Teal's memory: a status that cannot be read counts as none."""
 
 
 class CustomResource(Model):
@@ -66,9 +66,9 @@ class CustomResource(Model):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Parse a manifest; `teal.api.errors.explain` makes its errors readable.
+        """Parse a manifest; `teal.api.manifest` makes its errors readable.
 
-        Only the names that the API server knows count: `ef_construct` is no field of a manifest.
+        Only the names of the API server are accepted: `ef_construct` is not a field of a manifest.
 
         Raises:
             ValidationError: the manifest has an unknown field or breaks a rule.

@@ -1,7 +1,7 @@
-"""Conditions as every Kubernetes tool reads them, and the one way to change them.
+"""Conditions in the usual form of Kubernetes, and the one function that changes them.
 
 `Ready`, `Reconciling` and `Stalled` follow kstatus: the last two are never true together, and are absent when
-they are not true. `Available` is what to page on: the alias serves, whatever a migration is doing.
+they are not true. Alert on `Available`: the alias serves, whatever a migration does.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Condition(Model):
     type: Annotated[str, Field(min_length=1, max_length=316)]
     """What this is about: Ready, Available, Reconciling, Stalled or Verified."""
     status: ConditionStatus
-    """Whether it is so."""
+    """Whether the condition holds."""
     observed_generation: int | None = Field(default=None, ge=0)
-    """The generation of the spec that this was said about."""
+    """The generation of the spec that this condition is about."""
     last_transition_time: StatusTime
     """When `status` last changed."""
     reason: Annotated[

@@ -1,6 +1,6 @@
-"""The CustomResourceDefinitions, rendered from the models; `crds/` holds the result.
+"""The CustomResourceDefinitions, rendered from the models; `crds/` contains the result.
 
-Rendering is deterministic, so a difference between `crds/` and the models is a mistake that `check` finds.
+Rendering is deterministic, so a difference between `crds/` and the models is an error that `check` finds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a CRD says beside the schema."""
+    """The parts of a CRD beside the schema."""
 
     model: type[CustomResource]
     plural: str
@@ -129,8 +129,8 @@ def definition(kind: Definition) -> dict[str, Any]:
 def object_schema(model: type[CustomResource]) -> dict[str, Any]:
     """The schema of whole objects of `model`.
 
-    An object that no operator has seen yet must not look as if one had: kstatus compares
-    `status.observedGeneration` with the generation, so it starts at -1.
+    `status.observedGeneration` starts at -1: kstatus compares it with the generation, and an object that no
+    operator has seen yet must not look reconciled.
     """
     schema = structural_schema(model)
     properties = schema["properties"]
@@ -163,7 +163,7 @@ def check(folder: Path) -> list[str]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the files of `crds/` into `folder`, which is created if absent; returns their paths."""
+    """Write the files of `crds/` into `folder`, which is created if it does not exist; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, text in render().items():
@@ -179,7 +179,7 @@ def _yaml(document: dict[str, Any]) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what occurs twice twice; anchors are hard to read, and not every tool knows them."""
+    """Writes repeated values in full: anchors are hard to read, and not every tool supports them."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True

@@ -1,7 +1,7 @@
 """EmbeddingSet: what the vectors are, how they are made, and where the points come from.
 
-It is a resource of its own because several collections may share one encoder, and because whoever decides on a
-model is often not who runs the collection. Editing it is how a team asks for a new encoder.
+It is a resource of its own because several collections may share one encoder, and because often one team chooses
+the model and another one runs the collection. A team edits it to ask for a new encoder.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ class OpenAI(Model):
     """Any server that answers `POST {url}/embeddings` as OpenAI's does: TEI, vLLM, Ollama, LiteLLM, OpenAI."""
 
     url: HttpUrl
-    """Base URL with its version, such as `http://tei:8080/v1`."""
+    """Base URL including the version, such as `http://tei:8080/v1`."""
     api_key_secret_ref: SecretKeyRef | None = None
-    """Bearer token; absent: none is sent."""
+    """Bearer token. Unset: no token is sent."""
     batch_size: int = Field(default=64, ge=1, le=2048)
     """Texts per request."""
     parallelism: int = Field(default=4, ge=1, le=64)
-    """Requests at once."""
+    """Requests in parallel."""
 
 
 class Budget(Model):
-    """What embedding may cost; population stops before it would spend more."""
+    """What embedding may cost; population stops before it would exceed a limit."""
 
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens for one migration."""
     requests_per_minute: int | None = Field(default=None, ge=1, le=1000000)
-    """Requests to the embedder."""
+    """Requests to the embedder per minute."""
 
 
 class EmbedderSpec(Model):
-    """Who turns text into vectors."""
+    """The server that turns text into vectors."""
 
     open_ai: OpenAI = Field(validation_alias="openAI", serialization_alias="openAI")
     """A server with OpenAI's embeddings API."""
@@ -52,7 +52,7 @@ class CollectionSource(Model):
     """Points of the collection that is being replaced."""
 
     text_field: FieldPath | None = None
-    """Payload field with the text to embed anew; absent: vectors are copied as they are."""
+    """Payload field with the text to embed. Unset: vectors are copied unchanged."""
 
 
 class PostgresSource(Model):
@@ -73,14 +73,14 @@ class PostgresSource(Model):
     payload_columns: Annotated[Items[Identifier], Field(max_length=256), Distinct()] = ()
     """Columns that become payload."""
     change_column: Identifier | None = None
-    """Column that grows with every change of a row, so that later changes are found."""
+    """Column whose value grows with every change of a row, so that later changes are found."""
 
     rows = exactly_one("table", "query")
     content = exactly_one("vector_column", "text_column")
 
 
 class FilesSource(Model):
-    """Records of files."""
+    """Records in files."""
 
     url: Annotated[
         str,
@@ -89,7 +89,7 @@ class FilesSource(Model):
     ]
     """Where the files are; may end in a pattern such as `*.parquet`."""
     format: Literal["parquet", "jsonl"]
-    """How a file is written."""
+    """File format."""
     id_field: Identifier
     """Field with the point's id: an unsigned integer or a UUID."""
     vector_field: Identifier | None = None
@@ -101,14 +101,16 @@ class FilesSource(Model):
 
 
 class ExternalSource(Model):
-    """Somebody else's pipeline fills the new collection; Teal waits, verifies and promotes."""
+    """An external pipeline fills the new collection; Teal waits, verifies and cuts over."""
 
     expected_points: int = Field(ge=1)
-    """Points from which the collection counts as filled."""
+    """Number of points at which the collection counts as filled."""
 
 
 class Source(Model):
-    """Where the points of a new collection come from; at most one. None: the collection that is replaced."""
+    """Where the points of a new collection come from; at most one source. Unset: the collection that is
+    replaced.
+    """
 
     collection: CollectionSource | None = None
     """The collection that is being replaced."""
@@ -117,13 +119,13 @@ class Source(Model):
     files: FilesSource | None = None
     """Parquet or JSON lines."""
     external: ExternalSource | None = None
-    """Somebody else's pipeline."""
+    """An external pipeline."""
 
     one_source = at_most_one("collection", "postgres", "files", "external")
 
     @property
     def embeds_text(self) -> bool:
-        """Whether vectors are made from text, so that an embedder is needed."""
+        """Whether vectors are made from text, which needs an embedder."""
         texts = (
             self.collection and self.collection.text_field,
             self.postgres and self.postgres.text_column,
@@ -136,17 +138,17 @@ class EmbeddingSetSpec(Model):
     """What the vectors are."""
 
     schema_version: SchemaVersion
-    """Version of these embeddings; part of the collection's name. A new one means a new collection."""
+    """Version of these embeddings; part of the collection's name. A new version means a new collection."""
     dimensions: Dimensions
-    """Elements per vector."""
+    """Elements of each vector."""
     distance: Distance = "Cosine"
-    """How two vectors are compared. Cosine stores vectors normalised."""
+    """How two vectors are compared. Cosine stores vectors normalised to length 1."""
     datatype: Datatype = "Float32"
     """How an element is stored."""
     model: ModelName | None = None
     """The encoder's name, as the embedder knows it. Another model means a new collection."""
     embedder: EmbedderSpec | None = None
-    """Who turns text into vectors; needed where a source gives text."""
+    """The server that turns text into vectors; required if a source contains text."""
     source: Source | None = None
     """Where the points of a new collection come from; default: the collection that is being replaced."""
 
@@ -166,22 +168,22 @@ class EmbeddingSetSpec(Model):
 
     @property
     def text_field(self) -> str | None:
-        """The payload field that is embedded anew; `None` where vectors are copied."""
+        """The payload field with the text to embed; `None` if vectors are copied."""
         collection = self.source.collection if self.source else None
         return collection.text_field if collection else None
 
 
 class EmbeddingSetStatus(Report):
-    """What Teal found out about the embedder, and who uses the set."""
+    """What Teal found out about the embedder, and which collections use the set."""
 
     observed_generation: int | None = None
-    """The generation that this status is about; -1 before the first look."""
+    """The generation that this status is about; -1 before the first reconcile."""
     conditions: Conditions = ()
     """Ready: the embedder answers as the spec says."""
     probed_dimensions: int | None = None
-    """Elements of the vector that the embedder answered to a probe."""
+    """Elements of the vector that the embedder returned for a test text."""
     fingerprint: Word | None = None
-    """Hash of that vector: it changes when a provider changes a model under the same name."""
+    """Hash of that vector: it changes if a provider changes a model under the same name."""
     used_by: Items[Word] = Field(default=(), max_length=10000)
     """VectorCollections in this namespace that refer to the set."""
 
@@ -191,6 +193,6 @@ class EmbeddingSet(CustomResource):
 
     kind: Literal["EmbeddingSet"] = "EmbeddingSet"
     spec: EmbeddingSetSpec
-    """What is wanted."""
+    """The desired state."""
     status: Annotated[EmbeddingSetStatus | None, Readable] = None
-    """What is; written by Teal only."""
+    """The observed state; only Teal writes it."""

@@ -1,8 +1,8 @@
-"""A status within the bounds of its definition: what is too long is cut, not refused.
+"""Fits a status into the limits of its CRD: texts and lists that are too long are cut.
 
-The API server refuses a status as a whole for one text that is too long, and then the resource shows what was so
-before, for ever. What is in a status comes from elsewhere: an error of Qdrant, an annotation, the names that a
-spec holds. So bounds are kept here, once, for all of it, and by the same schema that the API server judges by.
+The API server refuses a whole status if one text is too long, and then the resource would show an old status for
+ever. The content comes from elsewhere: errors of Qdrant, annotations, names in a spec. So the limits are applied
+here, in one place, and by the same schema that the API server uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CUT = "…"
 
 
 def fitted(kind: str, status: Mapping[str, Any]) -> dict[str, Any]:
-    """`status` (JSON) of a `kind`, with texts and lists cut to their bounds; what fits stays as it is."""
+    """`status` (JSON) of a `kind`, with texts and lists cut to their limits; the rest is unchanged."""
     cut: dict[str, Any] = _cut(status, _schemas()[kind])
     return cut
 

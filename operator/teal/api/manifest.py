@@ -1,7 +1,7 @@
-"""Manifests in, models out, and mistakes in words that point at the field.
+"""Parses manifests into models, with error messages that name the field.
 
-Without an API server in between (`teal plan`, `teal apply`) nobody else refuses a typo, and a field that is
-silently ignored may be the one that would have prevented a migration.
+In `teal plan` and `teal apply` there is no API server that would refuse a typo. A field that is silently ignored
+may be the one that would have prevented a migration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHOWN = 60
 
 
 class ManifestError(ValueError):
-    """A manifest that is refused; `problems` has one line for each mistake."""
+    """A manifest was refused; `problems` has one line for each mistake."""
 
     def __init__(self, name: str, problems: Sequence[str]) -> None:
         super().__init__("\n".join([f"{name} is not valid:", *(f"  {problem}" for problem in problems)]))
@@ -39,7 +39,7 @@ def parse(manifest: Any) -> EmbeddingSet | VectorCollection:
     """The object that `manifest` (one YAML document) describes.
 
     Raises:
-        ManifestError: it is of no kind of ours, or not valid.
+        ManifestError: its kind is not one of Teal's, or it is not valid.
     """
     if not isinstance(manifest, Mapping):
         raise ManifestError("the document", ["must be an object with apiVersion, kind, metadata and spec"])
@@ -66,7 +66,7 @@ def explain(error: ValidationError) -> list[str]:
 
 
 def _is_echo(mistake: ErrorDetails, all_mistakes: Sequence[ErrorDetails]) -> bool:
-    """Whether a list counts as too short only because an item in it is wrong."""
+    """Whether a list is too short only because an item in it is invalid."""
     place = mistake["loc"]
     return mistake["type"] == "too_short" and any(
         other["loc"][: len(place)] == place and other is not mistake for other in all_mistakes
@@ -102,13 +102,13 @@ def _words(mistake: ErrorDetails, kind: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The refused value, where it is short and says something."""
+    """The refused value, if it is short and helpful."""
     short = isinstance(value, str | int | float) and len(repr(value)) <= SHOWN
     return f", got {value!r}" if short else ""
 
 
 def _suggestion(kind: str, location: tuple[int | str, ...]) -> str:
-    """The known field that an unknown one most resembles."""
+    """The known field that is most similar to an unknown one."""
     schema = _schemas().get(kind, {})
     for step in location[:-1]:
         schema = schema.get("items", {}) if isinstance(step, int) else schema.get("properties", {}).get(step, {})

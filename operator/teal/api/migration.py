@@ -1,8 +1,8 @@
-"""How a change is carried out, proved, watched, and undone: the policies of a VectorCollection.
+"""The policies of a VectorCollection: how a change is made, verified, watched, and rolled back.
 
-Every field that has a default has it in the CRD, so `kubectl get -o yaml` shows the policy that is in force.
-Gates that this version cannot keep have no default: a threshold that stands in a resource is enforced, or the
-resource is `Stalled` with reason `NotSupportedYet` (see `unsupported.py`).
+Every field with a default has it in the CRD, so `kubectl get -o yaml` shows the policy in force. Gates that this
+version does not support have no default: a threshold in a resource is enforced, or the resource is `Stalled`
+with reason `NotSupportedYet` (see `unsupported.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ Factor = Annotated[float, Field(ge=1, le=1000)]
 
 
 class ThrottleSpec(Model):
-    """When population slows down for the sake of whoever is reading."""
+    """When population slows down, so that readers are not slowed down."""
 
     max_read_latency_millis: int = Field(default=200, ge=1, le=600000)
-    """Milliseconds that a read of the serving collection may take; above, or unknown, population waits."""
+    """Longest time in milliseconds of a search on the serving collection. If a search takes longer, or cannot be
+    measured, population waits.
+    """
 
 
 class WindowSpec(Model):
@@ -36,7 +38,7 @@ class WindowSpec(Model):
     ]
     """When the window opens: minute, hour, day, month, weekday."""
     duration: Annotated[timedelta, GoDuration("1m", "168h")]
-    """How long it stays open."""
+    """How long the window stays open."""
     time_zone: Annotated[
         str, Field(max_length=64), Matches("[A-Za-z][A-Za-z0-9_+/-]*", "must be an IANA name: Europe/Berlin")
     ] = "UTC"
@@ -44,16 +46,16 @@ class WindowSpec(Model):
 
 
 class Promotion(Model):
-    """How the alias moves to the new collection."""
+    """When and how the alias moves to the new collection."""
 
     mode: Literal["Automatic", "Manual"] = "Automatic"
     """Manual: wait for the annotation `teal.dev/promote: <planHash>`."""
     fence: Literal["WhenBusy", "Never"] = "WhenBusy"
-    """WhenBusy: if writes never pause, hold them back with 429 for the moment of the cut-over."""
+    """WhenBusy: if writes never pause, block writers with 429 during the cut-over. Never: do not block them."""
     quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
-    """How long to wait for a moment without writes before fencing."""
+    """How long to wait for a moment without writes before the fence."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
-    """The longest that writers are answered 429. It says to retry after 60 s, but retrying sooner helps."""
+    """The longest time that writers get 429. The answer says to retry after 60 s, but an earlier retry works."""
     windows: Items[WindowSpec] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
@@ -61,7 +63,7 @@ class Promotion(Model):
 
 
 class HookSpec(Model):
-    """A POST around the cut-over, which must be answered with 2xx. The same migration may ask twice."""
+    """A POST before or after the cut-over. The answer must be 2xx. Teal may send it twice for one migration."""
 
     url: HttpUrl
     """Receives planHash, migration, source, target, alias, resource and phase as JSON."""
@@ -72,40 +74,46 @@ class HookSpec(Model):
 
 
 class HooksSpec(Model):
-    """Requests around the cut-over."""
+    """Requests before and after the cut-over."""
 
     before_switch: HookSpec | None = None
-    """After verification and approval, before the alias moves: a gate. While it is closed there is no cut-over,
-    and it is asked again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask."""
+    """After verification and approval, before the cut-over. Without a 2xx answer there is no cut-over, and Teal
+    asks again after 1, 5, 10 and 30 minutes. First revisions and rollbacks do not ask.
+    """
     after_switch: HookSpec | None = None
-    """After the alias has moved. A failure is reported and undoes nothing."""
+    """After the cut-over. A failure is reported and changes nothing."""
 
 
 class MigrationSpec(Model):
-    """How a change is carried out."""
+    """How a change is made."""
 
     strategy: Literal["Auto", "InPlaceOnly", "BlueGreen"] = "Auto"
-    """Auto: in place where Qdrant can. InPlaceOnly: refuse a change that needs a new collection. BlueGreen:
-    always a new collection."""
+    """Auto: in place if Qdrant can, else a new collection. InPlaceOnly: refuse a change that needs a new
+    collection. BlueGreen: always a new collection.
+    """
     writes: Literal["CatchUp", "DualWrite", "Frozen"] = "CatchUp"
-    """What happens to writes meanwhile. CatchUp: Teal copies what changes. DualWrite: the application writes to
-    both. Frozen: nobody writes."""
+    """Who writes during a migration. CatchUp: the application writes to the alias, and Teal copies the changes.
+    DualWrite: the application writes to both collections. Frozen: nobody writes.
+    """
     change_field: FieldPath | None = None
-    """Payload field with a number or a date that grows with every write; passes then look only at what is new,
-    gone, or has a high value. The last one before the cut-over looks at all, where there is a dense vector."""
+    """Payload field with a number or a date that grows with every write. Passes then compare only points that
+    are new, gone, or have a high value. The last pass before the cut-over compares all points, if there is a
+    dense vector.
+    """
     runner: Literal["Auto", "InProcess", "Job"] = "Auto"
-    """Who copies. InProcess: the operator. Job: pods of an Indexed Job."""
+    """What copies the points. InProcess: the operator. Job: pods of an Indexed Job."""
     parallelism: int = Field(default=4, ge=1, le=256)
-    """Streams that copy at once."""
+    """Streams that copy in parallel."""
     allow_normalized: bool = False
-    """Copy from a Cosine collection into another distance, though Cosine stores vectors normalised and their
-    lengths are lost. True where the encoder's vectors have length 1 anyway."""
+    """Allow a copy from a Cosine collection into one with another distance. Cosine stores vectors normalised, so
+    their lengths are lost. Set it to true if the encoder's vectors have length 1 anyway.
+    """
     throttle: ThrottleSpec = section(ThrottleSpec)
     """When population slows down."""
     promotion: Promotion = section(Promotion)
-    """How the alias moves."""
+    """When and how the alias moves."""
     hooks: HooksSpec | None = None
-    """Requests around the cut-over."""
+    """Requests before and after the cut-over."""
 
 
 class ConfigMapRef(Model):
@@ -116,29 +124,32 @@ class ConfigMapRef(Model):
 
 
 class GoldenQueries(Model):
-    """Queries whose right answers are known."""
+    """Judged queries: queries with known right answers."""
 
     config_map_ref: ConfigMapRef
-    """Under any key, YAML or JSON: a list of objects with `query` (text), `relevant` (ids) and, if wanted, `k`."""
+    """Under any key, YAML or JSON: a list of objects with `query` (text), `relevant` (ids) and, optionally, `k`.
+    """
     min_recall: Ratio
-    """Share of those ids that the new collection must find among its first `k` results (10 unless said)."""
+    """Share of those ids that the new collection must find among its first `k` results (default 10)."""
 
 
 class Verification(Model):
     """What must be true of the new collection before it serves."""
 
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the source's points that must be there."""
+    """Share of the source's points that the new collection must have."""
     sample: int = Field(default=1000, ge=0, le=1000000)
     """Points whose content is compared."""
     min_overlap: Ratio | None = None
-    """Same encoder: share of the first ten results of the source that the new collection must give. Unset: 0.95,
-    where both rank alike. Set, and they do not: the migration pauses."""
+    """Only with the same encoder: share of the source's first ten results that the new collection must return.
+    Unset: 0.95, if both distances rank alike. If it is set and they do not rank alike, the migration pauses.
+    """
     golden_queries: GoldenQueries | None = None
-    """Queries whose right answers are known, for an encoder whose results may be others and better."""
+    """Judged queries, for an encoder whose results may differ and be better."""
     max_latency_ratio: Factor | None = None
     """Search latency of the new collection as a multiple of the source's, at the median and the 95th percentile.
-    Unset: 2. Times below 2 ms count as 2 ms."""
+    Unset: 2. Times below 2 ms count as 2 ms.
+    """
 
 
 class PrometheusQuery(Model):
@@ -149,9 +160,9 @@ class PrometheusQuery(Model):
     query: Annotated[str, Field(min_length=1, max_length=4096)]
     """PromQL with one value as its result."""
     min: float | None = None
-    """The value below which the migration is rolled back."""
+    """A value below this causes a rollback."""
     max: float | None = None
-    """The value above which the migration is rolled back."""
+    """A value above this causes a rollback."""
 
     @CelRule("has(self.min) || has(self.max)", "set min, max or both")
     def bounded(self) -> bool:
@@ -168,25 +179,26 @@ class Prometheus(Model):
 
 
 class Watch(Model):
-    """What is watched after the cut-over; a breach moves the alias back."""
+    """What is watched after the cut-over; a breach causes a rollback."""
 
     duration: Annotated[timedelta, GoDuration("0s", "168h")] = timedelta(minutes=30)
-    """How long; 0s: not at all."""
+    """How long; 0s: no watch."""
     interval: Annotated[timedelta, GoDuration("1s", "1h")] = timedelta(seconds=30)
     """Time between two probes."""
     max_error_rate: Ratio = 0.05
-    """Share of searches through the alias that may fail; more for two minutes is a breach."""
+    """Share of searches through the alias that may fail. More than that for two minutes is a breach."""
     max_latency_ratio: Factor = 2.0
-    """95th percentile of the searches' latency, as a multiple of that before the cut-over; more for five minutes
-    is a breach. Both times are a third of `duration` where that is shorter; below 10 ms nothing is slow."""
+    """95th percentile of the search latency, as a multiple of that before the cut-over. More than that for five
+    minutes is a breach. Both times are a third of `duration` if that is shorter. Below 10 ms nothing is slow.
+    """
     prometheus: Prometheus | None = None
     """The user's own measurements."""
 
 
 class Retention(Model):
-    """What becomes of a collection that was replaced."""
+    """What happens to a collection that was replaced."""
 
     keep_for: Annotated[timedelta, GoDuration("0s", "8760h")] = timedelta(hours=48)
-    """How long it is kept, so that reverting the spec rolls back at once."""
+    """How long it is kept. Until then, reverting the spec rolls back at once."""
     snapshot: bool = True
     """Take a snapshot before it is deleted."""

@@ -1,9 +1,8 @@
-"""The base of every model, and rules that cross fields, each written once for two judges.
+"""The base class of all models, and rules across fields, each written once and checked in two places.
 
-Whatever the API server refuses, the command line must refuse too, with the same words: a manifest that passes
-`teal plan` in a pipeline must not fail on `kubectl apply`. So a rule stands here as one pair: its CEL, which
-the CRD carries, and its Python, which runs when a manifest is parsed without a cluster. The tests put every
-rule to both.
+The command line must refuse what the API server refuses, with the same words: a manifest that passes `teal plan`
+in a pipeline must not fail on `kubectl apply`. So a rule is one pair: CEL, which is in the CRD, and Python,
+which runs when a manifest is parsed without a cluster. The tests run every rule in both.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Items = Annotated[tuple[T, ...], Strict(strict=False)]
 
 
 class CelRule:
-    """One rule over the fields of a model; decorates the method that judges it in Python.
+    """One rule over the fields of a model; decorates the method that checks it in Python.
 
     Without a method it is a *transition rule*: its CEL compares `self` with `oldSelf`, and only the API server
     knows the old object.
@@ -48,16 +47,16 @@ class CelRule:
 
 
 def with_rules(schema: dict[str, Any], *rules: CelRule) -> dict[str, Any]:
-    """`schema` with `rules` after those that it already carries."""
+    """`schema` with `rules` after its existing ones."""
     if not rules:
         return schema
     return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, ()), *(rule.as_json for rule in rules)]}
 
 
 class Model(BaseModel):
-    """Frozen, strict, camelCase outside and snake_case inside; an unknown field is an error.
+    """Frozen and strict, camelCase in manifests and snake_case in Python; an unknown field is an error.
 
-    Strict, because the API server is: `"384"` is no integer there, and must not be one here.
+    Strict, because the API server is strict: for both, `"384"` is not an integer.
     """
 
     model_config = ConfigDict(
@@ -76,14 +75,14 @@ class Model(BaseModel):
     @classmethod
     @cache
     def rules(cls) -> tuple[CelRule, ...]:
-        """The rules of this model, in the order in which they are written."""
+        """The rules of this model, in the order of the source."""
         classes = reversed(cls.__mro__)
         return tuple(value for each in classes for value in vars(each).values() if isinstance(value, CelRule))
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_absence(cls, value: Any) -> Any:
-        """The API server prunes nulls from fields that are not nullable, and none of ours is."""
+        """Drop nulls, as the API server does for fields that are not nullable; no field of Teal is nullable."""
         if isinstance(value, Mapping):
             return {key: item for key, item in value.items() if item is not None}
         return value
@@ -104,7 +103,7 @@ class Model(BaseModel):
         return schema
 
     def dump(self) -> dict[str, Any]:
-        """This object as a manifest has it: camelCase, JSON values, nothing that is absent."""
+        """This object as a manifest: camelCase, JSON values, without unset fields."""
         dumped: dict[str, Any] = _without_empty_lists(
             self.model_dump(mode="json", by_alias=True, exclude_none=True)
         )
@@ -118,10 +117,10 @@ def _without_empty_lists(value: Any) -> Any:
 
 
 def section(model: type[M]) -> M:
-    """A field that is always there, with the defaults of its own fields.
+    """A field that is always present, with the defaults of its own fields.
 
-    The CRD's default is the empty object: the API server then fills in the inner defaults, so that each stands
-    in one place only.
+    The default in the CRD is the empty object: the API server then fills in the inner defaults, so each default
+    is written in one place only.
     """
     field: M = Field(default_factory=model, json_schema_extra={"default": {}})
     return field
@@ -138,7 +137,7 @@ def at_most_one(*fields: str) -> CelRule:
 
 
 def only_where(condition: str, *fields: str, message: str, holds: Callable[[Any], bool]) -> CelRule:
-    """A rule: the optional `fields` (snake_case) are set only where `condition` (CEL) and `holds` are true."""
+    """A rule: the optional `fields` (snake_case) are set only if `condition` (CEL) and `holds` are true."""
     unset = " && ".join(f"!has(self.{to_camel(field)})" for field in fields)
     return CelRule(f"{condition} || ({unset})", message)(lambda model: holds(model) or not present(model, *fields))
 

@@ -1,8 +1,8 @@
-"""Qdrant's own parameters of a collection, under Qdrant's own names in camelCase.
+"""Qdrant's parameters of a collection, with Qdrant's names in camelCase.
 
-What is absent is not managed: Qdrant keeps its default, and an adopted collection keeps what it has. Bounds are
-those that the server checks, so that a value it would refuse is refused when the manifest is applied. Sizes
-called "kB" are kilobytes of vector data, as everywhere in Qdrant.
+Teal does not manage a parameter that is unset: Qdrant keeps its default, and an adopted collection keeps its
+value. The bounds are those of the server, so a value that the server would refuse is refused when the manifest
+is applied. Sizes in "kB" are kilobytes of vector data, as everywhere in Qdrant.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)]
 
 
 class Hnsw(Model):
-    """The HNSW index; changed in place by rebuilding it."""
+    """The HNSW index. Changed in place; Qdrant rebuilds it."""
 
     m: int | None = Field(default=None, ge=0, le=1024)
-    """Edges per node. More: better recall, more memory. 0: no graph over the whole collection."""
+    """Edges per node. More: better recall, more memory. 0: no graph for the whole collection."""
     payload_m: int | None = Field(default=None, ge=0, le=1024)
-    """Edges per node of the graphs of one payload value each, as tenants have; default `m`."""
+    """Edges per node of the graph for each value of an indexed field, such as a tenant; default `m`."""
     ef_construct: int | None = Field(default=None, ge=4, le=65536)
     """Neighbours considered while building. More: better recall, slower build."""
     full_scan_threshold: int | None = Field(default=None, ge=10)
-    """Below this many kB of matching vectors a search scans instead of walking the graph."""
+    """Below this many kB of matching vectors a search scans them instead of using the graph."""
     max_indexing_threads: int | None = Field(default=None, ge=0, le=1024)
     """Threads that build one index; 0: Qdrant chooses."""
     on_disk: bool | None = None
@@ -44,7 +44,7 @@ class ScalarQuantization(Model):
     type: Literal["int8"] = "int8"
     """The element's type."""
     quantile: float | None = Field(default=None, ge=0.5, le=1)
-    """Share of the values that the byte's range covers; the rest is clipped. Absent: all."""
+    """Share of the values that the range of the byte covers; the others are clipped. Unset: all."""
     always_ram: bool | None = None
     """Keep quantized vectors in memory, wherever the originals are."""
 
@@ -66,7 +66,7 @@ class BinaryQuantization(Model):
     encoding: Literal["one_bit", "two_bits", "one_and_half_bits"] | None = None
     """Bits per element of a stored vector; default one_bit."""
     query_encoding: Literal["default", "binary", "scalar4bits", "scalar8bits"] | None = None
-    """How a query is encoded; default as stored vectors are."""
+    """How a query is encoded; default: like the stored vectors."""
 
 
 class Quantization(Model):
@@ -83,53 +83,55 @@ class Quantization(Model):
 
 
 class Optimizers(Model):
-    """When Qdrant merges, indexes and vacuums segments; changed in place."""
+    """When Qdrant merges, indexes and vacuums segments. Changed in place."""
 
     deleted_threshold: float | None = Field(default=None, ge=0, le=1)
-    """Share of deleted points from which a segment is rebuilt."""
+    """Share of deleted points at which a segment is rebuilt."""
     vacuum_min_vector_number: int | None = Field(default=None, ge=100)
-    """Vectors below which a segment is not rebuilt for its deleted points."""
+    """Segments with fewer vectors are not rebuilt for their deleted points."""
     default_segment_number: int | None = Field(default=None, ge=0, le=1024)
-    """Segments per shard that Qdrant aims at; 0: as many as CPUs."""
+    """Segments per shard that Qdrant aims at; 0: the number of CPUs."""
     max_segment_size: int | None = Field(default=None, ge=1)
-    """Size in kB beyond which segments are not merged."""
+    """Segments larger than this size in kB are not merged."""
     memmap_threshold: int | None = Field(default=None, ge=0)
-    """Size in kB from which a segment is read from disk instead of memory."""
+    """From this size in kB on, a segment is read from disk instead of memory."""
     indexing_threshold: int | None = Field(default=None, ge=0)
-    """Size in kB from which a segment gets an HNSW index; 0: never."""
+    """From this size in kB on, a segment gets an HNSW index; 0: never."""
     flush_interval_sec: int | None = Field(default=None, ge=1, le=86400)
     """Seconds between flushes to disk."""
     max_optimization_threads: int | None = Field(default=None, ge=1, le=1024)
-    """Optimizations that run at once per shard. (Qdrant's 0, never optimize, would never become ready.)"""
+    """Optimizations that run in parallel per shard. (0 is not allowed: such a collection would never become
+    ready.)
+    """
 
 
 class StrictMode(Model):
-    """Limits on what clients may ask of the collection. Qdrant cannot unset a limit once set, only move it."""
+    """Limits on requests of clients. Qdrant cannot remove a limit once it is set, only change it."""
 
     enabled: bool | None = None
-    """Whether the limits hold."""
+    """Whether the limits apply."""
     max_query_limit: int | None = Field(default=None, ge=1)
     """Results per request."""
     max_timeout: int | None = Field(default=None, ge=1)
-    """Seconds a request may ask for."""
+    """Longest timeout of a request in seconds."""
     unindexed_filtering_retrieve: bool | None = None
-    """Allow reads to filter by fields without an index."""
+    """Allow reads that filter by fields without an index."""
     unindexed_filtering_update: bool | None = None
-    """Allow writes to filter by fields without an index."""
+    """Allow writes that filter by fields without an index."""
     search_max_hnsw_ef: int | None = Field(default=None, ge=0)
-    """The `hnsw_ef` of a search."""
+    """Largest `hnsw_ef` of a search."""
     search_allow_exact: bool | None = None
-    """Allow exact searches. Teal reads point versions with one; without it catching up reads contents."""
+    """Allow exact searches. Teal reads point versions with them; without them it has to read the contents."""
     search_max_oversampling: float | None = Field(default=None, ge=0)
-    """The oversampling factor of a search over quantized vectors."""
+    """Largest oversampling factor of a search over quantized vectors."""
     search_max_batchsize: int | None = Field(default=None, ge=0)
     """Searches per batch request."""
     upsert_max_batchsize: int | None = Field(default=None, ge=0)
     """Points per upsert."""
     max_collection_vector_size_bytes: int | None = Field(default=None, ge=0)
-    """Bytes of vectors in the collection, one replica counted."""
+    """Bytes of vectors in the collection, for one replica."""
     max_collection_payload_size_bytes: int | None = Field(default=None, ge=0)
-    """Bytes of payload in the collection, one replica counted."""
+    """Bytes of payload in the collection, for one replica."""
     max_points_count: int | None = Field(default=None, ge=1)
     """Points in the collection."""
     read_rate_limit: int | None = Field(default=None, ge=1)
@@ -145,21 +147,21 @@ class StrictMode(Model):
 
 
 class Multivector(Model):
-    """Several vectors under one name in each point, as late-interaction models make."""
+    """Several vectors under one name in each point, as late-interaction models produce them."""
 
     comparator: Literal["max_sim"] = "max_sim"
     """How two such lists are compared."""
 
 
 class DenseVectorSpec(Model):
-    """One vector of every point."""
+    """One vector of each point."""
 
     name: VectorName
-    """What clients say in `using`. Empty: Qdrant's unnamed vector, which must then be the only one."""
+    """The name that clients give in `using`. Empty: Qdrant's unnamed vector, which must then be the only one."""
     dimensions: Dimensions
-    """Elements per vector."""
+    """Elements of each vector."""
     distance: Distance = "Cosine"
-    """How two vectors are compared. Cosine stores vectors normalised."""
+    """How two vectors are compared. Cosine stores vectors normalised to length 1."""
     datatype: Datatype = "Float32"
     """How an element is stored."""
     multivector: Multivector | None = None
@@ -176,7 +178,7 @@ class SparseIndex(Model):
     """The inverted index of a sparse vector."""
 
     full_scan_threshold: int | None = Field(default=None, ge=0)
-    """Below this many matching points a search scans instead of using the index."""
+    """Below this many matching points a search scans them instead of using the index."""
     on_disk: bool | None = None
     """Keep the index on disk instead of in memory."""
     datatype: Datatype | None = None
@@ -184,12 +186,12 @@ class SparseIndex(Model):
 
 
 class SparseVector(Model):
-    """A sparse vector that points may carry."""
+    """A sparse vector that points may have."""
 
     name: QdrantName
-    """What clients say in `using`."""
+    """The name that clients give in `using`."""
     modifier: Literal["None", "Idf"] = "None"
-    """Idf: Qdrant weighs a query's terms by how rare they are in the collection."""
+    """Idf: Qdrant weights the terms of a query by how rare they are in the collection."""
     index: SparseIndex | None = None
     """Parameters of the inverted index."""
 

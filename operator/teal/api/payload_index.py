@@ -1,4 +1,4 @@
-"""Indexes over payload fields, with every option of every type."""
+"""Indexes of payload fields, with all options of all types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stopwords(Model):
     languages: Items[Language] = Field(default=(), max_length=32)
     """Languages whose common words are left out, such as english."""
     custom: Items[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default=(), max_length=1000)
-    """Further words to leave out."""
+    """More words to leave out."""
 
 
 class Stemmer(Model):
@@ -44,20 +44,20 @@ def _option(types: tuple[IndexType, ...], *fields: str) -> CelRule:
 
 
 class PayloadIndex(Model):
-    """An index over one field, so that filters by it are fast; made and changed in place."""
+    """An index of one field, which makes filters by that field fast. Created and changed in place."""
 
     field: FieldPath
     """Path of the field in the payload: `tenant`, `meta.source`, `chunks[].id`."""
     type: IndexType
-    """Type of the field's values; values of another type are not indexed."""
+    """Type of the field's values. Values of another type are not indexed."""
     on_disk: bool | None = None
     """Keep the index on disk instead of in memory."""
     enable_hnsw: bool | None = None
-    """Build additional HNSW links for this field's values, where `hnsw.payloadM` allows them; default true."""
+    """Build additional HNSW links for the values of this field, if `hnsw.payloadM` allows them; default true."""
     is_tenant: bool | None = None
-    """keyword, uuid: the field separates tenants; their points are stored together."""
+    """keyword, uuid: the field separates tenants. Points of one tenant are stored together."""
     is_principal: bool | None = None
-    """integer, float, datetime: most queries filter by this field; storage is ordered by it."""
+    """integer, float, datetime: most queries filter by this field. Storage is ordered by it."""
     lookup: bool | None = None
     """integer: support exact matches; default true."""
     range: bool | None = None
@@ -69,9 +69,9 @@ class PayloadIndex(Model):
     ascii_folding: bool | None = None
     """text: ignore accents; default false."""
     min_token_len: int | None = Field(default=None, ge=0, le=65536)
-    """text: characters below which a token is ignored."""
+    """text: shorter tokens are ignored."""
     max_token_len: int | None = Field(default=None, ge=0, le=65536)
-    """text: characters above which a token is ignored."""
+    """text: longer tokens are ignored."""
     phrase_matching: bool | None = None
     """text: support phrases; default false."""
     stopwords: Stopwords | None = None

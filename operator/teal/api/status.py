@@ -1,8 +1,8 @@
 """The status of a VectorCollection: a report for people and tools, never Teal's memory.
 
-Qdrant is the truth. Wiping a status costs at most one repeated step, so nothing here is ever needed to go on,
-and one that cannot be read, such as a newer operator's, counts as none. Texts and lists that are too long are
-cut rather than refused: a status that the API server rejects would hide what it has to say.
+Qdrant is the source of truth. A lost status costs at most one repeated step, because no decision depends on it.
+A status that cannot be read, for example of a newer operator, counts as none. Texts and lists that are too long
+are cut: the API server would refuse the whole status.
 """
 
 from __future__ import annotations
@@ -48,77 +48,77 @@ class Active(Report):
     schema_version: Word | None = None
     """Version of its embeddings."""
     revision: Word | None = None
-    """Hash over what cannot change in place."""
+    """Hash of everything that cannot change in place."""
     dimensions: Count | None = None
-    """Elements per vector; of several vectors, the first one's."""
+    """Elements of each vector; of several vectors, those of the first one."""
     distance: Word | None = None
-    """How two vectors are compared; of several vectors, the first one's."""
+    """How two vectors are compared; of several vectors, that of the first one."""
     points: Count | None = None
-    """Points, as Qdrant counts them; approximate while it optimises."""
+    """Number of points as Qdrant counts them; approximate during optimization."""
     since: StatusTime | None = None
-    """Since when it serves."""
+    """When it began to serve."""
 
 
 class ProgressStatus(Report):
-    """How far population got."""
+    """The progress of population."""
 
     points_done: Count | None = None
-    """Points that are durably in the new collection."""
+    """Points that are stored in the new collection."""
     points_total: Count | None = None
     """Points of the source."""
     percent: Annotated[int, Field(ge=0, le=100)] | None = None
-    """The same in whole percent."""
+    """The progress in whole percent."""
     points_per_second: Annotated[float, Field(ge=0)] | None = None
-    """Points per second, lately."""
+    """Recent rate, in points per second."""
     eta_seconds: Count | None = None
-    """Seconds that are left at this rate."""
+    """Remaining seconds at this rate."""
     throttled: bool | None = None
-    """Whether population is slowed down for the sake of readers. That is not stalled."""
+    """Whether population is slowed down so that readers are not. That is not stalled."""
     throttle_reason: Sentence | None = None
     """Why."""
 
 
 class CheckStatus(Report):
-    """One thing that was verified."""
+    """The result of one check; docs/checks.md describes each."""
 
     name: Word
-    """What was looked at."""
+    """Name of the check."""
     verdict: Verdict
-    """Failed: it is not so. Error: it could not be looked at. Inconclusive: too little to tell."""
+    """Passed, Failed, Error (the check could not be run) or Inconclusive (too little to decide by)."""
     observed: Word | None = None
-    """What was found."""
+    """The measured value."""
     threshold: Word | None = None
-    """What was needed."""
+    """The required value."""
     message: Sentence | None = None
-    """In words."""
+    """The result in words."""
     samples: Annotated[Items[Word], *at_most(10)] = ()
-    """Ids of points that show it."""
+    """Ids of some points that differ."""
 
 
 class VerificationReport(Report):
     """Whether the new collection may serve. A failure stays until `teal.dev/retry` or a new plan."""
 
     verdict: Verdict
-    """The worst of the checks."""
+    """The worst verdict of all checks."""
     checks: Annotated[Items[CheckStatus], *at_most(32)] = ()
-    """What was verified."""
+    """The checks."""
 
 
 class CutOverStatus(Report):
-    """The cut-over that moved the alias."""
+    """The cut-over: the move of the alias."""
 
     switch: Word | None = None
-    """Quiet: in a moment without writes. Fenced: while writers were held back with 429."""
+    """Quiet: in a moment without writes. Fenced: writers were blocked with 429. Unfenced: without either."""
     alias_millis: Annotated[float, Field(ge=0)] | None = None
-    """Milliseconds from asking for the alias until every peer showed it."""
+    """Milliseconds from the alias request until every peer showed the change."""
     fence_millis: Annotated[float, Field(ge=0)] | None = None
-    """Milliseconds that writers were held back; 0 in a quiet moment."""
+    """Milliseconds that writers were blocked; 0 without a fence."""
     late_writes: Count | None = None
-    """Writes that had resolved the alias before it moved, and were carried over after it."""
+    """Writes that reached the old collection while the alias moved, and were copied to the new one afterwards."""
     op_num_before: Annotated[Items[int], Field(max_length=4096)] = ()
-    """Per shard of the old collection: its last operation when the last pass ended."""
+    """The last operation number of each shard of the old collection when the last pass ended."""
     op_num_after: Annotated[Items[int], Field(max_length=4096)] = ()
-    """The same right after the cut-over; equal numbers prove that no write was missed."""
+    """The same right after the cut-over. Equal numbers prove that no write was missed."""
 
 
 class InStepStatus(Report):
@@ -129,168 +129,168 @@ class InStepStatus(Report):
     lag_seconds: Count | None = None
     """Seconds since both were last found in step."""
     to_serving: Count | None = None
-    """Points that were written there and went to the serving collection."""
+    """Points that changed there and were carried over to the serving collection."""
     to_retained: Count | None = None
-    """Points that were written to the serving collection and went back."""
+    """Points that changed in the serving collection and were carried over to this one."""
     conflicts: Count | None = None
-    """Points that were written on both sides in between; the serving side's content won."""
+    """Points that changed on both sides between two rounds; the serving side won."""
     left_behind: Count | None = None
-    """Points of the serving collection that could not go back."""
+    """Points of the serving collection that could not be carried over."""
     reason: Sentence | None = None
-    """Why not."""
+    """Why they could not be carried over."""
     samples: Annotated[Items[Word], *at_most(10)] = ()
-    """Ids of conflicts."""
+    """Ids of some conflicts."""
 
 
 class WritesStatus(Report):
-    """What became of writes during the migration."""
+    """Writes during the migration."""
 
     mode: Word | None = None
     """CatchUp, DualWrite or Frozen."""
     guarantee: Sentence | None = None
-    """What holds for a write that was acknowledged meanwhile."""
+    """What Teal guarantees for an acknowledged write."""
     passes: Count | None = None
     """Passes over the source in search of changes."""
     caught_up: Count | None = None
-    """Points that changed while green was made, and were copied again."""
+    """Points that changed during the migration and were copied again."""
     in_step: InStepStatus | None = None
-    """The retained collection, while it can be gone back to."""
+    """The retained collection, as long as a rollback to it is possible."""
     cut_over: CutOverStatus | None = None
     """The cut-over, once it has happened."""
     proof: Sentence | None = None
-    """What shows that none was missed."""
+    """Why no write was missed, in words."""
 
 
 class WatchReport(Report):
-    """What is watched after the cut-over, and against what."""
+    """What is watched after the cut-over, and the figures to compare with."""
 
     watched_seconds: Count | None = None
-    """Seconds that have been watched; pauses do not count."""
+    """Seconds of the watch so far; pauses do not count."""
     median_millis_before: Annotated[float, Field(ge=0)] | None = None
-    """Milliseconds that a search through the alias took before the cut-over: the median."""
+    """Median latency of searches through the alias before the cut-over, in milliseconds."""
     p95_millis_before: Annotated[float, Field(ge=0)] | None = None
-    """The same: the 95th percentile."""
+    """95th percentile of that latency."""
     p95_millis: Annotated[float, Field(ge=0)] | None = None
-    """The 95th percentile of the last look."""
+    """95th percentile of the latest round."""
     error_rate: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of the last look's searches that failed."""
+    """Share of failed searches in the latest round."""
     paused: Sentence | None = None
-    """Why the last look says nothing; the watch goes on when it can be told again."""
+    """Why the watch is paused. It continues when it can measure again."""
 
 
 class MigrationStatus(Report):
-    """The migration under way."""
+    """The current migration."""
 
     id: Word | None = None
-    """Names it in `teal.dev/abort`, `teal.dev/retry` and `teal.dev/rollback`."""
+    """The value for `teal.dev/abort`, `teal.dev/retry` and `teal.dev/rollback`."""
     plan_hash: Word | None = None
-    """Names the plan in `teal.dev/promote`; any change of the spec changes it."""
+    """The value for `teal.dev/promote`. Any change of the spec changes it."""
     strategy: Word | None = None
     """InPlace or BlueGreen."""
     reasons: Annotated[Items[Sentence], *at_most(32)] = ()
-    """What differs, and so why."""
+    """The differences that cause the migration."""
     source: Word | None = None
-    """The collection that it starts from."""
+    """The collection that is replaced."""
     target: Word | None = None
-    """The collection that it makes."""
+    """The collection that replaces it."""
     phase: Phase | None = None
-    """The step that it is at."""
+    """The current step."""
     started_at: StatusTime | None = None
-    """When it began."""
+    """When the migration started."""
     progress: ProgressStatus | None = None
-    """How far population got."""
+    """The progress of population."""
     attempts: Count | None = None
-    """Times it was begun."""
+    """Number of the current attempt."""
     verification: VerificationReport | None = None
     """Whether the new collection may serve."""
     writes: WritesStatus | None = None
-    """What became of writes meanwhile."""
+    """Writes during the migration."""
     watch: WatchReport | None = None
-    """What is watched since the cut-over."""
+    """The watch after the cut-over."""
     last_error: Sentence | None = None
-    """What went wrong last, and what to do."""
+    """The latest error, and what to do."""
 
 
 class Retained(Report):
-    """A collection that was replaced and is kept for a while."""
+    """A collection that was replaced and is kept until its retention ends."""
 
     collection: Word
     """Its name in Qdrant."""
     schema_version: Word | None = None
     """Version of its embeddings."""
     revision: Word | None = None
-    """Hash over what cannot change in place."""
+    """Hash of everything that cannot change in place."""
     retain_until: StatusTime | None = None
-    """When it will be deleted."""
+    """When its retention ends."""
     snapshot: Word | None = None
-    """Name of the snapshot that was taken of it."""
+    """Name of its snapshot."""
 
 
 class RefusedAction(Report):
-    """An annotation that is not acted on, because what it names is not there any more."""
+    """An annotation that Teal refuses, because its value names an old plan or migration."""
 
     annotation: Word
     """The annotation."""
     value: Word
-    """What it names."""
+    """Its value."""
     message: Sentence | None = None
     """Why it is refused, and what to do."""
 
 
 class HistoryEntry(Report):
-    """A migration that is over."""
+    """A migration that has ended."""
 
     id: Word | None = None
-    """What named it."""
+    """Its id."""
     from_: Word | None = Field(default=None, validation_alias="from", serialization_alias="from")
-    """The collection that served before."""
+    """The collection that was replaced."""
     to: Word | None = None
-    """The collection that it made."""
+    """The new collection."""
     outcome: Word | None = None
     """How it ended."""
     points: Count | None = None
-    """Points that it moved."""
+    """Points that were copied."""
     duration: Annotated[timedelta, GoDuration("0s", "876000h")] | None = None
     """How long it took."""
     finished_at: StatusTime | None = None
     """When it ended."""
     message: Sentence | None = None
-    """In words."""
+    """The result in words."""
 
 
 class ForecastStatus(Report):
-    """What the change will cost; there before population begins."""
+    """The expected cost of the change; known before population starts."""
 
     points: Count | None = None
-    """Points to move."""
+    """Points to copy."""
     bytes: Count | None = None
     """Bytes that the new collection will need."""
     seconds: Count | None = None
     """Seconds that population will take."""
     embedding_tokens: Count | None = None
-    """Tokens to embed; 0 where vectors are copied."""
+    """Tokens to embed; 0 if vectors are copied."""
 
 
 class VectorCollectionStatus(Report):
-    """What is."""
+    """The observed state."""
 
     observed_generation: int | None = None
-    """The generation that this status is about; -1 before the first look."""
+    """The generation that this status is about; -1 before the first reconcile."""
     phase: Phase | None = None
-    """Where things stand, for people; tools read the conditions."""
+    """The phase, for people; tools read the conditions."""
     alias: Word | None = None
     """The alias that clients use."""
     active: Active | None = None
     """The collection behind the alias."""
     migration: MigrationStatus | None = None
-    """The migration under way."""
+    """The current migration."""
     retained: Annotated[Items[Retained], *at_most(32)] = ()
-    """Collections that were replaced and are kept for a while."""
+    """Collections that were replaced and are kept until their retention ends."""
     history: Annotated[Items[HistoryEntry], *at_most(HISTORY)] = ()
     """The last migrations, newest first."""
     forecast: ForecastStatus | None = None
-    """What the change will cost."""
+    """The expected cost of the change."""
     refused_actions: Annotated[Items[RefusedAction], *at_most(4)] = ()
-    """Annotations that are not acted on."""
+    """Annotations that Teal refuses."""
     conditions: Conditions = ()
     """Ready, Available, Reconciling, Stalled, Verified."""

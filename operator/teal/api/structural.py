@@ -1,7 +1,7 @@
-"""Pydantic models as structural OpenAPI schemas, the only kind that a CRD may hold.
+"""Pydantic models as structural OpenAPI schemas, the only kind that a CRD may contain.
 
-A structural schema says of every value, in one place, what it is: no references, no unions, no titles, no null.
-Pydantic's own generator is steered there by overriding it where it would say more; references are put in last.
+A structural schema describes each value in one place: no references, no unions, no titles, no null. Teal
+overrides Pydantic's generator where it would write more, and replaces the references at the end.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _value(key: str, value: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _described(schema: dict[str, Any]) -> dict[str, str]:
-    """The description on one line, with the default: `kubectl explain` does not show defaults by itself."""
+    """The description in one line, with the default, because `kubectl explain` does not show defaults."""
     if "description" not in schema:
         return {}
     text, default = " ".join(schema["description"].split()), schema.get("default", {})
@@ -80,14 +80,14 @@ def _in_yaml(value: Any) -> str:
 
 
 def _belongs(key: str, value: Any) -> bool:
-    """Whether a keyword may stand in a CRD. No default is needed for what is absent anyway."""
+    """Whether a keyword may be in a CRD. Defaults of null and of an empty list are left out."""
     if key == "default":
         return value is not None and value != []
     return key not in {"title", "additionalProperties", "exclusiveMinimum"}
 
 
 def _exclusive(schema: dict[str, Any]) -> dict[str, Any]:
-    """OpenAPI 3.0 has the bound in `minimum` and says beside it that it is exclusive."""
+    """OpenAPI 3.0 has the bound in `minimum`, and a separate keyword says that it is exclusive."""
     if "exclusiveMinimum" not in schema:
         return {}
     return {"minimum": schema["exclusiveMinimum"], "exclusiveMinimum": True}

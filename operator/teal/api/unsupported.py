@@ -1,11 +1,11 @@
-"""Fields whose step comes in a later version: using one stalls the resource, it is never passed over.
+"""Fields that a later version will implement: using one stalls the resource; it is never ignored.
 
-The schema is whole from the first day, so that manifests need not be rewritten. But a field that is accepted
-and does nothing is a lie: whoever sets `migration.runner: Job` relies on the operator not copying by itself.
-So each stands in this table, and leaves it together with the change that builds its step.
+The schema is complete from the first version, so manifests need not be rewritten. But a field that is accepted
+and does nothing would mislead: a user who sets `migration.runner: Job` relies on the operator not copying by
+itself. So each such field is a row of this table, and the change that implements it removes the row.
 
-Fields with a default are always present. *Used* therefore means: set to another value than the default, or to
-one of the values that the row names.
+Fields with a default are always present. So *used* means: set to another value than the default, or to one of
+the values that the row names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from teal.api.vector_collection import VectorCollectionSpec
 
 @dataclass(frozen=True)
 class Later:
-    """A field (snake_case path from `spec`) of a later version, and what to do without it."""
+    """A field (snake_case path from `spec`) of a later version, and the alternative."""
 
     path: str
     instead: str
@@ -32,7 +32,7 @@ class Later:
         return ".".join(["spec", *(to_camel(step) for step in self.path.split("."))])
 
     def used_in(self, spec: Model) -> bool:
-        """Whether `spec` asks for it."""
+        """Whether `spec` uses it."""
         parent, name = _owner(spec, self.path)
         if parent is None:
             return False
@@ -40,7 +40,7 @@ class Later:
         return value in self.values if self.values else value != type(parent).model_fields[name].get_default()
 
     def describe(self, spec: Model) -> str:
-        """Which value is not supported, where, and what to do."""
+        """Which value is not supported, where, and the alternative."""
         parent, name = _owner(spec, self.path)
         value = f" {getattr(parent, name)}" if self.values else ""
         return f"{self.shown_path}:{value} is not supported yet; {self.instead}"
@@ -59,9 +59,10 @@ EMBEDDING_SET = (
 
 
 def unsupported(spec: VectorCollectionSpec, embedding_set: EmbeddingSetSpec | None) -> list[str]:
-    """What is asked for and cannot be done yet: a sentence each, beginning with the field's path.
+    """Everything that the spec uses and this version does not implement: one sentence each, starting with the
+    path.
 
-    Paths in the EmbeddingSet begin with `EmbeddingSet <name>:`.
+    Paths in the EmbeddingSet start with `EmbeddingSet <name>:`.
     """
     found = [later.describe(spec) for later in VECTOR_COLLECTION if later.used_in(spec)]
     if embedding_set is not None and (reference := spec.embedding_set_ref) is not None:
@@ -75,7 +76,9 @@ def unsupported_source(embedding_set: EmbeddingSetSpec) -> list[str]:
 
 
 def _owner(spec: Model, path: str) -> tuple[Model | None, str]:
-    """The model that holds the last field of `path`, `None` where one in between is absent; and its name."""
+    """The model that contains the last field of `path` (`None` if one in between is unset), and the field's
+    name.
+    """
     *steps, name = path.split(".")
     model: Model | None = spec
     for step in steps:

@@ -1,7 +1,7 @@
-"""The kinds of single values: names, durations, times, lists without duplicates.
+"""The types of single values: names, durations, times, lists without duplicates.
 
-Each constrains its value twice, as `CelRule` does for whole objects: in the CRD (schema keywords and CEL with a
-message that helps) and in Python.
+Each checks its value in two places, as `CelRule` does for whole objects: in the CRD (schema keywords, and CEL with
+a helpful message) and in Python.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ DURATION_LENGTH = 32
 
 
 def parse_duration(text: str) -> timedelta:
-    """`text` in Go's notation without fractions: `48h`, `5m30s`, `250ms`.
+    """Parse `text`, a duration in Go's notation without fractions: `48h`, `5m30s`, `250ms`.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not a duration.
     """
     if not re.fullmatch(DURATION, text):
         raise ValueError(f"{text!r} is not a duration such as 48h, 30m, 5m30s or 250ms")
@@ -95,7 +95,7 @@ class GoDuration:
 
 @dataclass(frozen=True)
 class Matches:
-    """A string that `pattern` (RE2, not anchored) matches as a whole; `message` says it in words."""
+    """A string that `pattern` (RE2, not anchored) matches as a whole; `message` describes the pattern."""
 
     pattern: str
     message: str
@@ -114,9 +114,9 @@ class Matches:
 
 @dataclass(frozen=True)
 class Distinct:
-    """A list without duplicates: a set, or by `key` of its items (as camelCase name) a map.
+    """A list without duplicates: a set, or a map by `key` of its items (the camelCase name).
 
-    Server-side apply can then merge what two owners say item by item.
+    With that, server-side apply can merge the items of two field managers.
     """
 
     key: str | None = None
@@ -154,7 +154,7 @@ def first(count: int) -> BeforeValidator:
 
 
 def rfc3339(moment: datetime, timespec: Literal["seconds", "milliseconds", "microseconds"] = "seconds") -> str:
-    """`moment` in UTC, ending in `Z`. Kubernetes wants whole seconds in a Time and microseconds in a MicroTime."""
+    """`moment` in UTC, ending in `Z`. Kubernetes needs whole seconds in a Time and microseconds in a MicroTime."""
     return moment.astimezone(UTC).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
@@ -168,7 +168,7 @@ VERSION_LENGTH = 63
 NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 
 QdrantName = Annotated[str, Field(min_length=1, max_length=ALIAS_LENGTH), Matches(NAME, NAME_CHARACTERS)]
-"""An alias or a vector that Teal names: safe in Qdrant, in a URL and on a disk."""
+"""The name of an alias or a vector that Teal creates: safe in Qdrant, in a URL and on a disk."""
 
 VectorName = Annotated[str, Field(max_length=ALIAS_LENGTH), Matches(f"({NAME})?", NAME_CHARACTERS)]
 """The same, or empty for Qdrant's unnamed vector."""
@@ -187,7 +187,7 @@ ForeignName = Annotated[
     Field(min_length=1, max_length=255),
     Matches(r'[^/\\:*?"<>|\x00-\x1f]+', 'must not hold control characters nor any of / \\ : * ? " < > |'),
 ]
-"""The name of a collection that somebody else created: whatever Qdrant accepts."""
+"""The name of a collection that somebody else created: every name that Qdrant accepts."""
 
 ObjectName = Annotated[
     str,
@@ -218,18 +218,18 @@ FieldPath = Annotated[str, Field(min_length=1, max_length=256)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
-"""A name in somebody else's system: a column, a table, a field of a file."""
+"""A name in another system: a column, a table, a field of a file."""
 
 StatusTime = Annotated[AwareDatetime, Strict(strict=False), PlainSerializer(rfc3339, when_used="json")]
-"""A moment; RFC 3339 in UTC, to the second."""
+"""A time; RFC 3339 in UTC, to the second."""
 
 Word = Annotated[str, Field(max_length=256), shortened(256)]
-"""A name or an id in a status. Too long a one is cut: a status that the API server refuses helps nobody."""
+"""A name or an id in a status. Cut if it is too long, because the API server would refuse the whole status."""
 
 Sentence = Annotated[str, Field(max_length=1024), shortened(1024)]
-"""Prose in a status, cut where it is too long."""
+"""Text in a status, cut if it is too long."""
 
 
 def at_most(count: int) -> tuple[Any, BeforeValidator]:
-    """Constraints of a list in a status that keeps only its first `count` items."""
+    """Constraints of a list in a status: only the first `count` items are kept."""
     return Field(max_length=count), first(count)

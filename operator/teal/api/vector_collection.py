@@ -1,7 +1,7 @@
-"""VectorCollection: where vectors are served, under which alias, and how that may change.
+"""VectorCollection: which collection serves vectors, under which alias, and how it may change.
 
-The spec says once what the collection is; where it does not speak, Teal does not manage. An alias is the one
-thing that never changes: clients hold on to it.
+The spec says what the collection is; Teal does not manage what the spec leaves unset. The alias never changes,
+because clients use it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Tls(Model):
     """How Qdrant's certificate is checked."""
 
     ca_secret_ref: SecretKeyRef | None = None
-    """PEM certificates to trust; absent: those of the system."""
+    """PEM certificates to trust. Unset: those of the system."""
     insecure_skip_verify: bool = False
-    """Accept any certificate. Only for trying things out: whoever is in between reads the API key."""
+    """Accept any certificate. Only for tests: somebody between Teal and Qdrant could read the API key."""
 
 
 class Qdrant(Model):
@@ -60,7 +60,7 @@ class Qdrant(Model):
     grpc_port: int = Field(default=6334, ge=1, le=65535)
     """Port of its gRPC API, on the same host."""
     api_key_secret_ref: SecretKeyRef | None = None
-    """API key with write access; absent: none is sent."""
+    """API key with write access. Unset: no key is sent."""
     tls: Tls | None = None
     """How its certificate is checked."""
 
@@ -77,7 +77,7 @@ class EmbeddingSetRef(Model):
 
 
 class Adopt(Model):
-    """A collection that Teal did not create and is to take over."""
+    """A collection that Teal did not create and takes over."""
 
     collection: ForeignName
     """Its name in Qdrant."""
@@ -85,7 +85,7 @@ class Adopt(Model):
 
 @dataclass(frozen=True)
 class Encoding:
-    """What a collection's vectors are, whichever way the spec says it."""
+    """What the vectors of a collection are, independent of the way in which the spec says it."""
 
     schema_version: str
     model: str | None
@@ -93,17 +93,17 @@ class Encoding:
 
 
 class VectorCollectionSpec(Model):
-    """What is wanted. Dense vectors are given in one of three ways: embeddingSetRef, dimensions, or vectors."""
+    """The desired state. Dense vectors are given in one of three ways: embeddingSetRef, dimensions, or vectors."""
 
     qdrant: Qdrant
     """The Qdrant that serves the collection."""
     alias: QdrantName | None = None
-    """The name that clients use; default: the resource's name. It never changes."""
+    """The name that clients use; default: the resource's name. It cannot be changed."""
 
     embedding_set_ref: EmbeddingSetRef | None = None
-    """The EmbeddingSet that says what the vectors are."""
+    """The EmbeddingSet that describes the vectors."""
     dimensions: Dimensions | None = None
-    """Inline: elements per vector."""
+    """Inline: elements of each vector."""
     distance: Distance | None = None
     """Inline: how two vectors are compared; default Cosine."""
     datatype: Datatype | None = None
@@ -115,14 +115,14 @@ class VectorCollectionSpec(Model):
     vectors: DenseVectors = ()
     """Named vectors."""
     sparse_vectors: SparseVectors = ()
-    """Sparse vectors, beside the dense ones or alone."""
+    """Sparse vectors, beside dense ones or alone."""
 
     shard_number: int | None = Field(default=None, ge=1, le=1024)
-    """Shards of the collection; another number means a new collection. Absent: Qdrant's choice."""
+    """Shards of the collection; another number means a new collection. Unset: Qdrant's default."""
     replication_factor: int | None = Field(default=None, ge=1, le=64)
     """Copies of each shard."""
     write_consistency_factor: int | None = Field(default=None, ge=1, le=64)
-    """Copies that must have a write before it is acknowledged."""
+    """Copies that must have applied a write before it is acknowledged."""
     hnsw: Hnsw | None = None
     """The HNSW index."""
     quantization: Quantization | None = None
@@ -132,24 +132,24 @@ class VectorCollectionSpec(Model):
     on_disk_payload: bool | None = None
     """Keep payloads on disk instead of in memory."""
     strict_mode: StrictMode | None = None
-    """Limits on what clients may ask."""
+    """Limits on requests of clients."""
     payload_indexes: PayloadIndexes = ()
-    """Indexes over payload fields."""
+    """Indexes of payload fields."""
 
     migration: MigrationSpec = section(MigrationSpec)
-    """How a change is carried out."""
+    """How a change is made."""
     verification: Verification = section(Verification)
     """What must be true of a new collection before it serves."""
     watch: Watch = section(Watch)
     """What is watched after the cut-over."""
     retention: Retention = section(Retention)
-    """What becomes of a collection that was replaced."""
+    """What happens to a collection that was replaced."""
     adopt: Adopt | None = None
-    """A collection that Teal did not create and is to take over."""
+    """A collection that Teal did not create and takes over."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
-    """What becomes of the collections in Qdrant when this resource is deleted."""
+    """What happens to the collections in Qdrant when this resource is deleted."""
     suspend: bool = False
-    """Touch nothing in Qdrant while true; a migration under way stops where it is."""
+    """While true, Teal changes nothing in Qdrant; a migration stops where it is."""
 
     @CelRule(
         "(has(self.embeddingSetRef) ? 1 : 0) + (has(self.dimensions) ? 1 : 0) + (has(self.vectors) ? 1 : 0)"
@@ -206,7 +206,7 @@ class VectorCollectionSpec(Model):
         return self.alias or name
 
     def encoding(self, embedding_set: EmbeddingSetSpec | None = None) -> Encoding:
-        """What the vectors are; the only vector of the first two ways is unnamed (`""`).
+        """What the vectors are; with embeddingSetRef or dimensions, the only vector is unnamed (`""`).
 
         Raises:
             ValueError: the spec refers to an EmbeddingSet and `embedding_set` is `None`.
@@ -233,9 +233,9 @@ class VectorCollection(CustomResource):
 
     kind: Literal["VectorCollection"] = "VectorCollection"
     spec: VectorCollectionSpec
-    """What is wanted."""
+    """The desired state."""
     status: Annotated[VectorCollectionStatus | None, Readable] = None
-    """What is; written by Teal only."""
+    """The observed state; only Teal writes it."""
 
     @CelRule(
         f"has(self.spec.alias) || self.metadata.name.size() <= {ALIAS_LENGTH}",

@@ -1,4 +1,4 @@
-"""`teal apply -f`: reconcile manifests straight against Qdrant, without a cluster, with a progress bar."""
+"""`teal apply -f`: reconcile manifests directly against Qdrant, without a cluster, with a progress bar."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STALLED, LATE, INTERRUPTED = 1, 3, 130
 
 
 class End(Enum):
-    """Why a resource is not worked on any more."""
+    """Why work on a resource ended."""
 
     READY = "ready"
     STALLED = "stalled"
@@ -40,13 +40,13 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to stay: `seconds` at most (0: as long as it takes); with `watch`, also for spec.watch.duration."""
+    """How long to wait: at most `seconds` (0: no limit); with `watch`, also for spec.watch.duration."""
 
     seconds: float
     watch: bool
 
     def end(self, outcome: Outcome, waited: float) -> End | None:
-        """How it ended, if it did."""
+        """How it ended; `None` if it has not."""
         if _is(outcome, "Ready") and (not self.watch or outcome.status["phase"] == "Ready"):
             return End.READY
         if _is(outcome, "Stalled"):
@@ -59,13 +59,13 @@ def apply(
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: Output = "text",
     timeout: Annotated[float, typer.Option(help="Give up after this many seconds; 0: never.", min=0)] = 0.0,
-    watch: Annotated[bool, typer.Option("--watch", help="Also stay for spec.watch.duration.")] = False,  # noqa: FBT002
+    watch: Annotated[bool, typer.Option("--watch", help="Also wait for spec.watch.duration.")] = False,  # noqa: FBT002
 ) -> None:
-    """Make Qdrant match the manifests, and stay until it does.
+    """Make Qdrant match the manifests, and wait until it does.
 
-    Can be interrupted at any moment and run again: it goes on where it stopped. What was replaced is deleted by
-    the first run after its retention. Exit status: 0 when everything is ready, 1 when something is stalled or
-    held, 3 when the time is over, 130 when interrupted.
+    You can interrupt it at any time and run it again: it continues where it stopped. The first run after the end
+    of a retention deletes the replaced collection. Exit status: 0 when everything is ready, 1 when something is
+    stalled or held, 3 after the timeout, 130 when interrupted.
     """
     from teal.api.manifest import ManifestError
     from teal.cli.manifests import load
@@ -75,7 +75,7 @@ def apply(
     try:
         done = asyncio.run(_apply(manifests, Patience(timeout, watch)))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("teal apply: interrupted; the same command goes on where it stopped", err=True)
+        typer.echo("teal apply: interrupted; the same command continues where it stopped", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if output == "json":
         statuses = {key: dict(outcome.status) for key, (outcome, _) in done.items()}
@@ -109,7 +109,7 @@ async def _apply(manifests: Manifests, patience: Patience) -> dict[str, tuple[Ou
 
 
 def _stop_on_sigterm() -> None:
-    """As Ctrl-C does, so that no writer stays held back when a pipeline is cancelled."""
+    """Cancel on SIGTERM as on Ctrl-C, so that a cancelled pipeline leaves no fence behind."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -133,7 +133,7 @@ def _is(outcome: Outcome, kind: str) -> bool:
 
 
 class Shown:
-    """One resource's line: a bar on a terminal; elsewhere a line when the phase changes and now and then."""
+    """The output line of one resource: a bar on a terminal; else a line at each phase and every few seconds."""
 
     def __init__(self, key: str, bar: Progress, console: Console) -> None:
         self._key, self._bar, self._console = key, bar, console

@@ -18,7 +18,7 @@ NOT_FOUND = 404
 
 
 class ClusterError(Exception):
-    """The API server could not be asked; the message says why."""
+    """The API server gave no answer; the message says why."""
 
 
 async def list_collections(
@@ -27,7 +27,7 @@ async def list_collections(
     namespace: str | None,
     everywhere: bool,  # noqa: FBT001
 ) -> tuple[str, list[dict[str, Any]]]:
-    """VectorCollections as the API server has them, of one namespace or of all; and where that was, in words.
+    """The VectorCollections of one namespace or of all, as the API server has them; and that place in words.
 
     Raises:
         ClusterError: there is no cluster to ask, or it refused.
@@ -57,5 +57,5 @@ async def _list(found: Connection, namespace: str | None) -> list[dict[str, Any]
 
 def _explained(error: ApiException) -> str:
     if error.status == NOT_FOUND:
-        return "the cluster has no VectorCollections: teal crds | kubectl apply --server-side -f -"
+        return "the cluster does not know VectorCollections; run: teal crds | kubectl apply --server-side -f -"
     return f"the API server refused ({error.status} {error.reason})"

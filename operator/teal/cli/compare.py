@@ -1,9 +1,9 @@
-"""What `teal verify` does: look at two collections, ask every check, print what was found."""
+"""What `teal verify` does: read two collections, run every check, print the results."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class ComparisonRequest:
 
 
 def golden(file: Path) -> ReadJudgedQueries:
-    """The judged queries of a file, read when they are asked for."""
+    """The judged queries of a file; the file is read when they are needed."""
     text = file.read_text(encoding="utf-8")
 
     async def read() -> Sequence[JudgedQuery]:
@@ -58,21 +58,21 @@ def golden(file: Path) -> ReadJudgedQueries:
     return read
 
 
-async def compare(asked: ComparisonRequest) -> list[Check]:
-    """Every check's answer.
+async def compare(asked: ComparisonRequest, connect: Callable[[Endpoint], Server] = Server) -> list[Check]:
+    """The answer of every check.
 
     Raises:
-        TealError: the two cannot be compared at all.
+        TealError: the two collections cannot be compared at all.
     """
     console = Console(stderr=True)
     async with AsyncExitStack() as stack:
-        blue_server = Server(asked.blue_end)
+        blue_server = connect(asked.blue_end)
         stack.push_async_callback(blue_server.close)
         green_server = blue_server
         if asked.green_end != asked.blue_end:
-            green_server = Server(asked.green_end)
+            green_server = connect(asked.green_end)
             stack.push_async_callback(green_server.close)
-        status = stack.enter_context(console.status("looking at both collections"))
+        status = stack.enter_context(console.status("reading both collections"))
         blue = Side(blue_server, await _state(blue_server, asked.blue))
         green = Side(green_server, await _state(green_server, asked.green))
         known: dict[RawId, int] = {}
@@ -118,7 +118,7 @@ def _indexes(blue: CollectionState) -> dict[str, Any]:
 async def _encoders(
     asked: ComparisonRequest, blue: CollectionState, green: CollectionState, stack: AsyncExitStack
 ) -> SideEncoders:
-    """At the one embedder that is given, by the names that the collections' marks or `--model` say."""
+    """Clients of the one given embedder, for the models that the marks of the collections or `--model` name."""
 
     async def client(state: CollectionState, model: str | None) -> OpenAIEmbedder | None:
         main, told = state.schema.main, state.marks.encoder
@@ -141,7 +141,7 @@ async def _encoders(
 
 
 def show(asked: ComparisonRequest, checks: Sequence[Check], output: str) -> None:
-    """A table, or JSON."""
+    """Print a table, or JSON."""
     console, verdict = Console(soft_wrap=output == "json"), overall(checks)
     if output == "json":
         rows = [check.as_json() for check in checks]

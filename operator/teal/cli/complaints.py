@@ -1,4 +1,4 @@
-"""What a user can do something about is said on standard error in a line; a traceback always means a bug."""
+"""An error that a user can fix is one line on standard error; a traceback always means a bug."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 
 @contextmanager
 def complaints(command: str, *expected: type[Exception]) -> Iterator[None]:
-    """End `teal COMMAND` with exit status 1 and the error's own words when one of `expected` or OSError comes."""
+    """On one of `expected` or an OSError, end `teal COMMAND` with exit status 1 and the message of the error."""
     caught: tuple[type[Exception], ...] = (OSError, *expected)
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever reads our output has seen enough: typer ends quietly
+        raise  # the reader of the pipe has closed it: typer ends quietly
     except caught as error:
         typer.echo(f"teal {command}: {error}", err=True)
         raise typer.Exit(1) from error

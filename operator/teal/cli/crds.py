@@ -14,7 +14,9 @@ def crds(
     output: Annotated[Path | None, typer.Option(help="Write the files into this folder.")] = None,
     check: Annotated[Path | None, typer.Option(help="Compare with the files in this folder.")] = None,
 ) -> None:
-    """Print the CRDs (pipe them into kubectl apply --server-side -f -), or write or check a folder of them."""
+    """Print the CRDs (pipe them into kubectl apply --server-side -f -), or write or compare the files of a
+    folder.
+    """
     from teal.api import crd
 
     with complaints("crds"):

@@ -16,7 +16,7 @@ from teal.cli.verify import verify
 
 app = typer.Typer(
     name="teal",
-    help="Qdrant collections as they are declared: blue-green migrations without a failed read.",
+    help="Keep Qdrant collections as declared: blue-green migrations without a failed read.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -37,7 +37,7 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Qdrant collections as they are declared: blue-green migrations without a failed read."""
+    """Keep Qdrant collections as declared: blue-green migrations without a failed read."""
 
 
 if __name__ == "__main__":

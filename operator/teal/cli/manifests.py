@@ -1,7 +1,7 @@
-"""Manifests as the command line reads them: files, folders or standard input, with Secrets and ConfigMaps.
+"""Reads manifests for the command line: files, folders or standard input, with Secrets and ConfigMaps.
 
 Without a cluster, identity comes from namespace and name: the same manifest is the same resource on every
-machine. ConfigMaps come from manifests given alongside, Secrets too, or from the environment.
+machine. ConfigMaps come from manifests among the files; Secrets too, or from the environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAMESPACE_UUID = uuid.UUID("6f0b9f36-6a0e-5d5e-9f0c-7ea17ea17ea1")
 
 @dataclass
 class FileSecrets:
-    """Secrets from manifests and from `TEAL_SECRET_<NAME>_<KEY>` variables, ConfigMaps from manifests alone.
+    """Secrets from manifests and from `TEAL_SECRET_<NAME>_<KEY>` variables; ConfigMaps only from manifests.
 
     Implements `contract.Reads`.
     """
@@ -68,10 +68,10 @@ class FileSecrets:
         self.config_maps[metadata.get("namespace") or namespace, name] = data
 
     def add(self, manifest: Mapping[str, Any], namespace: str) -> None:
-        """Take in a Secret's manifest; `namespace` is where it belongs if it names none.
+        """Add the manifest of a Secret; `namespace` is the default for a manifest that names none.
 
         Raises:
-            ManifestError: it has no name, or its data is not base64 of text.
+            ManifestError: it has no name, or its data is not text in base64.
         """
         metadata = manifest.get("metadata") or {}
         name = metadata.get("name")
@@ -94,17 +94,17 @@ def _decoded(name: str, key: str, value: object) -> str:
 
 @dataclass
 class Manifests:
-    """What was read: resources ready for the engine, and where their secrets come from."""
+    """The result: resources for the engine, and the source of their Secrets."""
 
     resources: list[Resource]
     secrets: FileSecrets
 
 
 def load(paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE) -> Manifests:
-    """Read `paths` (`-` is standard input, a folder all its YAML files).
+    """Read `paths` (`-` is standard input; of a folder, all YAML files).
 
     Raises:
-        ManifestError: a document of ours is not valid, or there is none.
+        ManifestError: a document of Teal's kinds is not valid, or there is none.
         OSError: a path cannot be read.
     """
     secrets = FileSecrets()

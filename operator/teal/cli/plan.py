@@ -1,4 +1,4 @@
-"""`teal plan -f`: what would be done to this Qdrant and why; nothing is touched."""
+"""`teal plan -f`: what the operator would do to this Qdrant, why, and what it would wait for. Changes nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from teal.cli.complaints import complaints
+from teal.cli.gates import gates
 from teal.cli.options import DEFAULT_NAMESPACE, Files, Namespace, Output
 from teal.domain.plan import Strategy
 from teal.domain.policy import Do
@@ -27,7 +28,7 @@ STEPS = {
     Strategy.BLUE_GREEN: (
         "create {target} beside {source}",
         "{population} its points, while {source} serves",
-        "catch up with the writes made meanwhile",
+        "catch up with the writes made in the meantime",
         "build the indexes",
         "verify ids, counts, content, vectors and indexes",
         "move the alias by one action, when no write can be lost",
@@ -47,9 +48,9 @@ def plan(
     output: Output = "text",
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when there are changes.")] = False,  # noqa: FBT002
 ) -> None:
-    """Show what would be done to Qdrant, and why. Nothing is touched.
+    """Show what the operator would do to Qdrant, why, and what it would wait for. Nothing is changed.
 
-    Exit status: 0 when it could be planned (with --exit-code: 2 when there are changes), 1 when it is refused.
+    Exit status: 0 if there is a plan (with --exit-code: 2 if it has changes), 1 if the operator would refuse.
     """
     from teal.api.manifest import ManifestError
     from teal.cli.manifests import load
@@ -80,7 +81,7 @@ async def _plan(manifests: Manifests) -> list[ReconcileRecord]:
 
 
 def describe(found: ReconcileRecord) -> dict[str, Any]:
-    """One resource's plan, for machines."""
+    """The plan of one resource, for machines."""
     row: dict[str, Any] = {"resource": found.resource.key, "alias": found.resource.manifest.alias}
     if found.error:
         return row | {"error": {"reason": found.error.reason, "message": found.error.message}}
@@ -89,6 +90,7 @@ def describe(found: ReconcileRecord) -> dict[str, Any]:
     decision, plan = found.decision, found.decision.plan
     row |= {
         "next": decision.do.value,
+        "rule": decision.rule,
         "strategy": plan.strategy.value,
         "planHash": plan.hash,
         "source": plan.source,
@@ -97,6 +99,7 @@ def describe(found: ReconcileRecord) -> dict[str, Any]:
         "reasons": [str(reason) for reason in plan.reasons],
         "warnings": list(plan.warnings),
         "steps": steps(found),
+        "gates": {gate.key: gate.fields for gate in gates(found)},
     }
     if forecast := found.session.part(Cost).forecast:
         row["forecast"] = forecast.as_json()
@@ -129,10 +132,13 @@ def render(console: Console, found: ReconcileRecord) -> None:
         console.print("  [green]nothing to do[/green]: Qdrant is as declared")
         return
     console.print(f"  strategy  {row['strategy']}   plan {row['planHash']}", highlight=False)
+    console.print(f"  next      {row['next']} (rule {row['rule']})", highlight=False, markup=False)
     for label in ("reasons", "warnings"):
         for text in row[label]:
             console.print(f"  {label[:-1]:<8}  {text}", highlight=False, markup=False)
     if forecast := found.session.part(Cost).forecast:
         console.print(f"  forecast  {forecast}", highlight=False)
+    for gate in gates(found):
+        console.print(f"  gate      {gate.label}: {gate.text}", highlight=False, markup=False)
     for number, text in enumerate(row["steps"], 1):
         console.print(f"  {number}. {text}", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""How far a migration is, in words, from the status alone."""
+"""The progress of a migration in words, from the status alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def progress_of(status: Mapping[str, Any]) -> tuple[float, str]:
-    """Percent, and the rest in words: points, rate, time left, why it waits."""
+    """Percent, and in words: points, rate, time left, why it waits."""
     if status["phase"] in ("Ready", "Watching"):
         return 100.0, f"{(status.get('active') or {}).get('collection', '')}"
     found = (status.get("migration") or {}).get("progress") or {}

@@ -29,7 +29,7 @@ class LogFormat(StrEnum):
 
 
 def _address(text: str | Address) -> Address:
-    """What was given, or (typer parses defaults too) the default as it is."""
+    """The given value, or the parsed default (typer parses defaults, too)."""
     try:
         return text if isinstance(text, Address) else Address.parse(text)
     except ValueError as error:
@@ -62,18 +62,21 @@ def run(
     log_level: Annotated[LogLevel, typer.Option(envvar="TEAL_LOG_LEVEL")] = LogLevel.INFO,
     log_format: Annotated[LogFormat, typer.Option(envvar="TEAL_LOG_FORMAT")] = LogFormat.TEXT,
     concurrency: Annotated[
-        int, typer.Option(min=1, envvar="TEAL_CONCURRENCY", help="Resources that are looked at at once.")
+        int, typer.Option(min=1, envvar="TEAL_CONCURRENCY", help="Resources reconciled at the same time.")
     ] = DEFAULTS.concurrency,
     per_qdrant: Annotated[
-        int, typer.Option(min=1, envvar="TEAL_PER_QDRANT", help="The same for each Qdrant.")
+        int,
+        typer.Option(min=1, envvar="TEAL_PER_QDRANT", help="Resources of one Qdrant reconciled at the same time."),
     ] = DEFAULTS.per_endpoint,
     resync: Annotated[
-        float, typer.Option(min=1, envvar="TEAL_RESYNC", help="Look at every resource after so many seconds.")
+        float, typer.Option(min=1, envvar="TEAL_RESYNC", help="Reconcile every resource after this many seconds.")
     ] = DEFAULTS.resync,
     sweep: Annotated[
         float,
         typer.Option(
-            min=1, envvar="TEAL_SWEEP", help="List resources after so many seconds, to find what no watch told."
+            min=1,
+            envvar="TEAL_SWEEP",
+            help="List resources after this many seconds, to find changes that the watches missed.",
         ),
     ] = DEFAULTS.sweep,
     lease: Annotated[
@@ -81,31 +84,31 @@ def run(
         typer.Option(
             "--lease/--no-lease",
             envvar="TEAL_LEASE",
-            help="Work only while holding a Lease. Without one, nothing keeps two operators apart.",
+            help="Work only while holding a Lease. Without one, two operators may work at the same time.",
         ),
     ] = True,
     lease_namespace: Annotated[
         str | None,
         typer.Option(
             envvar="TEAL_LEASE_NAMESPACE",
-            help="Where the Lease is. Default: the served namespace if it is one, else the connection's own.",
+            help="Namespace of the Lease. Default: the served namespace if there is one, else the connection's.",
         ),
     ] = None,
     lease_name: Annotated[
         str | None,
         typer.Option(
             envvar="TEAL_LEASE_NAME",
-            help="Operators that serve the same resources must have the same. Default: teal-operator, with a "
-            "digest of the namespaces if several are served.",
+            help="Operators that serve the same resources must use the same name. Default: teal-operator, with a "
+            "hash of the namespaces if several are served.",
         ),
     ] = None,
     grace: Annotated[
-        float, typer.Option(min=0, envvar="TEAL_GRACE", help="Seconds for steps under way at shutdown.")
+        float, typer.Option(min=0, envvar="TEAL_GRACE", help="Seconds for running steps at shutdown.")
     ] = 20.0,
 ) -> None:
-    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the connection's own namespace.
+    """Run the operator until SIGTERM or Ctrl-C. Without -n or -A it serves the namespace of its connection.
 
-    It ends with status 75 when it has lost its Lease: start it again.
+    It exits with status 75 when it has lost its Lease: start it again.
     """
     if all_namespaces and namespaces:
         raise typer.BadParameter("--namespace and --all-namespaces exclude each other")

@@ -1,4 +1,4 @@
-"""`teal status`: every VectorCollection of a cluster in a line, or one with its migration and checks."""
+"""`teal status`: one line for each VectorCollection of a cluster, or one with its migration and checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from teal.cli.progress import progress_of
 
 COLUMNS = ("NAMESPACE", "NAME", "READY", "PHASE", "PROGRESS", "ACTIVE", "DIM", "DISTANCE", "SCHEMA")
 PIPE_WIDTH = 1000
-"""Whoever reads from a pipe cuts lines, not us."""
+"""Do not wrap: the reader of a pipe cuts lines."""
 
 
 def status(
@@ -29,7 +29,7 @@ def status(
     kubeconfig: Annotated[str | None, typer.Option(help="Path to a kubeconfig.")] = None,
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
 ) -> None:
-    """Show where VectorCollections stand."""
+    """Show the phase and conditions of VectorCollections."""
     # Here, because the API server's client takes a second to import and the other commands do without.
     from teal.cli.cluster import ClusterError, list_collections
 
@@ -54,7 +54,7 @@ def status(
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> Table:
-    """All of them, a line each."""
+    """One line for each."""
     drawn = Table(*COLUMNS, box=None, pad_edge=False)
     for each in found:
         now = each.get("status") or {}
@@ -69,7 +69,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def condition(now: Mapping[str, Any], kind: str) -> tuple[str, str]:
-    """Its status and its message; Unknown where there is none."""
+    """Status and message of the condition; Unknown if it is absent."""
     for each in now.get("conditions") or ():
         if each["type"] == kind:
             return each["status"], each.get("message", "")
@@ -77,7 +77,7 @@ def condition(now: Mapping[str, Any], kind: str) -> tuple[str, str]:
 
 
 def described(each: Mapping[str, Any]) -> Iterator[str]:
-    """One of them, with everything that its status says, line by line."""
+    """Everything that the status of one resource says, line by line."""
     now = each.get("status") or {}
     yield f"{each['metadata']['namespace']}/{each['metadata']['name']}  {now.get('phase', 'Pending')}"
     for row in now.get("conditions") or ():

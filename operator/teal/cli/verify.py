@@ -1,4 +1,4 @@
-"""`teal verify BLUE GREEN`: the comparison that guards every cut-over, for any two collections; only reads."""
+"""`teal verify BLUE GREEN`: the comparison before every cut-over, for any two collections. Read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Encoder = Literal["auto", "same", "other"]
 
 def verify(
     blue: Annotated[str, typer.Argument(help="The collection that is right.")],
-    green: Annotated[str, typer.Argument(help="The collection that is to be as good.")],
+    green: Annotated[str, typer.Argument(help="The collection that is compared with it.")],
     url: Annotated[str, typer.Option(help="Blue's Qdrant.", envvar="QDRANT_URL")] = "http://localhost:6333",
     grpc_port: Annotated[int, typer.Option(envvar="QDRANT_GRPC_PORT")] = GRPC_PORT,
     api_key: Annotated[str | None, typer.Option(envvar="QDRANT_API_KEY", show_envvar=True)] = None,
@@ -32,13 +32,16 @@ def verify(
     encoder: Annotated[
         Encoder,
         typer.Option(
-            help="Whether one encoder made both. auto: where dimensions and the named models are the same."
+            help="Whether one encoder made both. auto: yes, if dimensions and known models are the same."
         ),
     ] = "auto",
     sample: Annotated[int, typer.Option(min=0, help="Points that are compared whole, vectors included.")] = 1000,
-    coverage: Annotated[float, typer.Option(min=0, max=1, help="Share of points that must be there.")] = 1.0,
+    coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of blue's points that green must have.")
+    ] = 1.0,
     overlap: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the same results. Default: 0.95 where comparable.")
+        float | None,
+        typer.Option(min=0, max=1, help="Share of equal search results. Default: 0.95 if comparable."),
     ] = None,
     latency: Annotated[
         float | None, typer.Option(min=1, help="Green's search latency as a multiple of blue's. Default: 2.")
@@ -46,10 +49,10 @@ def verify(
     golden: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, help="YAML or JSON: lists of {query, relevant, k}, relevant being ids."
+            exists=True, dir_okay=False, help="YAML or JSON: lists of {query, relevant, k}; relevant has ids."
         ),
     ] = None,
-    recall: Annotated[float, typer.Option(min=0, max=1, help="What --golden must reach.")] = 0.9,
+    recall: Annotated[float, typer.Option(min=0, max=1, help="Recall that --golden must reach.")] = 0.9,
     embedder: Annotated[
         str | None, typer.Option(help="Embeds the queries of --golden: the base URL of an OpenAI-like API.")
     ] = None,
@@ -63,10 +66,10 @@ def verify(
     ] = None,
     output: Output = "text",
 ) -> None:
-    """Compare two collections, on one server or on two, as Teal does before it moves an alias. Read-only.
+    """Compare two collections, on one server or on two, as Teal does before a cut-over. Read-only.
 
-    Points that are written to BLUE meanwhile are left out. Exit status: 0 passed, 1 failed, 2 neither: a question
-    could not be asked, or one that was asked for by an option has no answer.
+    Points that are written to BLUE during the comparison are left out. Exit status: 0 passed, 1 failed, 2
+    neither: a check could not be run, or a check that an option asks for has no answer.
     """
     # Here, because what compares takes longer to import than other commands take to run.
     from teal.cli import compare

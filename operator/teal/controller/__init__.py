@@ -1,1 +1,1 @@
-"""What decides when a resource is looked at, and what of it goes back to the API server. Knows no kopf."""
+"""Decides when a resource is reconciled, and writes the result back to the API server. Knows no kopf."""

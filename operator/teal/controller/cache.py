@@ -1,11 +1,11 @@
-"""The objects that Teal serves, as the API server last showed them, and which of them a change concerns.
+"""The objects that Teal serves, as the API server last showed them, and which resources a change concerns.
 
-Objects are kept as canonical JSON, without what nobody reads: it is small, two versions are compared as bytes,
-and nobody can change by accident what the next reconcile is told.
+Objects are stored as canonical JSON, without the fields that Teal never reads. That is small, two versions are
+compared as bytes, and no caller can change by accident what the next reconcile reads.
 
-Invariants: an older version never replaces a newer one, unless a list says so; a change that the reconciler
-announced (`expect`) concerns nobody when it arrives, so that Teal's own writes do not keep it busy; but what
-somebody else did at the same time always does.
+Invariants: an older version never replaces a newer one, except when it comes from a list. A change that the
+reconciler announced (`expect`) concerns nobody when it arrives, so Teal's own writes do not cause more work. A
+change that somebody else made at the same time always concerns the resource.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from teal.controller.objects import Kind, RawObject, Ref, status_of, uid_of
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 STATUS_DELAY = 1.0
-"""Seconds before somebody else's change of a status is looked at, so that two who disagree cannot spin."""
+"""Seconds before Teal reacts to a foreign change of a status, so that two writers who disagree do not loop fast.
+"""
 USERS_DELAY = 5.0
-"""Seconds before an EmbeddingSet is told who uses it now: a thousand new users shall make few writes."""
+"""Seconds before the status of an EmbeddingSet lists new users: a thousand new users cause only few writes."""
 
 Concerned = list[tuple[Ref, float]]
-"""Whom a change concerns, and in how many seconds they are to be looked at."""
+"""Which resources a change concerns, and in how many seconds each is due."""
 
 
 class ResourceState(NamedTuple):
-    """What a VectorCollection's status says, for metrics; `progress` is 0 to 1 while it migrates."""
+    """The status of a VectorCollection for metrics; `progress` is 0 to 1 while it migrates."""
 
     namespace: str
     name: str
@@ -52,20 +53,20 @@ class Entry:
     declared: int
     """Hash of the body without its status."""
     endpoint: str | None
-    """The Qdrant that it loads."""
+    """The Qdrant that this resource uses."""
     uses: str | None
     """Name of the EmbeddingSet that it refers to."""
     state: ResourceState
 
     def load(self) -> dict[str, Any]:
-        """The object, fresh, for the caller to keep."""
+        """The object, freshly parsed: the caller may change it."""
         obj: dict[str, Any] = json.loads(self.body)
         obj["metadata"]["resourceVersion"] = self.resource_version
         return obj
 
 
 class Cache:
-    """All known objects of both kinds. Not for several threads."""
+    """All known objects of both kinds. Not thread-safe."""
 
     def __init__(self) -> None:
         self._entries: dict[Ref, Entry] = {}
@@ -83,23 +84,23 @@ class Cache:
         return dict(self._entries)
 
     def users_of(self, embedding_set: Ref) -> list[str]:
-        """Names of the VectorCollections, all in its namespace, that refer to it; also when it does not exist."""
+        """Names of the VectorCollections that refer to it (all in its namespace), even if it does not exist."""
         return sorted(self._users.get(embedding_set, ()))
 
     def states(self) -> Iterator[ResourceState]:
-        """What the VectorCollections' statuses say."""
+        """The states of all VectorCollections."""
         return (entry.state for ref, entry in self.entries().items() if ref.kind is Kind.VECTOR_COLLECTION)
 
     def endpoint_of(self, ref: Ref) -> str | None:
-        """The Qdrant that a look at `ref` loads, as its limit counts it."""
+        """The Qdrant that a reconcile of `ref` uses, for the limit of each Qdrant."""
         entry = self._entries.get(ref)
         return entry.endpoint if entry else None
 
     def put(self, kind: Kind, obj: RawObject, *, authoritative: bool = False) -> Concerned:
-        """Take in a version of an object, and return whom the change concerns.
+        """Store a version of an object, and return which resources the change concerns.
 
-        An `authoritative` one was read just now: it counts even if it seems older, as after etcd was restored
-        from a backup.
+        An `authoritative` version was read just now: it counts even if it seems older, for example after etcd
+        was restored from a backup.
         """
         entry = _entry(kind, obj)
         before = self._entries.get(entry.ref)
@@ -112,9 +113,9 @@ class Cache:
         return self._concerned(entry.ref, before, entry)
 
     def refresh(self, kind: Kind, obj: RawObject) -> None:
-        """Take in the answer to a write that was announced. It concerns nobody, and never brings back the dead.
+        """Store the answer to an announced write. It concerns nobody, and never restores a deleted object.
 
-        An answer that shows somebody else's change too is left alone: the watch is to tell of that one.
+        An answer that also shows a foreign change is ignored: the watch delivers that change.
         """
         entry = _entry(kind, obj)
         before, expected = self._entries.get(entry.ref), self._expected.get(entry.ref)
@@ -124,12 +125,14 @@ class Cache:
             self._store(entry, before)
 
     def expect(self, kind: Kind, obj: RawObject) -> None:
-        """Announce that a write is on its way which makes the object look like `obj`."""
+        """Announce a write after which the object looks like `obj`."""
         entry = _entry(kind, obj)
         self._expected[entry.ref] = entry
 
     def remove(self, ref: Ref, uid: str) -> Concerned:
-        """The object is gone, unless another one of its name is there by now; returns whom that concerns."""
+        """The object is deleted, unless another one of that name exists by now; returns which resources that
+        concerns.
+        """
         before = self._entries.get(ref)
         if before is None or before.uid != uid:
             return []
@@ -212,6 +215,6 @@ def _state(ref: Ref, status: Mapping[str, Any]) -> ResourceState:
 
 
 def _is_older(entry: Entry, than: Entry) -> bool:
-    """Resource versions grow with time; one that is not a number says nothing."""
+    """Resource versions grow with time. A version that is not a number cannot be compared."""
     versions = entry.resource_version, than.resource_version
     return all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])

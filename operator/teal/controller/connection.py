@@ -1,4 +1,4 @@
-"""How to reach the API server: from within a pod by its service account, else by a kubeconfig as kubectl does."""
+"""How to reach the API server: in a pod by its service account, else by a kubeconfig as kubectl does."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 
 
 class NoClusterError(Exception):
-    """Nothing says which API server to use; the message tells what was tried."""
+    """No configuration names an API server; the message says what was tried."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the API server is, the credentials for it, and the namespace that is meant where none is named."""
+    """Where the API server is, the credentials for it, and the default namespace."""
 
     configuration: Configuration
     namespace: str
 
 
 async def connect(kubeconfig: Path | None = None, context: str | None = None) -> Connection:
-    """Read the connection afresh, so that renewed credentials are found.
+    """Read the connection again, so that renewed credentials are found.
 
-    Inside a pod, and with neither argument given nor KUBECONFIG set, the service account is used.
+    In a pod, if no argument is given and KUBECONFIG is not set, the service account is used.
 
     Raises:
         NoClusterError: there is no such kubeconfig, context or service account.
@@ -42,7 +42,9 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         file = file or DEFAULT_KUBECONFIG
         return await _from_kubeconfig(file, context)
     except (ConfigException, OSError, YAMLError) as error:
-        raise NoClusterError(f"no way to the API server by {file or 'the service account'}: {error}") from error
+        raise NoClusterError(
+            f"no connection to the API server by {file or 'the service account'}: {error}"
+        ) from error
 
 
 def _in_cluster() -> Connection:

@@ -1,6 +1,7 @@
-"""What the present task is about, for its log lines: resource, migration id and phase.
+"""The resource, migration id and phase of the current task, for its log lines.
 
-Context variables, so that a line logged deep in a step, which knows no Kubernetes, still says for whom it ran.
+These are context variables, so a log line from deep inside a step, which knows no Kubernetes, names the
+resource.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ _context: ContextVar[Mapping[str, str]] = ContextVar("teal_context", default={})
 
 
 def current() -> Mapping[str, str]:
-    """The fields of the present task: any of `resource`, `migration` and `phase`."""
+    """The fields of the current task: any of `resource`, `migration` and `phase`."""
     return _context.get()
 
 
 @contextmanager
 def about(resource: str, status: Mapping[str, Any]) -> Iterator[None]:
-    """Everything logged within is about `resource`, in the phase that its status gives."""
+    """All log lines inside the block are about `resource`, in the phase of its status."""
     migration = status.get("migration") or {}
     fields = {"resource": resource, "migration": migration.get("id"), "phase": status.get("phase")}
     token = _context.set({name: str(value) for name, value in fields.items() if value})

@@ -1,7 +1,7 @@
-"""The controller as a whole: watch events in, looks at resources out. It knows no kopf and no process.
+"""The whole controller: watch events in, reconciles out. It knows no kopf and no process.
 
-Invariant: nothing is looked at before all objects were listed once, or an EmbeddingSet that is only late would
-be taken for one that does not exist.
+Invariant: no resource is reconciled before all objects were listed once. Otherwise an EmbeddingSet whose event
+is only late would look as if it did not exist.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RETRY_SECONDS = 10.0
 
 
 class Controller:
-    """Feed it by `observe`; `start` it, and then `stop` it once."""
+    """Feed it by `observe`; call `start`, and then `stop` once."""
 
     def __init__(
         self,
@@ -58,19 +58,19 @@ class Controller:
         self._sweeping: asyncio.Task[None] | None = None
         self._synced = asyncio.Event()
         self.last_event = clock()
-        """When (on `clock`) a watch last told something; at first: now."""
+        """The time (on `clock`) of the last event of a watch; at first: now."""
         metrics.watch_resources(self.cache.states)
 
     @property
     def synced(self) -> bool:
-        """Whether all objects were listed once, so that work goes on."""
+        """Whether all objects have been listed once, so that work goes on."""
         return self._synced.is_set()
 
     async def wait_synced(self) -> None:
         await self._synced.wait()
 
     def observe(self, kind: Kind, event: str | None, obj: RawObject) -> None:
-        """Take in a watch event: `ADDED`, `MODIFIED`, `DELETED`, or (`None`) an item of the initial list."""
+        """Accept a watch event: `ADDED`, `MODIFIED`, `DELETED`, or (`None`) an item of the initial list."""
         self.last_event = self._clock()
         self._metrics.watch_events.labels(kind.value, event or "LISTED").inc()
         if event == "DELETED":
@@ -79,18 +79,18 @@ class Controller:
             self._notify(self.cache.put(kind, obj), background=event is None)
 
     def start(self) -> None:
-        """Begin: list, then work, and list again every `ControllerOptions.sweep` seconds."""
+        """List all objects, start work, and list again every `ControllerOptions.sweep` seconds."""
         self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
 
     async def stop(self, grace: float) -> None:
-        """Begin nothing new; steps under way have `grace` seconds to finish before they are cancelled."""
+        """Start nothing new; running steps have `grace` seconds to finish before they are cancelled."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
         await self._dispatcher.stop(grace)
 
     async def sweep(self, patience: float = PATIENCE) -> int:
-        """Hold a list against the cache now; see `Sweeper.sweep`."""
+        """Compare a list with the cache now; see `Sweeper.sweep`."""
         return await self._sweeper.sweep(patience)
 
     async def _sweep_for_ever(self) -> None:
@@ -102,7 +102,7 @@ class Controller:
                 await asyncio.sleep(min(RETRY_SECONDS, self._options.sweep))
                 continue
             if not self.synced:
-                logger.info("%d resources are known: work begins", len(self.cache))
+                logger.info("%d resources are known: work starts", len(self.cache))
                 self._synced.set()
                 self._dispatcher.start()
             await asyncio.sleep(self._options.sweep * random.uniform(0.8, 1.0))

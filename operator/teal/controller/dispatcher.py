@@ -1,7 +1,7 @@
-"""Runs what the queue gives: one task a running key, none for those at rest.
+"""Runs the keys of the queue: one task for each running key, none for keys at rest.
 
-Invariant: a taken key is always reported back, whatever its work does; so no failure can take a resource or a
-slot out of circulation.
+Invariant: every key that was taken is reported back, whatever its work does. So no failure can lose a resource
+or a slot.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True)
 class Next:
-    """When a key is to be looked at again: after `after` seconds, not by itself (`None`), or after its backoff."""
+    """When a key is due again: after `after` seconds, not by itself (`None`), or after its backoff."""
 
     after: float | None = None
     background: bool = False
@@ -30,7 +30,7 @@ class Next:
 
 
 class Dispatcher(Generic[K]):
-    """Works the queue off until it is stopped. Use from one event loop only."""
+    """Works through the queue until it is stopped. Use it from one event loop only."""
 
     def __init__(self, queue: WorkQueue[K], process: Callable[[K], Awaitable[Next]], metrics: Metrics) -> None:
         self._queue = queue
@@ -50,7 +50,7 @@ class Dispatcher(Generic[K]):
         self._loop = asyncio.create_task(self._run(), name="dispatcher")
 
     async def stop(self, grace: float) -> None:
-        """Take nothing new, give what runs `grace` seconds to finish, and cancel what then still runs."""
+        """Take no new key, give running ones `grace` seconds to finish, and cancel the rest."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait([self._loop])
@@ -71,7 +71,7 @@ class Dispatcher(Generic[K]):
             await self._sleep(self._queue.wait())
 
     async def _sleep(self, seconds: float | None) -> None:
-        """Until `seconds` have passed or something was added or done."""
+        """Return after `seconds`, or earlier if a key was added or is done."""
         timer = asyncio.get_running_loop().call_later(seconds, self._wake.set) if seconds is not None else None
         try:
             await self._wake.wait()
@@ -90,7 +90,7 @@ class Dispatcher(Generic[K]):
         try:
             outcome = await self._process(key)
         except Exception:
-            logger.exception("Looking at %s failed unexpectedly", key)
+            logger.exception("Reconciling %s failed unexpectedly", key)
         finally:
             self._report(key, outcome)
 

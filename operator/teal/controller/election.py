@@ -1,15 +1,15 @@
 """Who may hold a Lease, and until when: the rules, without a clock, a task or an API server.
 
-Invariant: at no moment do two candidates hold it. The holder counts from when it *sent* its last acknowledged
-renewal, everybody else from when they *saw* it, which is later, and waits longer. So nobody's wall clock is
-trusted, and monotonic clocks may run some percent apart. Every write tests the version that was read: of two who
-find the Lease free, one is answered "conflict".
+Invariant: two candidates never hold the Lease at the same time. The holder counts from the time at which it
+*sent* its last acknowledged renewal. All others count from the time at which they *saw* it, which is later, and
+wait longer. So no wall clock is trusted, and monotonic clocks may differ by some percent. Every write is a
+compare-and-set on the version that was read: if two candidates find the Lease free, one of them gets a conflict.
 
     0                    5                    10           13       15 s
     renewal sent ─ renew again ─ ... ─ deadline: lost ── end ─── others may take it
 
-Who has lost it begins nothing any more, cancels what runs (whose last act may be to lift a fence) and is gone by
-`end`. client-go's election is the model.
+A holder that lost the Lease starts nothing new, cancels what runs (whose last action may be to lift a fence),
+and exits by `end`. The model is client-go's leader election.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ NEVER = float("-inf")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a Lease is."""
+    """Namespace and name of a Lease."""
 
     namespace: str
     name: str = NAME
 
     @classmethod
     def of(cls, served: Sequence[str], own: str) -> Self:
-        """The Lease of who serves these namespaces (none: all), and is itself in the namespace `own`.
+        """The Lease for an operator that serves these namespaces (none: all) and runs in the namespace `own`.
 
-        Operators for different namespaces must not wait for each other, those for the same ones must, wherever
-        they run: one namespace has its Lease in it, several have one named after them, all have it in `own`.
+        Operators that serve different namespaces must not wait for each other; operators that serve the same
+        ones must, wherever they run. One namespace: the Lease is in it. Several: it is in `own`, named after
+        them. All: in `own`.
         """
         if len(served) == 1:
             return cls(served[0])
@@ -50,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. `deadline`, `end` and `duration` are the marks of the module's picture."""
+    """Seconds. `deadline`, `end` and `duration` are marked in the picture of this module."""
 
     renew: float = 5.0
     retry: float = 2.0
@@ -61,7 +62,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Record:
-    """What a Lease says; its times are for people."""
+    """The content of a Lease; its times are for people."""
 
     holder: str = ""
     seconds: float = 0.0
@@ -92,7 +93,7 @@ class Record:
 
 
 class Elector:
-    """What one candidate knows, and what follows from it. Pure: times (of its own clock) are arguments."""
+    """What one candidate knows, and the conclusions. Pure: times (of its own clock) are arguments."""
 
     def __init__(self, me: str, timing: Timing) -> None:
         self.me = me
@@ -100,13 +101,13 @@ class Elector:
         self._record: Record | None = None
         self._since = NEVER
         self.version: str | None = None
-        """Of the Lease as it was last read or written; `None`: there is none."""
+        """The version of the Lease that was last read or written; `None`: there is none."""
         self.until = NEVER
-        """So long we hold it."""
+        """Until this time we hold it."""
 
     @property
     def holder(self) -> str:
-        """Who held it when we last looked."""
+        """Who held it at the last look."""
         return self._record.holder if self._record else ""
 
     @property
@@ -126,13 +127,13 @@ class Elector:
             self.until = NEVER
 
     def is_free(self, now: float) -> bool:
-        """Whether we may write ourselves into it."""
+        """Whether we may write ourselves as the holder."""
         if self._record is None or not self.displaced:
             return True
         return now >= self._since + (self._record.seconds or self._timing.duration)
 
     def claim(self, wall: str) -> Record:
-        """What to write: ours from now on, or still."""
+        """The Lease to write, to take it or to renew it."""
         old = self._record or Record()
         is_ours = old.holder == self.me
         return Record(
@@ -144,11 +145,11 @@ class Elector:
         )
 
     def release(self, wall: str) -> Record:
-        """Hold it no more; what to write so that others need not wait."""
+        """Give it up; the Lease to write, so that others need not wait."""
         self.until = NEVER
         return replace(self._record or Record(), holder="", seconds=1, renewed=wall)
 
     def wrote(self, record: Record, version: str, sent: float) -> None:
-        """Our write, sent then, was acknowledged."""
+        """Our write, sent at that time, was acknowledged."""
         self._record, self.version, self._since = record, version, sent
         self.until = sent + self._timing.deadline if record.holder == self.me else NEVER

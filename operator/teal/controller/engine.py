@@ -1,4 +1,4 @@
-"""What the controller needs of the engine; `teal.migration.engine` is one, and tests bring their own."""
+"""What the controller needs of the engine; `teal.migration.engine` implements it, and tests use their own."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Reconciles(Protocol):
     async def inspect_embedding_set(
         self, embedding_set: EmbeddingSet, namespace: str, used_by: Sequence[str]
     ) -> Mapping[str, Any]:
-        """The status of an EmbeddingSet that the VectorCollections `used_by` refer to; it needs no `usedBy`.
+        """The status of an EmbeddingSet that the VectorCollections `used_by` refer to; the caller adds `usedBy`.
 
         Raises:
-            TealError: shown in the set's conditions; a transient one is tried again.
+            TealError: the conditions of the set show it; a transient error is tried again.
         """
         ...
 
     async def forget(self, uid: str) -> None:
-        """The VectorCollection `uid` is gone: what is remembered about it can go too."""
+        """The VectorCollection `uid` is gone: drop all memory of it."""
         ...
 
     async def close(self) -> None:
-        """Nothing more will be asked: close connections."""
+        """No more calls follow: close connections."""
         ...

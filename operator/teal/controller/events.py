@@ -1,7 +1,7 @@
-"""Notes of the engine as Kubernetes Events: told once, and not lost because the API server was away.
+"""Notes of the engine as Kubernetes Events: each is sent once, and none is lost while the API server is away.
 
-Invariants: a note that a reconcile repeats right after the last one is not told again; a note that could not be
-posted is tried again at the next look, under the same name, so that it is there once whatever happened.
+Invariants: a note that a reconcile repeats right after the previous one is not sent again. A note that could not
+be sent is tried again at the next reconcile under the same name, so it exists once in the end.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 CONTROLLER = "teal.dev/operator"
 NOTE_LENGTH = 1024
 KEPT = 20
-"""Unposted Events that are kept for one resource."""
+"""How many unsent Events are kept for one resource."""
 
 
 class EventPoster:
-    """Posts notes. Per resource, calls must not overlap."""
+    """Sends notes. Calls for one resource must not overlap."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -37,7 +37,9 @@ class EventPoster:
         self._unposted: dict[Ref, list[dict[str, Any]]] = {}
 
     async def post(self, ref: Ref, uid: str, notes: Sequence[Note], now: datetime) -> None:
-        """Post `notes` about the object `uid` at `ref`, and whatever could not be posted before. Never raises."""
+        """Send `notes` about the object `uid` at `ref`, and all notes that could not be sent before. Never
+        raises.
+        """
         told = self._told.pop(ref, frozenset())
         if notes:
             self._told[ref] = frozenset(notes)
@@ -47,12 +49,14 @@ class EventPoster:
             try:
                 await self._kube.post_event(ref.namespace, event)
             except ApiServerError as error:
-                logger.warning("An Event (%s) is not posted yet: %s", event["reason"], error)
+                logger.warning(
+                    "An Event (%s) could not be sent and will be tried again: %s", event["reason"], error
+                )
                 self._unposted[ref] = events[index:]
                 return
 
     def forget(self, ref: Ref) -> None:
-        """The object is gone."""
+        """The object is gone: forget its notes."""
         self._told.pop(ref, None)
         self._unposted.pop(ref, None)
 
@@ -79,6 +83,6 @@ class EventPoster:
 
 
 def _shortened(text: str) -> str:
-    """`text` within the API server's limit, which counts bytes."""
+    """`text`, cut to the limit of the API server, which counts bytes."""
     encoded = text.encode()
     return text if len(encoded) <= NOTE_LENGTH else encoded[: NOTE_LENGTH - 3].decode(errors="ignore") + "…"

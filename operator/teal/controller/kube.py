@@ -1,7 +1,7 @@
-"""The few things that Teal asks of the API server, and how they can fail.
+"""The few calls to the API server that Teal needs, and how they can fail.
 
-The reconciler knows only this protocol. Whatever fails for reasons that may pass (no answer, 5xx, too many
-requests, missing rights) is a `TransientError`: a partition from the API server costs time, never a migration.
+The reconciler knows only this protocol. Every failure that may pass (no answer, 5xx, too many requests, missing
+permissions) is a `TransientError`: a partition from the API server costs time, never a migration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from teal.domain.errors import TransientError
 
 
 class ApiServerError(TransientError):
-    """The API server refused or did not answer; `code` is its status, 0 if there was none."""
+    """The API server refused or did not answer; `code` is its status, 0 without an answer."""
 
     def __init__(self, message: str, code: int = 0, retry_after: float | None = None) -> None:
         super().__init__(
@@ -29,11 +29,11 @@ class GoneError(ApiServerError):
 
 
 class ConflictError(ApiServerError):
-    """The object is another one, or another version, than the write was meant for."""
+    """The write was meant for another object of this name, or for another version."""
 
 
 class NotLeaderError(ApiServerError):
-    """Not even asked: this process has lost its lease."""
+    """Not sent: this process has lost its lease."""
 
 
 class ObjectMeta(NamedTuple):
@@ -52,11 +52,11 @@ class Kube(Protocol):
         ...
 
     def list_metadata(self, kind: Kind, namespace: str | None) -> AsyncIterator[ObjectMeta]:
-        """All objects of `kind` in `namespace` (`None`: in all), at one moment, without their contents."""
+        """All objects of `kind` in `namespace` (`None`: in all), at one moment, only their metadata."""
         ...
 
     async def put_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
-        """Make `status` the status of that very object, and return it as it then is.
+        """Replace the status of the object with this uid, and return the object after the write.
 
         Raises:
             ConflictError: another object has its name by now.
@@ -64,15 +64,15 @@ class Kube(Protocol):
         ...
 
     async def set_finalizers(self, obj: Mapping[str, Any], kind: Kind, own: Collection[str]) -> dict[str, Any]:
-        """Leave just these of Teal's finalizers on `obj`, and return the object as it then is.
+        """Leave exactly these of Teal's finalizers on `obj`, and return the object after the write.
 
         Raises:
-            ConflictError: the object has changed since this version of it.
+            ConflictError: the object has changed since this version.
         """
         ...
 
     async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
-        """Create the Event (`events.k8s.io/v1`); one that is there already is a success."""
+        """Create the Event (`events.k8s.io/v1`); it is no error if it exists already."""
         ...
 
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
@@ -84,9 +84,9 @@ class Kube(Protocol):
         ...
 
     async def cluster_id(self) -> str:
-        """The uid of the namespace kube-system, which names the cluster."""
+        """The uid of the namespace kube-system, which identifies the cluster."""
         ...
 
     async def is_served(self, kind: Kind) -> bool:
-        """Whether the definition of `kind` is installed."""
+        """Whether the CRD of `kind` is installed."""
         ...

@@ -1,8 +1,7 @@
 """The API server over HTTP: `Kube` on top of the official client's connection, without its generated models.
 
-Invariants: every request has a time limit, every answer is mapped to a value or to an `ApiServerError`, and a
-write names the very object that it is meant for, by its uid or its version, so that it can never hit a
-namesake that was created meanwhile.
+Invariants: every request has a time limit. Every answer becomes a value or an `ApiServerError`. A write names
+the uid or the version of the object, so it never hits another object that was created under the same name.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ UNPROCESSABLE = 422
 
 
 class KubeApi:
-    """See `Kube`. Connects at the first call, and again with fresh credentials when they are refused."""
+    """See `Kube`. Connects at the first call, and again with new credentials when the old ones are refused."""
 
     def __init__(
         self,
@@ -51,13 +50,13 @@ class KubeApi:
         metrics: Metrics,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`may_write` is asked before each write; where it says no, that is the error (`NotLeaderError`)."""
+        """`may_write` is asked before each write; if it answers no, the write raises `NotLeaderError`."""
         self._connect = connect
         self._may_write = may_write
         self._metrics = metrics
         self._client: ApiClient | None = None
         self.last_answer = time.monotonic()
-        """When (`time.monotonic`) the API server last answered anything at all; at first: now."""
+        """The time (`time.monotonic`) of the last answer of the API server; at first: now."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +87,7 @@ class KubeApi:
             query["continue"] = token
 
     async def put_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
-        # Not a merge patch: there the status subresource ignores the uid, and what is not named stays.
+        # Not a merge patch: with that the status subresource ignores the uid, and fields that are not named stay.
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": uid},
             {"op": "add", "path": "/status", "value": status},
@@ -110,7 +109,7 @@ class KubeApi:
         try:
             await self._call("POST", path, "events", event)
         except ConflictError:
-            logger.debug("Event %s is there already", event["metadata"]["name"])
+            logger.debug("Event %s exists already", event["metadata"]["name"])
 
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
         secret = await self._call("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}", "secrets")
@@ -150,15 +149,15 @@ class KubeApi:
     async def _call(
         self, method: str, path: str, resource: str, body: Any = None, sends: str = JSON, accept: str = JSON
     ) -> dict[str, Any]:
-        """One request, and a second one with fresh credentials if the first is answered 401."""
+        """One request, and a second one with new credentials if the first gets 401."""
         if method != "GET" and not self._may_write():
-            raise NotLeaderError(f"{method} {resource}: not sent, for another operator may lead by now")
+            raise NotLeaderError(f"{method} {resource}: not sent, because another operator may lead by now")
         try:
             return await self._request(method, path, resource, body, sends, accept)
         except ApiServerError as error:
             if error.code != 401:
                 raise
-            logger.info("The API server does not know these credentials (any more): reading them anew")
+            logger.info("The API server refused the credentials: reading them again")
             await self.close()
             return await self._request(method, path, resource, body, sends, accept)
 
@@ -208,7 +207,9 @@ def _error(what: str, code: int, content: bytes, header: str | None) -> ApiServe
     except (ValueError, KeyError, TypeError):  # not from the API server itself, such as a proxy's page
         said, details = _excerpt(content), {}
     kind = {404: GoneError, 409: ConflictError}.get(code, ApiServerError)
-    if code == UNPROCESSABLE and "causes" not in details:  # so a failed `test` is answered; mistakes have causes
+    if (
+        code == UNPROCESSABLE and "causes" not in details
+    ):  # the answer to a failed JSON Patch `test`; other errors have causes
         kind = ConflictError
     return kind(f"{what}: {code} {said}", code, retry_after(header, datetime.now(UTC)))
 

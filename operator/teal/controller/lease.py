@@ -1,11 +1,11 @@
-"""Holding a Lease while work is done, and ending with it: the rules of `election` over the API server.
+"""Holds a Lease while work is done, and ends the work with it: the rules of `election` over the API server.
 
-Whatever holds up a renewal (a partition, a starved or stopped process) ends in one of two ways. In time for what
-runs to be cancelled, whose last act may be to lift a fence; or at once and in the middle of it, by a timer and no
-task: when a process was stopped for long, it comes before the steps that wait for answers go on.
+Whatever delays a renewal (a partition, a slow or stopped process), the process ends in one of two ways. In time:
+the running work is cancelled, and its last action may be to lift a fence. Or at once, by a timer that needs no
+task: if the process was stopped for long, the timer fires before steps that wait for answers continue.
 
-`kubernetes.aio.leaderelection` does it otherwise: it goes on renewing when its work crashed, never releases, and
-waits for an answer without limit.
+`kubernetes.aio.leaderelection` does not fit: it continues to renew after its work crashed, never releases the
+Lease, and waits for an answer without limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from teal.controller.kube import ApiServerError, ConflictError
 logger = logging.getLogger(__name__)
 
 LOST_EXIT_CODE = 75
-"""`EX_TEMPFAIL`: start me again."""
+"""`EX_TEMPFAIL`: start the process again."""
 TICK_SECONDS = 0.5
 
 
@@ -40,7 +40,7 @@ class LeaseApi(Protocol):
     """The two calls that an election needs; both raise `ApiServerError`."""
 
     async def read_lease(self, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """The Lease as it is now; `None`: there is none."""
+        """The Lease as it is now; `None` if there is none."""
         ...
 
     async def write_lease(
@@ -49,29 +49,29 @@ class LeaseApi(Protocol):
         """Replace the Lease if it still has this version, or (`None`) create it; returns it.
 
         Raises:
-            ConflictError: it is another version by now, or there is one already.
+            ConflictError: it has another version by now, or it exists already.
         """
         ...
 
 
 def boot_time() -> float:
-    """Seconds that also pass while the machine sleeps, where the system can tell."""
+    """Seconds that also pass while the machine sleeps, where the system supports that."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
 
 def identity() -> str:
-    """Never used before: a process that comes after this one is not taken for it."""
+    """A new name for each process: a later process is never taken for this one."""
     return f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
 
 
 def exit_at_once() -> None:
-    """Without another line of anybody's clean-up."""
+    """Exit without running any clean-up."""
     os._exit(LOST_EXIT_CODE)
 
 
 class Lease:
-    """One candidate's part in the election: `acquire`, then `hold` while the work is done."""
+    """One candidate in the election: `acquire`, then `hold` while the work is done."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Lease:
         clock: Callable[[], float] = boot_time,
         end: Callable[[], None] = exit_at_once,
     ) -> None:
-        """`end` ends the process, whatever it is doing."""
+        """`end` ends the process, whatever it does."""
         self._api = api
         self._place = place
         self._timing = timing or Timing()
@@ -95,7 +95,7 @@ class Lease:
 
     @property
     def stands_by(self) -> bool:
-        """Whether somebody else is known to hold it."""
+        """Whether another candidate is known to hold it."""
         return self._elector.displaced
 
     def held(self) -> bool:
@@ -103,20 +103,20 @@ class Lease:
         return self._elector.held(self._clock())
 
     async def acquire(self) -> bool:
-        """Returns (true) when we hold it, be it in a moment or in a month."""
+        """Wait until we hold it, however long that takes; returns true."""
         while not await self._attempt(self._timing.deadline / 2):  # noqa: ASYNC110 - the API server is asked
             await asyncio.sleep(self._timing.retry * random.uniform(0.8, 1.2))
-        logger.info("The lease %s is held: this is %s", self._place, self._elector.me)
+        logger.info("This process (%s) holds the lease %s", self._elector.me, self._place)
         return True
 
     async def hold(self, work: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
-        """Do `work` and keep the lease meanwhile; the event given to it is set when it has to end.
+        """Do `work` and keep the lease meanwhile; the event given to `work` is set when it has to end.
 
-        It ends because `stop` was set, and then the lease is kept until it has, and released; or because the
-        lease is lost, and then it is cut off where it is when the time is over.
+        If `stop` was set, the lease is kept until the work has ended, and then released. If the lease is lost,
+        the work is cancelled when its time is over.
 
         Raises:
-            LeaseLostError: it is lost, and the work has ended in time.
+            LeaseLostError: the lease is lost, and the work has ended in time.
         """
         over = asyncio.Event()
         keeping = asyncio.create_task(_before(over, self._keep), name="lease")
@@ -134,21 +134,21 @@ class Lease:
             raise LeaseLostError(f"the lease {self._place} is lost") from keeping.exception()
 
     async def _keep(self) -> None:
-        """Renew for as long as it can be done in time."""
+        """Renew as long as it can be done in time."""
         renewed = True
         while self.held():
             await asyncio.sleep(min(self._timing.renew if renewed else self._timing.retry, self._left()))
             renewed = await self._attempt(min(self._timing.deadline / 2, self._left()))
-        logger.critical("The lease %s is lost: ending", self._place)
+        logger.critical("The lease %s is lost: stopping", self._place)
         self._end_if_due()
 
     def _left(self) -> float:
         return max(0.0, self._elector.until - self._clock())
 
     def _end_if_due(self) -> None:
-        """End the process, whatever it is doing, if somebody else holds the lease or soon may."""
+        """End the process, whatever it does, if another process holds the lease or soon may."""
         if self._clock() >= self._elector.until + self._timing.end - self._timing.deadline:
-            logger.critical("The lease %s may be somebody else's: ending at once", self._place)
+            logger.critical("Another process may hold the lease %s: exiting at once", self._place)
             self._end()
 
     def _tick(self) -> None:
@@ -156,7 +156,7 @@ class Lease:
         self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     async def _attempt(self, seconds: float) -> bool:
-        """Look, and write ourselves into it if nobody else holds it; whether we did."""
+        """Read the Lease and take it if nobody else holds it; returns whether we took it."""
         try:
             async with asyncio.timeout(seconds):
                 await self._look()
@@ -165,7 +165,7 @@ class Lease:
                     return False
                 await self._write(self._elector.claim(_now()))
         except ConflictError:
-            self._complain("somebody else was faster")
+            self._complain("another candidate was faster")
             return False
         except (ApiServerError, TimeoutError) as error:
             self._complain(str(error) or "the API server does not answer in time")
@@ -195,7 +195,9 @@ class Lease:
             async with asyncio.timeout(self._timing.retry):
                 await self._write(self._elector.release(_now()))
         except (ApiServerError, TimeoutError) as error:
-            logger.warning("The lease %s could not be released; others wait for its end: %s", self._place, error)
+            logger.warning(
+                "The lease %s could not be released; others wait until it expires: %s", self._place, error
+            )
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -204,7 +206,7 @@ class Lease:
 
 
 async def _before(event: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
-    """`work`, and then, however it ended, the event."""
+    """Run `work`, and set the event at its end, whatever the result."""
     try:
         await work()
     finally:

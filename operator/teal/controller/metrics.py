@@ -1,7 +1,7 @@
-"""The operator's metrics: `teal_*`, with their units in their names, in a registry of their own.
+"""The metrics of the operator: `teal_*`, with the unit in the name, in a registry of their own.
 
-What describes resources is read from the cache at every scrape, so it is right after a restart and gone with
-the resource; only what happened is counted as it happens.
+Metrics of resources are read from the cache at every scrape: they are right after a restart, and gone with the
+resource. Only events are counted when they happen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHOWN_CONDITIONS = (READY, AVAILABLE, STALLED)
 
 
 class QueueState(Protocol):
-    """As much of a queue as is measured."""
+    """The part of a queue that is measured."""
 
     @property
     def ready(self) -> int: ...
@@ -47,7 +47,7 @@ class Metrics:
         Gauge("teal_build_info", "Always 1.", ["version"], registry=registry).labels(teal.__version__).set(1)
         self._depth = Gauge(
             "teal_queue_keys",
-            "Resources in the work queue: ready (due, waiting for room), running, scheduled (for later).",
+            "Resources in the work queue: ready (due, waiting for a slot), running, scheduled (for later).",
             ["state"],
             registry=registry,
         )
@@ -59,14 +59,14 @@ class Metrics:
         )
         self.reconcile_seconds = Histogram(
             "teal_reconcile_seconds",
-            "Seconds that one look at a resource took.",
+            "Seconds that one reconcile of a resource took.",
             ["kind"],
             buckets=SECONDS,
             registry=registry,
         )
         self.reconciles = Counter(
             "teal_reconciles_total",
-            "Looks at resources: unchanged (nothing to write), written, failed (comes again), gone.",
+            "Reconciles of resources: unchanged (nothing to write), written, failed (is repeated), gone.",
             ["kind", "outcome"],
             registry=registry,
         )
@@ -84,21 +84,19 @@ class Metrics:
         )
         self.missed = Counter(
             "teal_watch_missed_total",
-            "What a list showed and no watch had: edit or deletion.",
+            "Changes that a list showed and the watches had missed: edit or deletion.",
             ["kind", "what"],
             registry=registry,
         )
         self.informer_restarts = Counter(
             "teal_informer_restarts_total",
-            "Times that watching ended by an error and began anew.",
+            "How often watching ended with an error and started again.",
             registry=registry,
         )
-        self.leader = Gauge(
-            "teal_leader", "1 in the operator that works, 0 in one that stands by.", registry=registry
-        )
+        self.leader = Gauge("teal_leader", "1 in the operator that works, 0 in a standby.", registry=registry)
         self.loop_lag = Gauge(
             "teal_event_loop_lag_seconds",
-            "Seconds that a timer of the event loop was late, lately.",
+            "Recent delay of a timer of the event loop, in seconds.",
             registry=registry,
         )
 
@@ -127,12 +125,12 @@ class _Resources(Collector):
         )
         condition = GaugeMetricFamily(
             "teal_vector_collection_condition",
-            "1 where the condition is True, else 0.",
+            "1 if the condition is True, else 0.",
             labels=[*RESOURCE, "condition"],
         )
         progress = GaugeMetricFamily(
             "teal_vector_collection_migration_progress_ratio",
-            "Part of the migration's points that are in the new collection, 0 to 1.",
+            "Share of the migration's points that are in the new collection, 0 to 1.",
             labels=RESOURCE,
         )
         for state in self._states():

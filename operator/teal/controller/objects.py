@@ -1,6 +1,6 @@
-"""Names of Kubernetes objects, and the few fields of raw ones that the controller reads.
+"""Names of Kubernetes objects, and the few fields of raw objects that the controller reads.
 
-Objects stay raw JSON until a reconcile needs one: the cache holds thousands that nobody looks at for minutes.
+Objects stay raw JSON until a reconcile needs one: the cache holds thousands that are not needed for minutes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from teal.api.common import GROUP, VERSION
 RawObject = Mapping[str, Any]
 
 CLEANUP_FINALIZER = f"{GROUP}/cleanup"
-"""With `deletionPolicy: Delete`: what the resource owns has to go before it."""
+"""With `deletionPolicy: Delete`: the collections of the resource are deleted before it goes."""
 FENCE_FINALIZER = f"{GROUP}/fence"
-"""While writers are or may be held back: a fence has to be lifted before the resource goes."""
+"""While writers are or may be blocked: a fence is lifted before the resource goes."""
 FINALIZERS = frozenset({CLEANUP_FINALIZER, FENCE_FINALIZER})
 
 
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 class Ref(NamedTuple):
-    """Where an object is; which of those that were ever there, its uid says."""
+    """The place of an object; of all objects that ever had this place, the uid names one."""
 
     kind: Kind
     namespace: str
@@ -79,12 +79,12 @@ def finalizers_of(obj: RawObject) -> Sequence[str]:
 
 
 def own_finalizers(obj: RawObject) -> frozenset[str]:
-    """Those that Teal has set."""
+    """The finalizers that Teal has set."""
     return FINALIZERS & set(finalizers_of(obj))
 
 
 def with_finalizers(obj: RawObject, own: Collection[str]) -> RawObject:
-    """`obj` with just these of Teal's finalizers; others' stay."""
+    """`obj` with exactly these of Teal's finalizers; finalizers of others stay."""
     others = [each for each in finalizers_of(obj) if each not in FINALIZERS]
     finalizers = [*others, *sorted(own)]
     metadata = {key: value for key, value in obj["metadata"].items() if key != "finalizers"}

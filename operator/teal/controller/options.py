@@ -1,4 +1,4 @@
-"""How the controller works; apart from it, because whoever only reads options need not load it."""
+"""Options of the controller, in a module of their own: a reader of options need not import the controller."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class ControllerOptions:
     namespaces: Sequence[str] = ()
     """Which namespaces; none: all."""
     concurrency: int = 16
-    """Resources that are looked at at once."""
+    """Resources reconciled at the same time."""
     per_endpoint: int = 4
-    """The same for each Qdrant."""
+    """Resources of one Qdrant reconciled at the same time."""
     resync: float = 600.0
-    """Every resource is looked at again after so long, at the latest."""
+    """Every resource is reconciled again after this time, at the latest."""
     sweep: float = 300.0
-    """So often a list is held against the cache."""
+    """How often a list is compared with the cache."""

@@ -1,15 +1,14 @@
-"""Which resource is looked at next, and when: a data structure without tasks, timers or a clock of its own.
+"""Which resource is reconciled next, and when: a data structure without tasks, timers or a clock of its own.
 
 Invariants, whatever the order of calls:
 
-* a key waits at most once and is never run twice at the same time;
-* of several wishes for one key the earliest counts, and a wish that comes while the key runs is kept for after;
-* never more than `limit` keys run, nor more than `per_endpoint` of one endpoint, and no endpoint waits for ever
-  behind another one;
-* a key that fails comes back later each time, unless it is asked for anew.
+* a key waits at most once and never runs twice at the same time;
+* of several requests for one key the earliest counts; a request while the key runs is kept until it has run;
+* at most `limit` keys run, at most `per_endpoint` of one endpoint, and no endpoint waits for ever for another one;
+* a key that fails comes back after a growing backoff, unless it is requested again.
 
-One heap serves all keys, so that thousands of resources at rest cost neither a task nor a timer each. All
-times are in seconds of `clock`.
+One heap holds all keys, so thousands of resources at rest need neither a task nor a timer each. All times are in
+seconds of `clock`.
 """
 
 from __future__ import annotations
@@ -25,12 +24,14 @@ from typing import Generic, NamedTuple, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 FOREGROUND_STREAK = 8
-"""So many foreground keys in a row, then one of the background, if one waits."""
+"""How many foreground keys run in a row before one of the background runs, if one waits."""
 
 
 @dataclass(frozen=True)
 class KeyBackoff:
-    """Seconds to wait after the n-th failure in a row: `first` doubled each time, up to `longest`, less jitter."""
+    """Seconds to wait after the n-th failure in a row: `first` doubled each time, at most `longest`, minus
+    jitter.
+    """
 
     first: float = 1.0
     longest: float = 300.0
@@ -42,7 +43,7 @@ class KeyBackoff:
 
 
 class Taken(NamedTuple, Generic[K]):
-    """A key that runs from now on, and for how many seconds it had been due."""
+    """A key that runs from now on, and for how many seconds it was due."""
 
     key: K
     waited: float
@@ -50,7 +51,7 @@ class Taken(NamedTuple, Generic[K]):
 
 @dataclass(slots=True, eq=False)
 class _Item(Generic[K]):
-    """A key that waits (in the heap while `due` is to come, then in a lane) or runs, with `due` kept for after."""
+    """A key that waits (in the heap until `due`, then in a lane) or runs; then `due` is kept for afterwards."""
 
     key: K
     due: float | None = None
@@ -60,17 +61,17 @@ class _Item(Generic[K]):
     failures: int = 0
     endpoint: str | None = None
     ticket: int = 0
-    """Names the item's valid entry in the heap or in a lane; an entry with another ticket is a left-over."""
+    """Identifies the item's valid entry in the heap or in a lane; an entry with another ticket is obsolete."""
 
 
 @dataclass(slots=True)
 class _Lanes(Generic[K]):
-    """Due keys of one urgency: first come, first served within an endpoint, and endpoints take turns."""
+    """Due keys of one priority: first in, first out within an endpoint; endpoints take turns."""
 
     waiting: dict[str | None, deque[tuple[int, _Item[K]]]] = field(default_factory=dict)
     turns: deque[str | None] = field(default_factory=deque)
     full: set[str | None] = field(default_factory=set)
-    """Endpoints that have keys and no room: out of `turns` until one of their keys is done."""
+    """Endpoints that have keys and no free slot: not in `turns` until one of their keys is done."""
 
     def push(self, item: _Item[K]) -> None:
         if item.endpoint not in self.waiting:
@@ -100,7 +101,7 @@ class _Lanes(Generic[K]):
 
 
 class WorkQueue(Generic[K]):
-    """Keys to be looked at. `take` what may run now, and report each by `done` or `failed`."""
+    """Keys to reconcile. `take` what may run now, and report each key by `done` or `failed`."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class WorkQueue(Generic[K]):
         backoff: KeyBackoff | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """`endpoint_of` names what a key's work loads (`None`: nothing that is limited)."""
+        """`endpoint_of` names the endpoint that the work of a key loads (`None`: no limit applies)."""
         self._clock = clock
         self._limit = limit
         self._per_endpoint = per_endpoint
@@ -130,21 +131,21 @@ class WorkQueue(Generic[K]):
 
     @property
     def ready(self) -> int:
-        """Keys that wait only for room."""
+        """Number of keys that wait only for a free slot."""
         return self._ready
 
     @property
     def running(self) -> int:
-        """Keys that were taken and are not reported yet."""
+        """Number of keys that were taken and are not reported yet."""
         return self._busy.total()
 
     @property
     def scheduled(self) -> int:
-        """Keys whose time has not come."""
+        """Number of keys that are not due yet."""
         return len(self._items) - self.ready - self.running
 
     def add(self, key: K, after: float = 0.0, *, background: bool = False) -> None:
-        """Ask for `key` in `after` seconds or earlier. Background keys give way to all others."""
+        """Request `key` in `after` seconds or earlier. Background keys yield to all others."""
         item = self._items.get(key)
         if item is None:
             item = self._items[key] = _Item(key)
@@ -164,7 +165,7 @@ class WorkQueue(Generic[K]):
         return Taken(item.key, waited)
 
     def done(self, key: K, after: float | None = None, *, background: bool = False) -> None:
-        """`key` has run; ask for it again `after` seconds from now, or (`None`) not by itself."""
+        """`key` has run; request it again `after` seconds from now, or (`None`) not at all."""
         item = self._release(key)
         item.failures = 0
         if after is not None:
@@ -175,7 +176,7 @@ class WorkQueue(Generic[K]):
             self._place(item)
 
     def failed(self, key: K) -> float:
-        """`key` has run in vain; it comes again after its backoff, which is returned (seconds)."""
+        """`key` has failed; it comes again after its backoff, which is returned (seconds)."""
         item = self._release(key)
         item.failures += 1
         delay = self._backoff.delay(item.failures, self._rng)
@@ -184,13 +185,13 @@ class WorkQueue(Generic[K]):
         return delay
 
     def wait(self) -> float | None:
-        """Seconds until time alone can give `take` more than it has now; `None`: it never will."""
+        """Seconds until `take` can give more because of time alone; `None`: never."""
         while self._later and self._later[0][1] != self._later[0][2].ticket:
             heapq.heappop(self._later)
         return max(0.0, self._later[0][0] - self._clock()) if self._later else None
 
     def _wish(self, item: _Item[K], due: float, *, background: bool) -> bool:
-        """Note what is asked of `item`; false if it is to come as early and as urgently anyway."""
+        """Record a request for `item`; false if the item is due as early and as urgently anyway."""
         if item.due is None:
             item.due, item.background = due, background
             return True
@@ -201,7 +202,7 @@ class WorkQueue(Generic[K]):
         return True
 
     def _place(self, item: _Item[K]) -> None:
-        """Put a waiting item where its time and urgency belong, and void the entry that it had."""
+        """Put a waiting item where its time and priority belong, and invalidate its old entry."""
         assert item.due is not None  # noqa: S101 - an invariant of this class
         item.ticket = next(self._tickets)
         if item.due > self._clock():
@@ -214,7 +215,7 @@ class WorkQueue(Generic[K]):
         (self._background if item.background else self._foreground).push(item)
 
     def _ripen(self) -> None:
-        """Move what has become due from the heap into its lane."""
+        """Move due keys from the heap into their lanes."""
         while self._later and self._later[0][0] <= self._clock():
             _, ticket, item = heapq.heappop(self._later)
             if ticket == item.ticket:

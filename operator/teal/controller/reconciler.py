@@ -1,10 +1,10 @@
-"""One look at one resource: what the cache has of it → the engine → its status, Events and finalizer.
+"""Reconciles one resource: the object in the cache → the engine → its status, Events and finalizers.
 
-Level-triggered: nothing is remembered from one look to the next but what saves a repeated Event. Whatever goes
-wrong ends in a `Next`, never in an exception: a resource that is not looked at again would be lost.
+Level-triggered: between two reconciles nothing is remembered, except what prevents a repeated Event. Every
+failure ends in a `Next`, never in an exception: otherwise the resource would never be reconciled again.
 
-The order is what makes a crash harmless: the finalizer is there before the engine makes anything that it would
-have to clean up, and goes last; status and Events are told after the engine did what they tell.
+The order makes a crash harmless: the finalizer is there before the engine creates anything that it would have to
+clean up, and is removed last. Status and Events are written after the engine has done what they say.
 """
 
 from __future__ import annotations
@@ -58,20 +58,24 @@ logger = logging.getLogger(__name__)
 M = TypeVar("M", VectorCollection, EmbeddingSet)
 
 HURRIED = 30.0
-"""Seconds; who asks to come back later than this is in no hurry: in the background, and with jitter."""
+"""Seconds; a resource that comes back later than this is not urgent: it runs in the background, and with jitter.
+"""
 API_SERVER_SECONDS = 20.0
-"""Without the API server a step is repeated after so long at most, and not ever later: the engine can go on."""
+"""While the API server is away a step is repeated after this time at most, without backoff: the engine can go
+on.
+"""
 UNREADY_SECONDS = 60.0
-"""An EmbeddingSet that is not ready is looked at again after so long."""
+"""An EmbeddingSet that is not ready is reconciled again after this time."""
 USERS_SHOWN = 10_000
-"""As many names as the definition of EmbeddingSet takes."""
+"""As many names as the CRD of EmbeddingSet allows."""
 FIRST_SPREAD, SPREAD = 0.9, 0.2
-"""How far before its time a resource may come back, as a part of the delay: far at first, because after a start
-all were looked at in a row."""
+"""How much earlier a resource may come back, as a share of the delay: much at first, because after a start all
+resources were reconciled in a row.
+"""
 
 
 class Reconciler:
-    """Looks at resources. `process` is for the `Dispatcher`: one call at a time for one resource."""
+    """Reconciles resources. `process` is for the `Dispatcher`: one call at a time for one resource."""
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class Reconciler:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
     ) -> None:
-        """`resync`: seconds after which every resource is looked at again, at the latest."""
+        """`resync`: seconds after which every resource is reconciled again, at the latest."""
         self._kube = kube
         self._cache = cache
         self._engine = engine
@@ -96,7 +100,7 @@ class Reconciler:
         self._known: dict[Ref, str] = {}
 
     async def process(self, ref: Ref) -> Next:
-        """One look at `ref`; returns when to look again."""
+        """Reconcile `ref` once; returns when it is due again."""
         started = time.perf_counter()
         entry = self._cache.entry(ref)
         obj = entry.load() if entry else None
@@ -116,7 +120,7 @@ class Reconciler:
             self._cache.remove(ref, uid_of(obj))
             return await self._guarded(ref, None)
         except ConflictError as error:
-            logger.info("%s changed meanwhile, as a watch will tell: %s", ref, error)
+            logger.info("%s has changed in the meantime; the watch will deliver it: %s", ref, error)
             self._count(ref, "failed")
             return Next(failed=True)
         except ApiServerError as error:
@@ -124,7 +128,7 @@ class Reconciler:
             self._count(ref, "failed")
             return Next(API_SERVER_SECONDS * self._rng.uniform(0.5, 1.0))
         except Exception as error:
-            logger.exception("Looking at %s failed unexpectedly", ref)
+            logger.exception("Reconciling %s failed unexpectedly", ref)
             self._count(ref, "failed")
             return await self._show_bug(ref, obj, error)
         return self._spread(following, FIRST_SPREAD if is_first else SPREAD)
@@ -135,7 +139,7 @@ class Reconciler:
                 return await self._embedding_set(ref, obj)
             return await self._vector_collection(ref, obj)
         except ManifestError as error:
-            # Both kinds are checked by the API server: its definitions are older or newer than this operator.
+            # The API server has checked the object, so its CRDs are older or newer than this operator.
             message = f"{str(error).splitlines()[0]} {'; '.join(error.problems)}"
             await self._write(ref, obj, stalled(status_of(obj), INVALID_SPEC, message, generation_of(obj)))
             return Next(self._resync, background=True)
@@ -157,7 +161,7 @@ class Reconciler:
             guarded=_is_guarded(obj),
         )
         outcome = await self._engine.reconcile(resource)
-        # Before the status: who waits for what it shows finds the Events that belong to it.
+        # Before the status: a script that waits for the status finds the Events that belong to it.
         await self._events.post(ref, resource.uid, outcome.notes, self._now())
         if resource.deleting and outcome.finished:
             await self._with_finalizers(ref, obj, ())
@@ -181,7 +185,7 @@ class Reconciler:
         return Next(self._resync if is_ready(found) else UNREADY_SECONDS)
 
     async def _embedding_set_of(self, ref: Ref, manifest: VectorCollection) -> EmbeddingSet | None:
-        """Asked for where no watch has told of it: that of two applied together may only be late, not missing."""
+        """Ask the API server if the cache has none: of two objects applied together, one may only be late."""
         reference = manifest.spec.embedding_set_ref
         if reference is None:
             return None
@@ -193,7 +197,7 @@ class Reconciler:
             return None
 
     async def _with_finalizers(self, ref: Ref, obj: RawObject, own: Collection[str]) -> RawObject:
-        """`obj` with just these of Teal's finalizers: as it is, or as it is after a write."""
+        """`obj` with exactly these of Teal's finalizers: as it is, or as it is after a write."""
         if own_finalizers(obj) == set(own):
             return obj
         self._cache.expect(ref.kind, with_finalizers(obj, own))
@@ -202,9 +206,9 @@ class Reconciler:
         return written
 
     async def _write(self, ref: Ref, obj: RawObject, status: Mapping[str, Any]) -> RawObject:
-        """Make `status` the object's status, as much of it as fits, and return the object as it then is.
+        """Replace the object's status, cut to the limits of the CRD, and return the object after the write.
 
-        Nothing is sent if it is so already.
+        Nothing is sent if the status is the same already.
         """
         old = status_of(obj)
         as_json = json.loads(json.dumps(status))
@@ -225,15 +229,17 @@ class Reconciler:
         return written
 
     async def _show_bug(self, ref: Ref, obj: RawObject, error: Exception) -> Next:
-        message = f"Teal failed by a {type(error).__name__}, which is a bug. It tries again; its log says more."
+        message = f"Teal failed with {type(error).__name__}: a bug. It tries again; the traceback is in its log."
         try:
             await self._write(ref, obj, in_trouble(status_of(obj), INTERNAL_ERROR, message, generation_of(obj)))
         except ApiServerError as unwritten:
-            logger.warning("The status of %s does not show it yet: %s", ref, unwritten)
+            logger.warning("The status of %s could not be written: %s", ref, unwritten)
         return Next(failed=True)
 
     async def _note_identity(self, ref: Ref, uid: str | None) -> bool:
-        """Whether the object `uid` is new here; one that it replaced, or that is gone (`None`), is forgotten."""
+        """Whether the object `uid` is new here; the memory of an object that it replaced, or that is gone, is
+        dropped.
+        """
         known = self._known.get(ref)
         if known == uid:
             return False
@@ -256,13 +262,15 @@ class Reconciler:
 
 
 def _finalizers(manifest: VectorCollection, *, guarded: bool) -> list[str]:
-    """What has to be done before the resource may be gone, one finalizer each."""
+    """One finalizer for each thing that has to be done before the resource may go."""
     cleanup = [CLEANUP_FINALIZER] if manifest.spec.deletion_policy == "Delete" else []
     return [*cleanup, FENCE_FINALIZER] if guarded else cleanup
 
 
 def _is_guarded(obj: RawObject) -> bool:
-    """Whether the resource stays until no fence stands; the object says so, not its status, which can be lost."""
+    """Whether the resource stays until no fence stands. The finalizer says so, not the status, which can be
+    lost.
+    """
     return FENCE_FINALIZER in finalizers_of(obj)
 
 

@@ -1,5 +1,5 @@
-"""Secrets and ConfigMaps, read at the moment of use: nothing is cached, logged or listed, so that `get` is all the
-right it takes.
+"""Secrets and ConfigMaps, read when they are used. Nothing is cached, logged or listed, so `get` is the only
+permission that Teal needs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ class KubeSecrets:
             data = await self._kube.read_secret(namespace, name)
         except GoneError:
             raise TerminalError(
-                "SecretNotFound", f"there is no Secret {name} in the namespace {namespace}: create it"
+                "SecretNotFound", f"There is no Secret {name} in the namespace {namespace}: create it."
             ) from None
         except ApiServerError as error:
             if error.code == FORBIDDEN:
                 raise TransientError(
-                    "SecretForbidden", f"Teal may not read the Secret {name} in {namespace}: grant it `get`"
+                    "SecretForbidden",
+                    f"Teal has no permission to read the Secret {name} in {namespace}: grant it `get`.",
                 ) from error
             raise
         if key not in data:
-            raise TerminalError("SecretKeyNotFound", f"the Secret {name} has no key {key}")
+            raise TerminalError("SecretKeyNotFound", f"The Secret {name} has no key {key}.")
         try:
             return data[key].decode().strip()
         except UnicodeDecodeError:
-            raise TerminalError("SecretKeyNotFound", f"the key {key} of the Secret {name} is not text") from None
+            raise TerminalError(
+                "SecretKeyNotFound", f"The key {key} of the Secret {name} is not UTF-8 text."
+            ) from None
 
     async def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
         """See `Reads.config_map`."""
@@ -45,11 +48,12 @@ class KubeSecrets:
             return await self._kube.read_config_map(namespace, name)
         except GoneError:
             raise TerminalError(
-                "ConfigMapNotFound", f"there is no ConfigMap {name} in the namespace {namespace}: create it"
+                "ConfigMapNotFound", f"There is no ConfigMap {name} in the namespace {namespace}: create it."
             ) from None
         except ApiServerError as error:
             if error.code == FORBIDDEN:
                 raise TransientError(
-                    "ConfigMapForbidden", f"Teal may not read the ConfigMap {name} in {namespace}: grant it `get`"
+                    "ConfigMapForbidden",
+                    f"Teal has no permission to read the ConfigMap {name} in {namespace}: grant it `get`.",
                 ) from error
             raise

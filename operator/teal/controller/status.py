@@ -1,7 +1,7 @@
-"""Status as data: made complete, and how it says that something is wrong.
+"""Status as data: how it is completed, and how it shows an error.
 
-Invariant: a reconcile that finds what the last one found yields the same status, byte for byte, so that nothing
-is sent. That is why a condition keeps its transition time, and why no message may hold a time or a counter.
+Invariant: a reconcile that finds the same as the last one yields the same status, byte for byte, so nothing is
+sent. Therefore a condition keeps its transition time, and no message may contain a time or a counter.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ INTERNAL_ERROR = "InternalError"
 
 
 def completed(old: Mapping[str, Json], new: Mapping[str, Json], now: datetime, generation: int) -> dict[str, Json]:
-    """`new` as it is written over the status `old`: conditions merged, `observedGeneration` there."""
+    """`new` as it replaces the status `old`: with merged conditions and `observedGeneration`."""
     conditions = merge_conditions(old.get("conditions") or (), new.get("conditions") or (), now, generation)
     return {"observedGeneration": generation, **new, "conditions": conditions}
 
 
 def stalled(old: Mapping[str, Json], reason: str, message: str, generation: int) -> dict[str, Json]:
-    """`old`, but nothing goes on until somebody changes something: `message` says what."""
+    """`old`, but stalled until somebody changes something: `message` says what."""
     return _troubled(old, STALLED, reason, message, generation)
 
 
 def in_trouble(old: Mapping[str, Json], reason: str, message: str, generation: int) -> dict[str, Json]:
-    """`old`, but the last look at it failed, and it will be tried again."""
+    """`old`, but the last reconcile failed, and will be tried again."""
     return _troubled(old, RECONCILING, reason, message, generation)
 
 

@@ -1,10 +1,11 @@
-"""Finds what no watch told: a list of metadata now and then, held against the cache.
+"""Finds changes that the watches missed: from time to time a list of metadata is compared with the cache.
 
-A watch that expired is begun anew from a list, and nobody says which objects went away in between; a watch can
-also go deaf. So: mark what the list has, sweep what it has not, and fetch what it has in another version.
+An expired watch starts again from a list, and does not report the objects that were deleted in between. A watch
+can also stop delivering without an error. So the sweep fetches objects that the list has in another version, and
+removes objects that it does not have.
 
-Invariant: nothing that changed in the cache since before the list is judged by it, for then a watch is ahead of
-the list. And watches that are merely late are given some patience before an object is fetched.
+Invariant: an object that changed in the cache since before the list is left out, because there a watch is ahead
+of the list. Watches that are only late get some time before an object is fetched.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ POLL = 0.1
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A list, and what the cache held before it was asked for."""
+    """A list, and the content of the cache before the list was requested."""
 
     listed: Mapping[Ref, ObjectMeta]
     before: Mapping[Ref, Entry]
 
 
 class Sweeper:
-    """Compares the cache with the API server. `notify` is told whom a finding concerns."""
+    """Compares the cache with the API server. `notify` gets the resources that a difference concerns."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Sweeper:
         notify: Callable[[Concerned], None],
         metrics: Metrics,
     ) -> None:
-        """No `namespaces` means all."""
+        """Empty `namespaces` mean all."""
         self._kube = kube
         self._cache = cache
         self._scopes: Sequence[str | None] = namespaces or [None]
@@ -51,12 +52,12 @@ class Sweeper:
         self._metrics = metrics
 
     async def sweep(self, patience: float) -> int:
-        """Bring the cache up to date, and return how many edits and deletions no watch had told.
+        """Bring the cache up to date, and return how many changes and deletions the watches had missed.
 
-        Differences that watches resolve within `patience` seconds are left to them.
+        Differences that the watches resolve within `patience` seconds do not count.
 
         Raises:
-            ApiServerError: the API server could not be asked; what was found until then has been told.
+            ApiServerError: the API server gave no answer; what was found until then has been notified.
         """
         snapshot = await self._list()
         await self._wait_for_watches(snapshot, patience)
@@ -68,7 +69,9 @@ class Sweeper:
         for ref in missing:
             await self._fetch(ref)
         if ghosts or missing:
-            logger.info("A list showed %d changes and %d deletions that no watch told", len(missing), len(ghosts))
+            logger.info(
+                "A list showed %d changes and %d deletions that the watches had missed", len(missing), len(ghosts)
+            )
         return len(ghosts) + len(missing)
 
     async def _list(self) -> _Snapshot:

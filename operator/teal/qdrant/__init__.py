@@ -1,1 +1,1 @@
-"""All that talks to Qdrant: admin gateway, bulk streams, ownership marks, readiness."""
+"""Everything that talks to Qdrant: administration, points in bulk, aliases, readiness."""

@@ -1,9 +1,9 @@
-"""Qdrant's administrative calls over REST, one small method each, in Qdrant's own names.
+"""Qdrant's administrative calls over REST, one small method each, with Qdrant's own names.
 
-Three rules. Names are physical: Qdrant resolves aliases in some calls (PATCH) and not in others (DELETE), so an
-alias must never be passed as a collection's name. Nothing is retried here: a failed read raises
-`TransientError`, a write without an answer `UnknownOutcomeError`, and the caller looks again. And an alias is
-moved by exactly one `create_alias` action, because up to 1.19 a list of actions can be half applied.
+Three rules. Names are those of collections: Qdrant resolves aliases in some calls (PATCH) and not in others
+(DELETE), so an alias must never be passed as the name of a collection. Nothing is retried here: a failed read
+raises `TransientError`, a write without an answer raises `UnknownOutcomeError`, and the caller looks again. An
+alias is moved by exactly one `create_alias` action, because up to 1.19 a list of actions can be applied in part.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ NOT_TOLD = (403, 404, 501)
 class Admin:
     """The administrative side of one Qdrant.
 
-    `requests` counts the calls made, by method name. Every method raises `TransientError` for what may pass
+    `requests` counts the calls, by method name. Every method raises `TransientError` for what may pass by itself
     (`QdrantUnreachable`, `QdrantTLSFailed`, `QdrantBusy`, `QdrantFailed`, `CollectionGone`; a write without an
-    answer is its subclass `UnknownOutcomeError`) and `TerminalError` for what may not (`QdrantUnauthorized`,
-    `QdrantRefused`, `NotQdrant`).
+    answer raises its subclass `UnknownOutcomeError`) and `TerminalError` for what does not
+    (`QdrantUnauthorized`, `QdrantRefused`, `NotQdrant`).
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class Admin:
     # The server
 
     async def version(self) -> Version:
-        """The server's version.
+        """The version of the server.
 
         Raises:
-            TerminalError: reason `NotQdrant`, when something else answers at this URL.
+            TerminalError: reason `NotQdrant`, if something else answers at this URL.
         """
         response = await self._send("version", "GET", self.endpoint.root, "/")
         if response.status_code in (401, 403, 429) or response.status_code >= 500:
@@ -97,7 +97,9 @@ class Admin:
             raise not_qdrant(self.endpoint.url) from None
 
     async def time(self) -> float | None:
-        """The server's clock, in seconds since the epoch and to the second; `None` where it is not told."""
+        """The clock of the server, in seconds since the epoch and to the second; `None` if the answer has no
+        time.
+        """
         response = await self._send("time", "GET", self.endpoint.root, "/")
         try:
             return parsedate_to_datetime(response.headers["date"]).timestamp()
@@ -105,29 +107,29 @@ class Admin:
             return None
 
     async def names(self) -> frozenset[str]:
-        """All collections, by physical name."""
+        """All collections, by their own names, not by aliases."""
         result = await self._get("names", "/collections")
         return frozenset(entry["name"] for entry in result["collections"])
 
     async def aliases(self) -> dict[str, str]:
-        """All aliases: alias → physical collection name, as the peer that answered knows them."""
+        """All aliases: alias → collection name, as the peer that answered knows them."""
         return await self._aliases_of(self.endpoint.root)
 
     async def peers(self) -> list[str]:
-        """The REST root of every peer, sorted; our own URL alone where Qdrant does not run as a cluster."""
+        """The REST root of every peer, sorted; only our own URL if Qdrant does not run as a cluster."""
         result = await self._get("peers", "/cluster")
         if result.get("status") != "enabled":
             return [self.endpoint.root]
         return sorted({self.endpoint.peer_root(peer["uri"]) for peer in result["peers"].values()})
 
     async def aliases_by_peer(self) -> dict[str, dict[str, str]]:
-        """`aliases` as each peer knows them, by peer; raises if any of them does not answer."""
+        """`aliases` as each peer knows them, by peer; raises if any peer does not answer."""
         peers = await self.peers()
         answers = await all_of(self._aliases_of(peer) for peer in peers)
         return dict(zip(peers, answers, strict=True))
 
     async def aliases_by_answering_peer(self) -> dict[str, dict[str, str]]:
-        """`aliases` as our own URL and each peer know them, without the peers that do not answer."""
+        """`aliases` as our own URL and each peer know them; peers that do not answer are left out."""
         roots = sorted({self.endpoint.root, *await self.peers()})
         answers = await all_of(self._aliases_if_told(root) for root in roots)
         return {root: aliases for root, aliases in zip(roots, answers, strict=True) if aliases is not None}
@@ -147,24 +149,24 @@ class Admin:
     # One collection
 
     async def collection(self, name: str) -> CollectionState | None:
-        """The collection's state; `None` if there is none of this name."""
+        """The state of the collection; `None` if there is none of this name."""
         result = await self._get("collection", _path(name), none_for=MISSING)
         return None if result is None else parse_collection(name, result)
 
     async def create(self, name: str, body: Mapping[str, Any]) -> bool:
-        """Create a collection; False if one of this name exists already, which is then left as it is."""
+        """Create a collection; False if one of this name exists already, which is not changed then."""
         return await self._write("create", "PUT", _path(name), json=body, none_for=CONFLICT) is not None
 
     async def patch(self, name: str, body: Mapping[str, Any]) -> None:
-        """Change parameters in place. Qdrant accepts and ignores what it does not know: read back."""
+        """Change parameters in place. Qdrant ignores what it does not know, so read the result back."""
         await self._write("patch", "PATCH", _path(name), json=body)
 
     async def mark(self, name: str, marks: Mapping[str, Any]) -> None:
-        """Set keys of the collection's metadata; a key with the value `None` is removed, others stay."""
+        """Set keys of the collection's metadata; a key with the value `None` is removed, other keys stay."""
         await self._write("mark", "PATCH", _path(name), json={"metadata": dict(marks)})
 
     async def delete(self, name: str) -> bool:
-        """Delete a collection, and with it every alias that points at it; False if there was none."""
+        """Delete a collection and every alias that points at it; False if there was none."""
         return bool(await self._write("delete", "DELETE", _path(name), seconds=LONG_SECONDS))
 
     async def create_index(self, name: str, field: str, schema: Mapping[str, Any] | str) -> None:
@@ -178,7 +180,9 @@ class Admin:
         await self._write("delete_index", "DELETE", _path(name, "index", field), wait="true")
 
     async def count(self, name: str, *, exact: bool = True, filter: Mapping[str, Any] | None = None) -> int:  # noqa: A002 - Qdrant's name
-        """How many points match `filter` (REST shape); an inexact count is the optimizer's estimate."""
+        """How many points match `filter` (in the form of REST); an inexact count is the estimate of the
+        optimizer.
+        """
         body = {"exact": exact, **({"filter": filter} if filter else {})}
         path = _path(name, "points", "count")
         result = await self._call("count", "POST", path, json=body, seconds=LONG_SECONDS)
@@ -192,10 +196,10 @@ class Admin:
         limit: int,
         filter: Mapping[str, Any] | None = None,  # noqa: A002
     ) -> dict[Any, int]:
-        """How many points have each value of `field`, exactly, for the `limit` most frequent values.
+        """The exact number of points for each value of `field`, for the `limit` most frequent values.
 
         Raises:
-            TerminalError: reason `QdrantRefused`, when the field has no index that can count its values.
+            TerminalError: reason `QdrantRefused`, if the field has no index that can count its values.
         """
         body = {"key": field, "limit": limit, "exact": True, **({"filter": filter} if filter else {})}
         result = await self._call("facet", "POST", _path(name, "facet"), json=body, seconds=LONG_SECONDS)
@@ -204,10 +208,10 @@ class Admin:
     # Aliases
 
     async def point_alias(self, alias: str, name: str) -> None:
-        """Make `alias` point at `name`, wherever it pointed before, in one indivisible action.
+        """Make `alias` point at `name`, wherever it pointed before, in one atomic action.
 
         Raises:
-            TerminalError: reason `AliasIsCollection`, when a collection has the alias's name.
+            TerminalError: reason `AliasIsCollection`, if a collection has the name of the alias.
         """
         action = {"create_alias": {"collection_name": name, "alias_name": alias}}
         body = {"actions": [action]}
@@ -227,19 +231,21 @@ class Admin:
     # Rest and readiness
 
     async def optimizations(self, name: str) -> Optimizations | None:
-        """What the optimizers do; `None` where the server does not tell."""
+        """The work of the optimizers; `None` if the server does not tell."""
         result = await self._get("optimizations", _path(name, "optimizations"), none_for=NOT_TOLD)
         return None if result is None else parse_optimizations(result)
 
     async def ready(self, name: str) -> Readiness:
-        """Whether the collection has digested its writes; ask over several polls before believing it."""
+        """Whether the collection has finished processing its writes; rely on several polls in a row."""
         state, optimizations = await both(self.collection(name), self.optimizations(name))
         if state is None:
             return Readiness(ready=False, failed=f"the collection {name!r} is gone")
         return readiness(state, optimizations)
 
     async def quiescence(self, name: str) -> Quiescence | None:
-        """Where the logs of all shards on all peers stand; `None` where a peer's telemetry does not tell."""
+        """The last operation number of all shards on all peers; `None` if the telemetry of a peer does not have
+        it.
+        """
         peers = await self.peers()
         found = await all_of(self._update_queues(name, peer) for peer in peers)
         told = [queues for queues in found if queues is not None]
@@ -261,7 +267,7 @@ class Admin:
         return _snapshot(result)
 
     async def snapshots(self, name: str) -> list[Snapshot]:
-        """The snapshots of a collection on the node that answers; none if there is no such collection."""
+        """The snapshots of a collection on the node that answers; empty if there is no such collection."""
         result = await self._get("snapshots", _path(name, "snapshots"), none_for=MISSING)
         return [_snapshot(entry) for entry in result or ()]
 
@@ -304,7 +310,7 @@ class Admin:
         none_for: Collection[int] = (),
         write: bool = False,
     ) -> Any:
-        """The answer's `result`; `None` for a status in `none_for`, which the caller gives its own meaning."""
+        """The `result` of the answer; `None` for a status in `none_for`: the caller knows what it means."""
         root = root or self.endpoint.root
         response = await self._send(
             kind, method, root, path, json=json, params=params, seconds=seconds, write=write

@@ -1,9 +1,9 @@
 """The gateway through which every alias is written.
 
-Qdrant has no compare-and-set for aliases: `create_alias` moves one wherever it pointed before. So each write says
-where its author has seen the alias. The present target is read right before the write, from every peer that
-answers, and anything else than that (or than what the write itself leads to, as after a lost answer) is refused.
-What stays open is the moment between this look and the write.
+Qdrant has no compare-and-set for aliases: `create_alias` moves an alias wherever it pointed before. So each
+write names the target that its caller expects. Right before the write, the gateway reads the present target from
+every peer that answers. It refuses any target but the expected one, or the new one (after a lost answer the
+write may have been applied). The moment between this read and the write remains unprotected.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from teal.qdrant.admin import Admin
 async def set_alias(
     admin: Admin, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()
 ) -> None:
-    """Make `alias`, which pointed at `expected` (`None`: was absent), point at the collection `to`.
+    """Make `alias`, which pointed at `expected` (`None`: did not exist), point at the collection `to`.
 
     Raises:
-        TransientError: reason `AliasMoved`, or `AliasNotOwned` where it points at a collection that is not among
-            `ours` by now; else as `Admin.point_alias`.
+        TransientError: reason `AliasMoved`, or `AliasNotOwned` if it now points at a collection that is not in
+            `ours`; else as `Admin.point_alias`.
     """
     await _require(admin, alias, {expected, to}, expected, ours)
     await admin.point_alias(alias, to)
 
 
 async def remove_alias(admin: Admin, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
-    """Remove `alias`, which pointed at `expected`; it is no error if it is gone. Raises as `set_alias`."""
+    """Remove `alias`, which pointed at `expected`; it is no error if it does not exist. Raises as `set_alias`."""
     await _require(admin, alias, {expected, None}, expected, ours)
     await admin.delete_alias(alias)
 
@@ -43,14 +43,15 @@ async def _require(
         if found is not None and found not in ours:
             raise TransientError(
                 "AliasNotOwned",
-                f"At {peer} the alias {alias!r} points at {found!r} by now, which is not a collection of this "
-                "resource. It is left alone; looking again.",
+                f"At {peer} the alias {alias!r} now points at {found!r}, which is not a collection of this "
+                "resource. Teal did not change it, and looks again.",
             )
         raise TransientError(
             "AliasMoved",
-            f"At {peer} the alias {alias!r} {_target(found)} and no longer {_target(expected)}; looking again.",
+            f"At {peer} the alias {alias!r} now {_target(found)}, but Teal expected that it "
+            f"{_target(expected)}. Teal did not change it, and looks again.",
         )
 
 
 def _target(name: str | None) -> str:
-    return "is absent" if name is None else f"points at {name!r}"
+    return "does not exist" if name is None else f"points at {name!r}"

@@ -1,8 +1,9 @@
-"""One gRPC connection to a Qdrant, trusted as the endpoint says.
+"""One gRPC connection to a Qdrant, with the trust settings of the endpoint.
 
-gRPC cannot be told to skip the check of a certificate. For `insecureSkipVerify` the certificate that the server
-shows is fetched first and is then the only one that this connection trusts: no better than skipping, and no
-worse. When it is replaced, the connection fails and a new one takes the new certificate.
+gRPC cannot skip the check of a certificate. For `insecureSkipVerify` the certificate of the server is fetched
+first, and then it is the only one that this connection trusts. That is as safe as skipping the check, no more
+and no less. When the certificate is replaced, the connection fails, and a new connection fetches the new
+certificate.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ CONNECT_SECONDS = 5.0
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # Channels to one address share a connection unless told otherwise; streams are meant to be several.
+    # By default channels to one address share a connection; each stream needs its own.
     ("grpc.use_local_subchannel_pool", 1),
-    # The default backs off for up to two minutes, long after a restarted Qdrant is back.
+    # The default backoff reaches two minutes, when a restarted Qdrant is long back.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
 
 
 async def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """A channel to the endpoint's gRPC port; it connects when it is first used.
+    """A channel to the gRPC port of the endpoint; it connects when it is first used.
 
     Raises:
-        TransientError: `insecure_skip_verify`, and the server's certificate could not be fetched.
+        TransientError: `insecure_skip_verify`, and the certificate of the server could not be fetched.
     """
     if not endpoint.tls:
         return grpc.aio.insecure_channel(endpoint.grpc_target, OPTIONS)
@@ -47,10 +48,10 @@ async def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
 
 
 async def _shown_certificate(endpoint: Endpoint) -> tuple[str, str]:
-    """The certificate (PEM) that the gRPC port shows, and a host name that it is made out to."""
+    """The certificate (PEM) of the gRPC port, and a host name that it is valid for."""
     blind = endpoint.ssl_context()
     pem = ssl.DER_cert_to_PEM_cert((await _handshake(endpoint, blind)).getpeercert(binary_form=True) or b"")
-    # Python decodes a certificate's names only once it is verified, so it is verified by itself.
+    # Python decodes the names of a certificate only after verification, so it is verified against itself.
     pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     pinned.check_hostname = False
     pinned.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -73,7 +74,7 @@ async def _handshake(endpoint: Endpoint, context: ssl.SSLContext) -> ssl.SSLObje
         found: ssl.SSLObject = writer.get_extra_info("ssl_object")
         return found
     finally:
-        # An HTTP/2 server has already sent its settings, which no orderly end of TLS expects.
+        # An HTTP/2 server has already sent its settings, so a clean TLS shutdown fails.
         writer.transport.abort()
         with suppress(OSError):
             await writer.wait_closed()

@@ -1,8 +1,7 @@
-"""What Qdrant says about a collection, as the domain's data. Pure: answers in, values out.
+"""Qdrant's description of a collection, as data of the domain. Pure: answers in, values out.
 
-The split between `Schema` and the rest is the domain's; here only Qdrant's spelling of it is known. A collection
-whose vectors cannot be expressed is an error, never an approximation: it would be compared with what the spec
-declares.
+The domain separates `Schema` from the rest; this module knows only Qdrant's spelling of both. A collection whose
+vectors cannot be expressed is an error, never an approximation: it would be compared with the spec.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from teal.domain.schema import UNNAMED, Datatype, DenseVector, Distance, Schema
 Json = Mapping[str, Any]
 
 START_OPTIMIZERS: Json = {"optimizers_config": {}}
-"""Changes nothing, and starts the optimizers: what Qdrant wants to be sent to a grey collection."""
+"""A PATCH that changes nothing and starts the optimizers: Qdrant requires it for a grey collection."""
 
 
 @dataclass(frozen=True)
 class Optimizations:
-    """Work of a collection's optimizers, over all its shards: runs under way and runs still queued."""
+    """Work of the optimizers of a collection, over all shards: running and queued."""
 
     running: int
     queued: int
@@ -32,10 +31,10 @@ class Optimizations:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether a collection has digested everything that was written to it.
+    """Whether a collection has finished processing all its writes.
 
-    `waiting_for` says in words what is missing, `failed` carries the optimizer's error, which does not pass by
-    itself. `needs_patch` is the PATCH of the collection without which it will never be ready.
+    `waiting_for` says in words what is missing. `failed` is the error of the optimizer, which does not pass by
+    itself. `needs_patch` is the PATCH of the collection without which it never becomes ready.
     """
 
     ready: bool
@@ -46,7 +45,7 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot on the node that was asked. `size` is in bytes, `created` the server's UTC time."""
+    """One snapshot on the node that answered. `size` is in bytes, `created` the UTC time of the server."""
 
     name: str
     size: int
@@ -55,7 +54,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Quiescence:
-    """Where every shard's write-ahead log stands: (peer URL, shard id) → number of its last operation."""
+    """The last operation number of each shard: (peer URL, shard id) → `op_num` of its write-ahead log."""
 
     op_nums: Mapping[tuple[str, int], int]
     queued: int
@@ -66,15 +65,15 @@ class Quiescence:
 
     @property
     def last(self) -> int | None:
-        """The number of the last change that has been applied, where one sequence numbers them all."""
+        """The number of the last applied change, if a single sequence numbers all changes."""
         return next(iter(self.op_nums.values())) if len(self.op_nums) == 1 and not self.queued else None
 
 
 def parse_collection(name: str, result: Json) -> CollectionState:
-    """The `result` of `GET /collections/{name}`. `schema.schema_version` is empty where no mark names one.
+    """Parse the `result` of `GET /collections/{name}`. `schema.schema_version` is empty if no mark names one.
 
     Raises:
-        TerminalError: reason `UnsupportedCollection`: a vector has a distance or datatype unknown to Teal.
+        TerminalError: reason `UnsupportedCollection`: a vector has a distance or datatype that Teal does not know.
     """
     config: Json = result["config"]
     marks = Marks.read(name, config.get("metadata"))
@@ -94,15 +93,15 @@ def parse_collection(name: str, result: Json) -> CollectionState:
 
 
 def parse_optimizations(result: Json) -> Optimizations:
-    """The `result` of `GET /collections/{name}/optimizations`."""
+    """Parse the `result` of `GET /collections/{name}/optimizations`."""
     return Optimizations(len(result["running"]), int(result["summary"]["queued_optimizations"]))
 
 
 def parse_update_queues(name: str, peer: str, result: Json) -> Quiescence | None:
-    """One peer's local shards of a collection, from the `result` of `GET /telemetry?details_level=3`.
+    """The local shards of a collection on one peer, from the `result` of `GET /telemetry?details_level=3`.
 
-    `None` when the answer has the collection's shards but not their update queues. A peer that holds no shard
-    of the collection has nothing to report, and reports that.
+    `None` if the answer has the shards but not their update queues. A peer without a shard of the collection
+    yields an empty result.
     """
     listed = (result.get("collections") or {}).get("collections")
     if listed is None:
@@ -122,14 +121,15 @@ def parse_update_queues(name: str, peer: str, result: Json) -> Quiescence | None
 
 
 def readiness(state: CollectionState, optimizations: Optimizations | None) -> Readiness:
-    """Green, an empty queue and idle optimizers. `None` optimizations: the server would not tell, green decides.
+    """Ready means: green, an empty queue and idle optimizers. If `optimizations` is `None`, the status alone
+    decides.
 
-    After a PATCH a collection can be green for a moment before its optimizers start: ask over several polls.
+    After a PATCH a collection can be green for a moment before its optimizers start, so rely on several polls.
     """
     if state.optimizer_error or state.status == "red":
         return Readiness(ready=False, failed=state.optimizer_error or "the collection's status is red")
     if state.status == "grey":
-        waiting_for = "optimizers that were not started again after a restart of Qdrant"
+        waiting_for = "optimizers that did not start after a restart of Qdrant"
         return Readiness(ready=False, waiting_for=waiting_for, needs_patch=START_OPTIMIZERS)
     if state.status != "green":
         return Readiness(ready=False, waiting_for=f"status {state.status}")
@@ -143,7 +143,7 @@ def readiness(state: CollectionState, optimizations: Optimizations | None) -> Re
 
 def _schema(name: str, params: Json, marks: Marks) -> Schema:
     dense = params.get("vectors") or {}
-    # A vector may itself be named "size", so it is the type that tells an unnamed vector's parameters.
+    # A vector may itself be named "size", so the type shows whether these are an unnamed vector's parameters.
     by_name = {UNNAMED: dense} if isinstance(dense.get("size"), int) else dense
     return Schema(
         vectors=tuple(_dense(name, vector, found) for vector, found in by_name.items()),

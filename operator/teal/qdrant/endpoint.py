@@ -1,7 +1,7 @@
-"""Where a Qdrant is and how to be let in: the identity under which connections are shared.
+"""Where a Qdrant is, and its credentials: connections are shared by endpoint.
 
-Two resources with equal endpoints talk through the same connections, and a rotated key is another endpoint, so
-a connection never outlives the credentials it was made with. What is secret stays out of `repr` and of logs.
+Two resources with equal endpoints use the same connections. A rotated key makes another endpoint, so a
+connection never lives longer than its credentials. Secrets do not appear in `repr` and in logs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ GRPC_PORT = 6334
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One Qdrant. `url` is the REST root, `ca` PEM text of the authority that signed its certificate.
+    """One Qdrant. `url` is the REST root, `ca` the PEM text of the CA that signed its certificate.
 
-    TLS is used for REST and gRPC alike when the URL's scheme is https.
+    If the scheme of the URL is https, both REST and gRPC use TLS.
     """
 
     url: str
@@ -47,12 +47,12 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """The REST port; Qdrant's own where the URL names none, as the client libraries have it."""
+        """The REST port; if the URL has none, Qdrant's default, as in the client libraries."""
         return urlsplit(self.url).port or REST_PORT
 
     @property
     def root(self) -> str:
-        """`url` with its port spelled out."""
+        """`url` with an explicit port."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{_bracketed(self.host)}:{self.port}{parts.path}"
 
@@ -61,12 +61,14 @@ class Endpoint:
         return f"{_bracketed(self.host)}:{self.grpc_port}"
 
     def peer_root(self, uri: str) -> str:
-        """The REST root of the peer that `/cluster` lists under `uri` (its address for peers, another port)."""
+        """The REST root of the peer that `/cluster` lists as `uri` (its address for other peers, on another
+        port).
+        """
         scheme = "https" if self.tls else "http"
         return f"{scheme}://{_bracketed(urlsplit(uri).hostname or uri)}:{self.port}"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """How this endpoint's certificate is judged.
+        """How the certificate of this endpoint is checked.
 
         Raises:
             TerminalError: `ca` is not a certificate in PEM form.

@@ -1,8 +1,8 @@
-"""From what went wrong on the wire to what the resource's status says. The only place that decides it.
+"""Maps errors of Qdrant and of the connection to reasons and messages. No other module does that.
 
-The rule that everything here serves: a read that failed may simply be tried again, a write without a conclusive
-answer may have been applied. So a broken connection or a failing server means `TransientError` for a read and
-`UnknownOutcomeError` for a write, unless the connection never came about, when nothing can have been sent.
+The rule behind it: a failed read can simply be tried again, but a write without a clear answer may have been
+applied. So a broken connection or a failing server means `TransientError` for a read and `UnknownOutcomeError`
+for a write, except when there was no connection: then nothing was sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NEVER_SENT = ("failed to connect", "dns resolution failed", "connection refused"
 
 
 class TooLargeError(TerminalError):
-    """A collection's strict mode allows no more than `limit` points (or ids, or answers) in one request."""
+    """Strict mode allows at most `limit` points (or ids, or results) in one request."""
 
     def __init__(self, reason: str, message: str, limit: int) -> None:
         super().__init__(reason, message)
@@ -37,7 +37,8 @@ class TooLargeError(TerminalError):
 
 
 def require_supported(version: Version, url: str = "Qdrant") -> None:
-    """Refuse servers that lack what a migration needs (`insert_only`, `update_queue`, `/optimizations`).
+    """Refuse servers that lack a feature that a migration needs (`insert_only`, `update_queue`,
+    `/optimizations`).
 
     Raises:
         TerminalError: reason `QdrantTooOld`.
@@ -59,14 +60,14 @@ def unauthorized(url: str, detail: str) -> TerminalError:
     return TerminalError(
         "QdrantUnauthorized",
         f"{url} refused the API key ({_short(detail)}). Check that the Secret of spec.qdrant.apiKeySecretRef "
-        "holds, under the key it names, a key with manage rights.",
+        "holds, under the key it names, a key with manage permission.",
     )
 
 
 def tls_failed(url: str, detail: str) -> TransientError:
     return TransientError(
         "QdrantTLSFailed",
-        f"No trusted TLS connection to {url} ({_short(detail)}). Check that the URL's scheme fits the server "
+        f"No TLS connection to {url} ({_short(detail)}). Check that the URL's scheme fits the server "
         "(http or https), that tls.caSecretRef holds the CA that signed its certificate, and that the "
         "certificate names this host.",
     )
@@ -76,8 +77,8 @@ def unreachable(url: str, detail: str) -> TransientError:
     return TransientError(
         "QdrantUnreachable",
         f"No answer from {url} ({_short(detail)}). Check that Qdrant runs, that spec.qdrant.url (http or "
-        "https, host, port) and grpcPort, or --url and --grpc-port, are right, and that network policies let Teal "
-        "through.",
+        "https, host, port) and grpcPort, or --url and --grpc-port, are right, and that network policies allow "
+        "the connection.",
     )
 
 
@@ -88,11 +89,11 @@ def unknown_outcome(url: str, what: str, detail: str) -> UnknownOutcomeError:
 
 
 def collection_gone(detail: str) -> TransientError:
-    return TransientError("CollectionGone", f"{_short(detail)} It is looked at again.")
+    return TransientError("CollectionGone", f"{_short(detail)} Teal looks again.")
 
 
 def from_httpx(error: httpx.TransportError, url: str, what: str, *, write: bool) -> TealError:
-    """The meaning of a REST request that got no answer. `what` names the request for people."""
+    """The error for a REST request that got no answer. `what` names the request for people."""
     detail = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ReadError) and any(map(_is_tls, _causes(error))):
         return tls_failed(url, detail)
@@ -104,7 +105,7 @@ def from_httpx(error: httpx.TransportError, url: str, what: str, *, write: bool)
 
 
 def from_response(response: httpx.Response, url: str, what: str, *, write: bool) -> TealError:
-    """The meaning of an answer that is not a success."""
+    """The error for an answer that is not a success."""
     status, detail = response.status_code, _rest_detail(response)
     if status in (401, 403):
         return unauthorized(url, detail)
@@ -118,7 +119,7 @@ def from_response(response: httpx.Response, url: str, what: str, *, write: bool)
 
 
 def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) -> TealError:
-    """The meaning of a gRPC call that failed, in the same words as for REST."""
+    """The error for a gRPC call that failed, in the same words as for REST."""
     code, detail = error.code(), error.details() or ""
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return _broken_call(code, detail, url, what, write=write)
@@ -139,7 +140,9 @@ def from_grpc(error: grpc.aio.AioRpcError, url: str, what: str, *, write: bool) 
 
 
 def _failed(detail: str, url: str, what: str, code: str, *, write: bool) -> TealError:
-    """The server's own failure; a write may have been applied before it, or may be later (consensus time-outs)."""
+    """The server failed. A write may have been applied before that, or may be applied later (consensus
+    time-outs).
+    """
     kind = UnknownOutcomeError if write else TransientError
     return kind("QdrantFailed", f"{url} failed at {what} ({code}): {_short(detail)}")
 
@@ -151,7 +154,7 @@ def _refused(detail: str, url: str, what: str, *, write: bool) -> TealError:
     if "Exact search disabled" in detail:
         return TerminalError(
             "ExactSearchForbidden",
-            f"{message} Teal sees what changed by exact searches: allow them in the collection's strict mode "
+            f"{message} Teal finds changes by exact searches: allow them in the collection's strict mode "
             "(search_allow_exact: true).",
         )
     if "Index required but not found" in detail:
@@ -175,14 +178,14 @@ def _broken_call(code: grpc.StatusCode, detail: str, url: str, what: str, *, wri
 
 
 def _busy(url: str, detail: str, header: str | None) -> TransientError:
-    """A pause stands in the header (Qdrant, or a proxy before it) or, by older servers, in the message alone."""
+    """The pause is in a header (of Qdrant, or of a proxy) or, with older servers, only in the message."""
     found = RETRY_AFTER.search(detail)
     seconds = retry_after(header or (found and found[1]), datetime.now(UTC))
     return TransientError("QdrantBusy", f"{url} limits the rate: {_short(detail)}", seconds)
 
 
 def _rest_detail(response: httpx.Response) -> str:
-    """The server's own message; the body where it is not Qdrant's shape of error."""
+    """The message of the server; the body if it does not have Qdrant's form of an error."""
     try:
         return str(response.json()["status"]["error"])
     except (ValueError, KeyError, TypeError):
@@ -207,7 +210,7 @@ def _is_tls(error: BaseException) -> bool:
 
 
 def _answered_in_tls(error: httpx.TransportError, detail: str) -> bool:
-    """Plain HTTP to a TLS port: the server's alert record is no HTTP status line."""
+    """Plain HTTP to a TLS port: the alert record of the server is not an HTTP status line."""
     return isinstance(error, httpx.RemoteProtocolError) and "\\x15\\x03" in detail
 
 

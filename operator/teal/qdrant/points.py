@@ -1,11 +1,11 @@
-"""Points in bulk over gRPC: ids, versions, contents and writes, of which only ids and versions are looked at.
+"""Points in bulk over gRPC: ids, versions, contents and writes. Only ids and versions are decoded.
 
-Two invariants. A write is reported done only when the server says that it is applied: with `wait=True` an answer
-that says anything else is an `UnknownOutcomeError`, so nobody checkpoints what may be lost. And ids and versions
-are always asked for over the same connection: a version is a sequence number of one shard replica, so another
-peer's numbers differ without a change. (Qdrant has no way to name the replica to read. A peer answers from its
-own replica where it has one; a reconnect to another peer makes points look changed, which costs a copy, never a
-missed change.)
+Two invariants. A write counts as done only when the server says that it is applied: with `wait=True`, any other
+answer is an `UnknownOutcomeError`, so no checkpoint contains a write that may be lost. And ids and versions are
+always read over the same connection: a version is a sequence number of one shard replica, and another peer may
+have other numbers for the same points. (Qdrant cannot read from a named replica. A peer answers from its own
+replica if it has one. A reconnect to another peer makes points look changed; that costs a copy, but never misses
+a change.)
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _TAKEN = (qdrant.UpdateStatus.Acknowledged, qdrant.UpdateStatus.Completed)
 
 @dataclass(frozen=True)
 class Probe:
-    """The vector by which versions are asked for, since a scored query alone tells them. Any vector will do."""
+    """The vector by which versions are read, because only a scored query returns them. Any vector will do."""
 
     name: str
     size: int
@@ -70,8 +70,8 @@ class Probe:
     def of(cls, schema: Schema) -> Self | None:
         """The cheapest dense vector of a collection; `None` if it has none.
 
-        A sparse vector scores only points that share an element with the query, so a collection with sparse
-        vectors alone has no way to tell the versions of all: there a point's content takes the version's place.
+        A sparse vector scores only points that share an element with the query. So a collection that has only
+        sparse vectors cannot return the versions of all points, and the content of a point replaces its version.
         """
         if not schema.vectors:
             return None
@@ -80,7 +80,7 @@ class Probe:
 
     @property
     def query(self) -> bytes:
-        """A serialized `Query` for the points nearest to a unit vector: any will do, but it must not be zero."""
+        """A serialized `Query` for the points nearest to a unit vector. Any vector will do except zero."""
         return nearest(self.vector)
 
     @property
@@ -91,7 +91,7 @@ class Probe:
 
 
 def any_search(schema: Schema) -> tuple[str, Query]:
-    """A vector's name and a vector to search by: a dense one finds all points, a sparse one perhaps none."""
+    """The name of a vector, and a vector to search by: a dense one finds all points, a sparse one perhaps none."""
     probe = Probe.of(schema)
     if probe is not None:
         return probe.name, probe.vector
@@ -99,7 +99,7 @@ def any_search(schema: Schema) -> tuple[str, Query]:
 
 
 class Hit(NamedTuple):
-    """One answer of a search."""
+    """One result of a search."""
 
     id: RawId
     score: float
@@ -109,9 +109,9 @@ class Hit(NamedTuple):
 class Points:
     """The points of one Qdrant.
 
-    `streams` is the number of connections that contents are read and written over; as many copies can run side
-    by side. `requests` counts the calls made, by name. Methods raise as `Admin`'s do; a write whose points the
-    server refuses raises `HeldError` (`PointsRefused`).
+    `streams` is the number of connections for contents; as many copies can run in parallel. `requests` counts
+    the calls, by name. Methods raise like those of `Admin`; a write whose points the server refuses raises
+    `HeldError` (`PointsRefused`).
     """
 
     def __init__(self, endpoint: Endpoint, *, streams: int = 4, requests: Counter[str] | None = None) -> None:
@@ -143,7 +143,7 @@ class Points:
     async def ids(
         self, collection: str, page: int = SCAN_PAGE, *, start: RawId | None = None, where: bytes | None = None
     ) -> AsyncIterator[list[RawId]]:
-        """All ids in pages, in Qdrant's order (numbers, then UUIDs), from `start` on if it is given.
+        """All ids in pages, in Qdrant's order (numbers, then UUIDs), starting at `start` if it is given.
 
         Stable under writes, except that an id inserted behind the cursor is not seen. `where` is a serialized
         `Filter`: see `at_least`.
@@ -156,11 +156,12 @@ class Points:
                 return
 
     async def versions(self, collection: str, ids: Sequence[RawId], probe: Probe | None) -> dict[RawId, int]:
-        """A number for each point that exists of `ids`, which is another one after every change of the point.
+        """A number for each existing point of `ids`; every change of the point gives it another number.
 
-        It is the sequence number of the last change, comparable only for (in)equality and only with what the
-        same server answered before. A point without the probe's vector has none (without a probe, no point has),
-        so it is read whole, which is slower by an order of magnitude, and the number stands for its content.
+        It is the sequence number of the last change. Compare it only for (in)equality, and only with earlier
+        answers of the same server. A point without the probe's vector has no number (without a probe, no point
+        has one). Such a point is read whole, which is slower by an order of magnitude, and a checksum of its
+        content is the number.
         """
         if probe is None:
             return await self._contents(collection, ids)
@@ -175,7 +176,7 @@ class Points:
         return told | await self._contents(collection, untold)
 
     async def _contents(self, collection: str, ids: Sequence[RawId]) -> dict[RawId, int]:
-        """What stands for each point's content; as many streams read as there are."""
+        """The checksums of the contents of points; as many streams read as there are."""
         told: dict[RawId, int] = {}
         pages = [ids[start : start + BATCH_POINTS] for start in range(0, len(ids), BATCH_POINTS)]
         for start in range(0, len(pages), self.streams):
@@ -187,7 +188,7 @@ class Points:
     async def scan(
         self, collection: str, probe: Probe | None, page: int = SCAN_PAGE, *, start: RawId | None = None
     ) -> AsyncIterator[dict[RawId, int]]:
-        """All points with their versions (see `versions`), page by page; the next ids are fetched meanwhile."""
+        """All points with their versions (see `versions`), page by page; the next ids are fetched in parallel."""
         ahead = asyncio.ensure_future(self._id_page(collection, page, start))
         try:
             while True:
@@ -227,7 +228,7 @@ class Points:
     async def fetch(
         self, collection: str, ids: Sequence[RawId], *, vectors: bool = True, payload: bool = True
     ) -> list[RawPoint]:
-        """The points that exist of `ids`, in any order, in one request: the caller chooses how many fit."""
+        """The existing points of `ids`, in any order, in one request: the caller chooses how many fit."""
         if not ids:
             return []
         request = wire.GetPoints(
@@ -242,7 +243,8 @@ class Points:
     async def upsert(
         self, collection: str, points: Sequence[RawPoint], *, wait: bool = True, only: Only | None = None
     ) -> None:
-        """Write whole points, in batches; with `only`, new ones or such as exist alone, the others are left out.
+        """Write whole points, in batches; with `only`, only new points or only existing ones: others are
+        skipped.
 
         Raises:
             HeldError: reason `PointsRefused`: a vector does not fit the collection. Earlier batches are written.
@@ -281,10 +283,11 @@ class Points:
     async def query(
         self, collection: str, vector: Query | RawId, limit: int, *, name: str = "", exact: bool = False
     ) -> list[Hit]:
-        """The nearest points by vector `name`, best first.
+        """The points nearest by vector `name`, best first.
 
-        `vector` has the shape (dimensions,), or (rows, dimensions) for a multivector; a sparse one maps indices to
-        values; or it is the id of a point whose own vector is meant, which then is not among the answers.
+        `vector` has the shape (dimensions,), or (rows, dimensions) for a multivector. A sparse vector maps
+        indices to values. Or it is the id of a point whose own vector is used; that point is then not among the
+        results.
         """
         request = wire.QueryPoints(
             collection_name=collection,
@@ -312,7 +315,7 @@ class Points:
         return told
 
     async def _scored(self, collection: str, ids: Sequence[RawId], query: bytes, name: str) -> Any:
-        """Exactly these points, scored: the only kind of answer that carries scores and versions."""
+        """Exactly these points, scored: only scored results have scores and versions."""
         request = wire.QueryPoints(
             collection_name=collection,
             query=query,
@@ -353,7 +356,7 @@ class Points:
                 start += size
 
     def _allow(self, kind: str, collection: str, tried: int, error: TooLargeError) -> None:
-        """Remember how much is allowed, unless asking for less cannot help."""
+        """Remember the allowed number, except when a smaller request cannot help."""
         if not 0 < error.limit < tried:
             raise error
         self._allowed[kind, collection] = error.limit
@@ -384,13 +387,13 @@ class Points:
         except grpc.aio.AioRpcError as error:
             meaning = from_grpc(error, self.endpoint.grpc_target, kind, write=write)
             if meaning.reason == "QdrantTLSFailed":
-                # The certificate that was pinned may have been replaced: the next call takes a new look.
+                # The pinned certificate may have been replaced: the next call fetches it again.
                 self._retired += self._channels
                 self._channels = []
             raise meaning from error
 
     async def _channel(self, *, bulk: bool) -> grpc.aio.Channel:
-        """The next connection for contents; always the first one for what must come from one peer."""
+        """The next connection for contents; always the first one for reads that must come from one peer."""
         if not self._channels:
             async with self._opening:
                 if not self._channels:
@@ -400,7 +403,7 @@ class Points:
 
 
 def at_least(field: str, value: Value) -> bytes:
-    """A serialized `Filter` for the points whose payload has this value, or a higher one, in `field`."""
+    """A serialized `Filter` for the points that have this value or a higher one in the payload field `field`."""
     if isinstance(value, datetime):
         moment = Timestamp()
         moment.FromDatetime(value)

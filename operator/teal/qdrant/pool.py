@@ -1,8 +1,8 @@
 """One `Server` for every distinct Qdrant, shared by all resources that use it.
 
-What keeps a thousand idle resources as cheap as one: collections and aliases are listed once per interval for
-all of them, a collection's own state is read once and again only after a change, at the drift interval or when
-somebody asks for a fresher one, and finding what concerns one resource is a search in a sorted list.
+A thousand idle resources cost as little as one, because collections and aliases are listed once per interval for
+all of them. The state of a collection is read once, and again only after a change, at the drift interval, or
+when a caller needs a newer one. Finding the collections of one resource is a search in a sorted list.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IDLE_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class _Listing:
-    """All collections and aliases of a server at one time, sorted for looking up what begins with a prefix."""
+    """All collections and aliases of a server at one time, sorted for a search by prefix."""
 
     names: frozenset[str]
     aliases: Mapping[str, str]
@@ -56,9 +56,9 @@ class _Listing:
 
 
 class Server:
-    """One Qdrant: its administrative side, its points, and what was seen there lately.
+    """One Qdrant: its administrative side, its points, and what was read there recently.
 
-    `requests` counts all calls to it, by name.
+    `requests` counts all calls, by name.
     """
 
     def __init__(
@@ -87,17 +87,18 @@ class Server:
         await self.admin.close()
 
     def now(self) -> float:
-        """The monotonic clock that `observe` goes by, in seconds."""
+        """The monotonic clock of `observe`, in seconds."""
         return self._clock()
 
     async def observe(self, alias: str, adopt: str | None = None, *, since: float | None = None) -> Observed:
-        """What is there that concerns the resource with this alias.
+        """Everything that concerns the resource with this alias.
 
-        Without `since`, the listings are at most `listing_seconds` old and the states `drift_seconds`, changes of
-        our own excepted; with it, everything is as it was at that moment of `now()`, or later.
+        Without `since`, the listings are at most `listing_seconds` old and the states `drift_seconds`, and
+        Teal's own changes are always included. With `since`, everything is as it was at that moment of `now()`,
+        or later.
 
         Raises:
-            TerminalError: reason `QdrantTooOld` or `NotQdrant`, or as `Admin`'s methods.
+            TerminalError: reason `QdrantTooOld` or `NotQdrant`, or as the methods of `Admin`.
         """
         version = await self._version.get(self._drift_seconds)
         began = self._clock()
@@ -108,7 +109,7 @@ class Server:
         states = {state.name: state for state in found if state is not None}
         return Observed(version, listing.names, listing.aliases, states)
 
-    # Writes to what `observe` shows: each also forgets what was seen of it, even if its outcome is unknown.
+    # Writes to what `observe` shows: each also invalidates the cached state, even if its outcome is unknown.
 
     async def create(self, name: str, body: Mapping[str, Any]) -> bool:
         """As `Admin.create`."""
@@ -136,24 +137,24 @@ class Server:
             await self.admin.delete_index(name, field)
 
     async def mark(self, name: str, *marks: Mark, clear: Iterable[Key] = ()) -> None:
-        """Write these marks, and take those of the keys `clear` away, all in one request."""
+        """Write these marks, and remove those with the keys `clear`, all in one request."""
         changed: dict[str, Any] = {**dict.fromkeys(clear), **{mark.key: mark.as_json() for mark in marks}}
         if changed:
             with self._changing(name):
                 await self.admin.mark(name, changed)
 
     async def set_alias(self, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()) -> None:
-        """As `aliases.set_alias`: refused unless `alias` points at `expected` (`None`: is absent)."""
+        """As `aliases.set_alias`: refused unless `alias` points at `expected` (`None`: does not exist)."""
         with self._changing(to, listed=True):
             await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours)
 
     async def remove_alias(self, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
-        """As `aliases.remove_alias`: refused unless `alias` points at `expected` or is gone."""
+        """As `aliases.remove_alias`: refused unless `alias` points at `expected` or does not exist."""
         with self._changing(expected, listed=True):
             await aliases.remove_alias(self.admin, alias, expected=expected, ours=ours)
 
     async def lagging_peers(self, alias: str, target: str) -> list[str]:
-        """The peers that do not show `alias` at `target` yet; when all do, so does what `observe` shows."""
+        """The peers that do not show `alias` at `target` yet. When all do, `observe` shows it, too."""
         by_peer = await self.admin.aliases_by_peer()
         lagging = sorted(peer for peer, found in by_peer.items() if found.get(alias) != target)
         if not lagging:
@@ -162,7 +163,7 @@ class Server:
 
     @contextmanager
     def _changing(self, name: str, *, listed: bool = False) -> Iterator[None]:
-        """`listed`: which collections and aliases there are may change, too."""
+        """`listed`: the list of collections and aliases may change, too."""
         try:
             yield
         finally:
@@ -196,7 +197,7 @@ class _Lease:
 
 
 class QdrantPool:
-    """Servers by endpoint, made when first used and closed when unused for `idle_seconds`."""
+    """Servers by endpoint, created when first used and closed after `idle_seconds` without use."""
 
     def __init__(
         self,
@@ -226,11 +227,11 @@ class QdrantPool:
 
     @property
     def servers(self) -> list[Server]:
-        """Those that are open, as for metrics."""
+        """The open servers, for metrics."""
         return [lease.server for lease in self._leases.values()]
 
     async def close(self) -> None:
-        """Close all, whoever may still use them."""
+        """Close all servers, even those in use."""
         leases, self._leases = self._leases, {}
         for lease in leases.values():
             await lease.server.close()

@@ -1,8 +1,8 @@
-"""One value that many ask for, fetched for all of them at once.
+"""One value that many callers need, fetched once for all of them.
 
-The promise: whoever asks for a value no older than `max_age` gets one whose request was *sent* within that time,
-so with `max_age=0` it reflects everything that was done before asking. Callers who wait at the same time share
-one request, and there is never more than one under way.
+The guarantee: a caller that asks for a value at most `max_age` old gets one whose request was *sent* within that
+time. So with `max_age=0` it reflects everything that was done before the call. Callers that wait at the same
+time share one request, and at most one request runs at a time.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Shared(Generic[T]):
         self._generation = 0
 
     async def get(self, max_age: float) -> T:
-        """The value, not older than `max_age` seconds; raises as `since` does."""
+        """The value, at most `max_age` seconds old; raises as `since` does."""
         return await self.since(self._clock() - max_age)
 
     async def since(self, moment: float) -> T:
         """The value as it was at that moment of the clock, or later.
 
         Raises:
-            Exception: what `load` raised. Those who waited for that request get the same error, later callers
-                ask again.
+            Exception: the error of `load`. All callers that waited for that request get the same error; later
+                callers start a new request.
         """
         if (known := self._within(moment)) is not None:
             return known.value
@@ -60,7 +60,7 @@ class Shared(Generic[T]):
             return await self._ask()
 
     def invalidate(self) -> None:
-        """Forget the value, and also that of a request under way: something has changed."""
+        """Forget the value, and also the result of a running request: something has changed."""
         self._generation += 1
         self._outcome = None
 

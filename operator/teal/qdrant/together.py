@@ -1,4 +1,4 @@
-"""Several requests at once: an error is told when all have ended, so that none outlives its connections."""
+"""Several requests in parallel: an error is raised when all have ended, so no request outlives its connection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def all_of(asked: Iterable[Awaitable[A]]) -> list[A]:
 
 
 async def both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """Two answers of different kinds."""
+    """Two answers of different types."""
     first, second = await asyncio.gather(one, other, return_exceptions=True)
     if isinstance(first, BaseException):
         raise first

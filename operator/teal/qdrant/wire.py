@@ -1,9 +1,9 @@
 """Points as bytes: ids, vectors and payload entries pass through Teal without being decoded.
 
-The messages here have the field numbers of Qdrant's own protocol, but hold `bytes` where Qdrant has a nested
-message. Both encodings are the same on the wire, so whatever a newer server puts into a vector or a payload
-reaches the other collection unchanged, and a point costs microseconds instead of a walk through its values.
-The types are derived from qdrant-client's descriptors when this module is imported; no number is typed by hand.
+The messages here have the field numbers of Qdrant's own protocol, but contain `bytes` where Qdrant has a nested
+message. Both have the same encoding, so everything that a newer server stores in a vector or a payload reaches
+the other collection unchanged, and a point costs microseconds, because its values are not parsed. The types are
+derived from the descriptors of qdrant-client when this module is imported; no number is typed by hand.
 
 An id is the serialized `PointId`, a `RawId`: hashable, and equal exactly when the ids are equal.
 """
@@ -33,7 +33,7 @@ SAME: Final = "the field as it is"
 
 
 class RawPoint(Protocol):
-    """A point as it travels: `payload` holds serialized map entries, `vectors` a serialized `Vectors`."""
+    """A point in transit: `payload` contains serialized map entries, `vectors` a serialized `Vectors`."""
 
     @property
     def id(self) -> RawId: ...
@@ -45,7 +45,7 @@ class RawPoint(Protocol):
 
 @dataclass(slots=True)
 class Point:
-    """A `RawPoint` made here, as after re-embedding; what is fetched is a message with the same fields."""
+    """A `RawPoint` made here, for example after embedding; a fetched point is a message with the same fields."""
 
     id: RawId
     payload: Sequence[bytes]
@@ -119,7 +119,7 @@ def _derive() -> dict[str, Any]:
 
 
 def _retyped(field: FieldDescriptorProto, kind: str, package: str) -> FieldDescriptorProto:
-    """Qdrant's own field, with its number and label, holding what `kind` says."""
+    """Qdrant's own field, with its number and label, and the content that `kind` says."""
     ours = FieldDescriptorProto(name=field.name, number=field.number, label=field.label)
     if kind == RAW:
         ours.type = FieldDescriptorProto.TYPE_BYTES
@@ -168,7 +168,7 @@ NO_VECTORS: Final[bytes] = qdrant.Vectors(vectors=qdrant.NamedVectors()).Seriali
 
 
 def raw_id(value: int | str | UUID) -> RawId:
-    """The bytes by which Qdrant names the point with this number or UUID.
+    """The serialized id of the point with this number or UUID.
 
     Raises:
         ValueError: neither an unsigned 64-bit number nor a UUID.
@@ -179,13 +179,13 @@ def raw_id(value: int | str | UUID) -> RawId:
 
 
 def plain_id(raw: RawId) -> int | str:
-    """The number, or the UUID's text: the id as REST has it."""
+    """The number, or the text of the UUID: the id as in REST."""
     parsed = qdrant.PointId.FromString(raw)
     return str(parsed.uuid) if parsed.WhichOneof("point_id_options") == "uuid" else int(parsed.num)
 
 
 def id_text(raw: RawId) -> str:
-    """The id for a message that people read."""
+    """The id for a message to people."""
     return str(plain_id(raw))
 
 
@@ -193,9 +193,9 @@ def id_text(raw: RawId) -> str:
 
 
 def payload_value(entries: Iterable[bytes], path: str) -> Any:
-    """One field of one point's payload; `None` when it is null or absent. The others are not looked into.
+    """One field of the payload of one point; `None` if it is null or absent. Other fields are not decoded.
 
-    `path` is a key, or keys joined by dots where objects are nested; it does not lead into lists.
+    `path` is a key, or keys joined by dots for nested objects; it does not lead into lists.
     """
     key, *inner = path.split(".")
     value = _find(entries, key)
@@ -208,7 +208,7 @@ def payload_value(entries: Iterable[bytes], path: str) -> Any:
 
 
 def canonical_payload(entries: Iterable[bytes]) -> bytes:
-    """A digest (16 bytes) that is the same for equal payloads, in whatever order a map was sent at any depth."""
+    """A checksum (16 bytes) that is the same for equal payloads, whatever the order of their maps at any depth."""
     return hashlib.blake2b(b"".join(sorted(map(_canonical, entries))), digest_size=16).digest()
 
 
@@ -235,19 +235,19 @@ def _plain(value: Any) -> Any:
 
 
 def dense_vectors(rows: npt.ArrayLike, name: str = UNNAMED) -> list[bytes]:
-    """A serialized `Vectors` for every row of an (n, dimensions) array, each holding one dense vector."""
+    """A serialized `Vectors` for every row of an (n, dimensions) array, each with one dense vector."""
     matrix = np.ascontiguousarray(rows, dtype="<f4")
     if matrix.ndim != 2:
         raise ValueError(f"rows must be (n, dimensions), not {matrix.shape}")
     step = matrix.shape[1] * 4
-    # Every row has the same length, so all bytes before the floats are the same too.
+    # Every row has the same length, so the bytes before the floats are the same, too.
     head = _vectors_of(name, _dense(bytes(step)))[:-step] if step else _vectors_of(name, _dense(b""))
     data = matrix.tobytes()
     return [head + data[start : start + step] for start in range(0, len(matrix) * step, step or 1)]
 
 
 def with_dense(vectors: bytes, name: str, row: npt.ArrayLike) -> bytes:
-    """`vectors` with the dense vector `name` replaced or added; all others stay as they are, undecoded."""
+    """`vectors` with the dense vector `name` replaced or added; all others stay unchanged and are not decoded."""
     value = _dense(np.ascontiguousarray(row, dtype="<f4").tobytes())
     others = [(key, other) for key, other in _named(vectors) if key != name]
     if not others:
@@ -257,7 +257,7 @@ def with_dense(vectors: bytes, name: str, row: npt.ArrayLike) -> bytes:
 
 
 def only(vectors: bytes, names: frozenset[str]) -> bytes:
-    """`vectors` without those whose name is not among `names`, the others undecoded."""
+    """`vectors` without those whose name is not in `names`; the others are not decoded."""
     kept = [(key, value) for key, value in _named(vectors) if key in names]
     if len(kept) == 1:
         return _vectors_of(*kept[0])
@@ -268,7 +268,7 @@ def only(vectors: bytes, names: frozenset[str]) -> bytes:
 def read_dense(vectors: bytes, name: str) -> Floats | None:
     """The vector `name`: shape (dimensions,), or (rows, dimensions) for a multivector.
 
-    `None` when the point has no such vector, or has a sparse one under this name.
+    `None` if the point has no such vector, or has a sparse one of this name.
     """
     value = next((value for key, value in _named(vectors) if key == name), None)
     if value is None:
@@ -285,7 +285,7 @@ def read_dense(vectors: bytes, name: str) -> Floats | None:
 
 
 def read_sparse(vectors: bytes, name: str) -> dict[int, float] | None:
-    """The sparse vector `name`, index → value; `None` when the point has no sparse vector of this name."""
+    """The sparse vector `name`, index → value; `None` if the point has no sparse vector of this name."""
     value = next((value for key, value in _named(vectors) if key == name), None)
     if value is None:
         return None
@@ -301,7 +301,7 @@ def _sparse(vector: bytes) -> dict[int, float]:
 
 
 def has_vector(vectors: bytes, name: str) -> bool:
-    """Whether the point has a vector, of any kind, under this name (`""`: the unnamed one)."""
+    """Whether the point has a vector of any kind with this name (`""`: the unnamed one)."""
     return any(key == name for key, _ in _named(vectors))
 
 
@@ -316,7 +316,7 @@ def _named(vectors: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _vectors_of(name: str, value: bytes) -> bytes:
-    """A `Vectors` with this vector alone."""
+    """A `Vectors` with only this vector."""
     if name == UNNAMED:
         return bytes(_Vectors(vector=value).SerializeToString())
     return bytes(_Vectors(vectors={"vectors": [_entry(name.encode(), value)]}).SerializeToString())
@@ -334,9 +334,9 @@ def _floats(chunks: Iterable[bytes]) -> Floats:
 
 
 def content_version(point: RawPoint) -> int:
-    """A number that stands for a point's whole content, for where the server tells no version.
+    """A checksum of the whole content of a point, for servers that return no version.
 
-    It has 63 bits, of which the highest is set: no sequence number reaches that far (`ledger.is_content`).
+    It has 63 bits, and the highest is set: no sequence number is that large (`ledger.is_content`).
     """
     named = sorted((name.encode(), _in_order(value)) for name, value in _named(point.vectors))
     vectors = b"".join(_entry(name, value) for name, value in named)
@@ -345,16 +345,16 @@ def content_version(point: RawPoint) -> int:
 
 
 def as_read(points: Iterable[RawPoint], noted: Mapping[RawId, int]) -> dict[RawId, int]:
-    """The versions of `points`, read after their versions were `noted`.
+    """The versions of `points`, which were read after their versions were `noted`.
 
-    A content that changed in between and changed back again would look like one that was read, so what stands for
-    content is made from what was read. A sequence number stays as it was noted, because it never comes back.
+    A content could change in between and change back again, and would then look unchanged. So a checksum is made
+    from the content that was read. A sequence number stays as it was noted, because it never comes back.
     """
     return {p.id: content_version(p) if is_content(noted[p.id]) else noted[p.id] for p in points}
 
 
 def _in_order(vector: bytes) -> bytes:
-    """A sparse vector by its indices, whose order means nothing; any other as it is."""
+    """A sparse vector sorted by index, because the order of indices has no meaning; any other vector unchanged."""
     output = _VectorOutput.FromString(vector)
     if not (output.HasField("sparse") or output.HasField("indices")):
         return vector
@@ -370,7 +370,7 @@ def _entry(key: bytes, value: bytes) -> bytes:
 
 
 def _find(entries: Iterable[bytes], key: str) -> bytes | None:
-    """The serialized value of `key`, found by how its entry begins."""
+    """The serialized value of `key`, found by the first bytes of its entry."""
     prefix = _Entry(key=key.encode()).SerializeToString()
     for entry in entries:
         if entry.startswith(prefix):

@@ -1,1 +1,1 @@
-"""kopf handlers, settings, HTTP, logging and main: where the process is put together."""
+"""kopf handlers, settings, HTTP, logging and main: puts the process together."""

@@ -1,7 +1,7 @@
-"""All that Teal has of kopf: two handlers that hand events on, and settings that keep everything else quiet.
+"""All that Teal uses of kopf: two handlers that pass events on, and settings that switch the rest off.
 
-Invariant: kopf writes nothing, ever. No finalizer, no annotation, no Event: only `on.event` handlers are
-registered, which need none, and what others would write is switched off or renamed besides.
+Invariant: kopf never writes. Only `on.event` handlers are registered, which need no finalizer, annotation or
+Event, and the settings switch off or rename what other handlers would write.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ LOGIN_RETRY_SECONDS = 5.0
 
 
 class EndlessBackoff:
-    """Seconds between attempts to reach the API server: for ever, for a partition must not end the operator."""
+    """Seconds between attempts to reach the API server. It retries for ever: a partition must not end the
+    operator.
+    """
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1.0, 2.0, 3.0, 5.0), itertools.repeat(8.0))
 
 
 def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
-    """Handlers that pass every event of both kinds to `deliver`, and log in by `connect`."""
+    """Handlers that pass every event of both kinds to `deliver`, and log in with `connect`."""
     handlers = kopf.OperatorRegistry()
     for kind in Kind:
         kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(observer(kind, deliver))
@@ -44,7 +46,7 @@ def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
 
 
 def settings() -> kopf.OperatorSettings:
-    """kopf as an informer only."""
+    """Settings that make kopf an informer only."""
     chosen = kopf.OperatorSettings()
     chosen.watching.chunk_size = 500
     chosen.watching.connect_timeout = 10.0
@@ -65,7 +67,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 def credentials(connection: Connection) -> kopf.ConnectionInfo:
-    """`connection` in kopf's words."""
+    """`connection` as kopf's type."""
     configuration = connection.configuration
     scheme, _, token = (configuration.api_key.get("BearerToken") or "").partition(" ")
     return kopf.ConnectionInfo(
@@ -83,7 +85,7 @@ def credentials(connection: Connection) -> kopf.ConnectionInfo:
 
 
 def observer(kind: Kind, deliver: Deliver) -> Callable[..., Awaitable[None]]:
-    """What kopf calls with each event of one kind."""
+    """The handler that kopf calls with each event of one kind."""
 
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         deliver(kind, event["type"], event["object"])

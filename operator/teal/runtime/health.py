@@ -1,8 +1,8 @@
-"""Whether the process does its work, for those who would restart it.
+"""Liveness and readiness of the process.
 
-Alive means: the event loop gets round to everything, and the API server has answered lately or the watches have
-told something. Whoever is cut off from the API server for long is restarted, which costs nothing (Qdrant holds
-the truth) and cures what a new connection cures.
+Alive means: the event loop runs without long delays, and the API server has answered or a watch has delivered an
+event recently. The kubelet restarts a process that has been without contact for long. That costs nothing,
+because all state is in Qdrant, and it repairs everything that a new connection repairs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SILENCE_LIMIT = 900.0
 
 
 class Health:
-    """Measures the running loop's lag, and judges."""
+    """Measures the delay of the running loop, and judges."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Health:
         silence_limit: float = SILENCE_LIMIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`last_contact`: when, on `clock`, the API server was last heard of."""
+        """`last_contact` gives the time, on `clock`, of the last contact with the API server."""
         self._last_contact = last_contact
         self._synced = synced
         self._set_lag = set_lag
@@ -39,20 +39,20 @@ class Health:
         self._last_beat = clock()
 
     async def measure(self) -> None:
-        """Measure for ever."""
+        """Measure until cancelled."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             self.beat()
 
     def beat(self) -> None:
-        """A timer of `BEAT_SECONDS` has rung: note how late."""
+        """A timer of `BEAT_SECONDS` has fired: record its delay."""
         now = self._clock()
         self._lag = max(0.0, now - self._last_beat - BEAT_SECONDS)
         self._last_beat = now
         self._set_lag(self._lag)
 
     def illness(self) -> str | None:
-        """Why the process should be restarted; `None`: it is well."""
+        """Why the process should be restarted; `None` if it is healthy."""
         lag = max(self._lag, self._clock() - self._last_beat - BEAT_SECONDS)
         if lag > LAG_LIMIT:
             return f"the event loop is {lag:.0f} s late"
@@ -62,5 +62,5 @@ class Health:
         return None
 
     def unready(self) -> str | None:
-        """Why there is no work done yet; `None`: it is."""
+        """Why no work is done yet; `None` if work is done."""
         return None if self._synced() else "the first list of resources is not complete"

@@ -17,10 +17,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def serve(address: Address, health: Health, metrics: Metrics) -> AsyncIterator[Address]:
-    """Serve within; yields the address, in which port 0 is replaced by the one that was free.
+    """Serve inside the block; yields the address, with the free port that replaced port 0.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the address cannot be bound.
     """
     app = web.Application()
     app.router.add_get("/livez", _probe(health.illness))

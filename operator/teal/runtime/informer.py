@@ -1,8 +1,8 @@
-"""Watches both kinds, for ever: kopf on an event loop and a thread of its own.
+"""Watches both kinds until it is stopped: kopf on a thread and an event loop of its own.
 
-A thread, because kopf takes an event loop for its own: at its end it cancels every task that was created since
-its start, steps of migrations included, and in the main thread it takes over the signals. Here its end harms
-nobody, whatever ended it, and it is simply started anew.
+kopf needs its own thread because it takes over its event loop. When it ends, it cancels every task that was
+created since it started, which would include steps of migrations. In the main thread it would also take over the
+signals. In its own thread its end harms nothing, and it is simply started again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Informer:
         *,
         restart_seconds: float = RESTART_SECONDS,
     ) -> None:
-        """No `namespaces` means all. `until_served` returns when the API server knows both kinds."""
+        """Empty `namespaces` mean all. `until_served` returns when the API server knows both kinds."""
         self._connect = connect
         self._namespaces = namespaces
         self._deliver = deliver
@@ -55,7 +55,7 @@ class Informer:
         self._supervisor = asyncio.create_task(self._supervise(), name="informer")
 
     async def stop(self) -> None:
-        """End watching; takes a moment, for open watches are closed in order."""
+        """Stop watching. Takes a moment, because open watches are closed in order."""
         self._stopping = True
         if self._end is not None:
             self._end()
@@ -74,19 +74,19 @@ class Informer:
             except Exception:
                 logger.exception("Watching failed")
             if not self._stopping:
-                logger.error("Watching ended; it begins anew in %.0f s", self._restart_seconds)
+                logger.error("Watching ended; it starts again in %.0f s", self._restart_seconds)
                 self._metrics.informer_restarts.inc()
                 await asyncio.sleep(self._restart_seconds)
 
     async def _watch(self, main: asyncio.AbstractEventLoop) -> None:
-        """Run kopf to its end, in the informer's thread."""
+        """Run kopf until it ends, in the thread of the informer."""
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
         def deliver(kind: Kind, event: str | None, obj: RawObject) -> None:
             main.call_soon_threadsafe(self._deliver, kind, event, obj)
 
         def end() -> None:
-            with suppress(RuntimeError):  # the loop has just closed by itself
+            with suppress(RuntimeError):  # the loop has already closed
                 loop.call_soon_threadsafe(stop.set)
 
         self._end = end
@@ -101,6 +101,6 @@ class Informer:
                     stop_flag=stop,
                 )
         finally:
-            # aiohttp closes its transports in later turns of the loop, which asyncio.run would not give them.
+            # aiohttp closes its transports in later iterations of the loop, which asyncio.run would not run.
             await asyncio.sleep(CLOSING_SECONDS)
             self._end = None

@@ -1,6 +1,6 @@
-"""Structured logs: one line an event, as JSON or as text, each saying which resource it is about.
+"""Structured logs: one line for each event, as JSON or as text, with the resource that it is about.
 
-kopf's own loggers are heard from WARNING on: what they tell about a resource below that, Teal tells better.
+kopf's own loggers start at WARNING: below that, Teal logs the same facts itself.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from teal.runtime.settings import LogFormat
 
 LEVELS = {
     **dict.fromkeys(("kopf", "aiohttp.access", "asyncio", "httpx", "httpcore"), logging.WARNING),
-    "kopf._core.reactor.running": logging.ERROR,  # it warns that it leaves signals alone, which is meant
+    "kopf._core.reactor.running": logging.ERROR,  # it warns that it does not handle signals, which is intended
 }
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object for each line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For eyes: time, level, what it is about, message."""
+    """For people: time, level, resource, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         about = " ".join(context.current().values())
@@ -52,7 +52,7 @@ FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {"json": JsonFormatter, "
 
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Send all logs to stderr: from `level` on, and those of chatty libraries from WARNING on."""
+    """Send all logs to stderr: from `level` on, and those of verbose libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FORMATTERS[log_format]())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

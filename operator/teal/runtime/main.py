@@ -1,9 +1,9 @@
-"""Puts one operator together, runs it until it is told to stop, and takes it apart in order.
+"""Builds one operator, runs it until it is told to stop, and shuts it down in order.
 
-The order is the point. Whoever asks for health is answered from the first moment to the last; the controller
-begins before the watches that feed it; and at the end nothing new begins, steps under way finish (each is
-bounded), and only then do connections close. Around all that only one process may do goes a lease: whoever waits
-for it watches nothing and writes nothing, and whoever loses it ends.
+The order matters. Health is served from the first moment to the last. The controller starts before the watches
+that feed it. At the end nothing new starts, running steps finish (each is bounded), and only then connections
+close. Everything that only one process may do runs inside a lease: a process that waits for the lease watches
+nothing and writes nothing, and a process that loses the lease ends.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 
 MayWrite = Callable[[], bool]
 EngineFactory = Callable[[Reads, str, MayWrite], Reconciles]
-"""Makes the engine from the way to read Secrets and ConfigMaps, the cluster's id, and what it asks before it
-changes anything."""
+"""Makes the engine. Arguments: how to read Secrets and ConfigMaps, the id of the cluster, and a function that
+the engine asks before each change.
+"""
 
 RETRY_SECONDS = 5.0
 
@@ -52,20 +53,20 @@ async def run(
 ) -> None:
     """Run an operator until `stop` is set or, without one, the process gets SIGTERM or SIGINT.
 
-    `started` is called with the address of its HTTP server as soon as that answers.
+    `started` is called with the address of the HTTP server as soon as the server answers.
 
     Raises:
-        NoClusterError: nothing says which API server to use.
-        OSError: the HTTP address cannot be listened on.
-        LeaseLostError: another process may lead by now. If work could not be ended in time, the process ends here
-            and now, with `lease.LOST_EXIT_CODE`.
+        NoClusterError: no configuration names an API server.
+        OSError: the HTTP address cannot be bound.
+        LeaseLostError: another process may lead by now. If the work does not end in time, the process exits at
+            once with `lease.LOST_EXIT_CODE`.
     """
     stop = stop or _stopped_by_signals()
 
     async def connected() -> Connection:
         return await connect(settings.kubeconfig, settings.context)
 
-    own = (await connected()).namespace  # now, so that a wrong kubeconfig ends the process with its reason
+    own = (await connected()).namespace  # now, so that a wrong kubeconfig ends the process with a clear message
     metrics = Metrics()
     async with KubeApi(connected, metrics) as electing:
         lease = _lease(settings, electing, own)
@@ -89,7 +90,7 @@ async def run(
 
 
 def _lease(settings: Settings, electing: KubeApi, own: str) -> Lease | None:
-    """On a connection of its own, so that no other request is in a renewal's way."""
+    """The lease has a connection of its own, so that no other request delays a renewal."""
     chosen = settings.lease
     if not chosen.wanted:
         return None
@@ -106,7 +107,9 @@ async def _lead(operator: Operator, lease: Lease | None, stop: asyncio.Event) ->
 
 
 class Operator:
-    """What one process does. `lead` is all that only one process may do at a time: a lease goes around it."""
+    """What one process does. `lead` contains everything that only one process may do at a time; it runs in a
+    lease.
+    """
 
     def __init__(
         self,
@@ -126,18 +129,18 @@ class Operator:
         self._controller: Controller | None = None
 
     def is_synced(self) -> bool:
-        """Whether all resources were listed, so that they are worked on."""
+        """Whether all resources have been listed, so that work goes on."""
         return self._controller is not None and self._controller.synced
 
     def last_contact(self) -> float:
-        """When (`time.monotonic`) the API server was last heard of, by an answer or a watch."""
+        """The time (`time.monotonic`) of the last answer of the API server, or the last event of a watch."""
         watched = self._controller.last_event if self._controller else 0.0
         return max(self._kube.last_answer, watched)
 
     async def lead(self, stop: asyncio.Event) -> None:
         """Serve the resources until `stop` is set; returns when nothing runs any more.
 
-        Steps under way get their time to finish, but none when they may not write any more.
+        Running steps get time to finish, except when they may no longer write.
         """
         cluster = await unless(stop, self._prepare())
         if cluster is None:
@@ -151,14 +154,14 @@ class Operator:
             watching.start()
             logger.info("Serving %s", ", ".join(options.namespaces) or "all namespaces")
             await stop.wait()
-            logger.info("Stopping: steps under way have %.0f s to finish", self._settings.grace)
+            logger.info("Stopping: running steps have %.0f s to finish", self._settings.grace)
         finally:
             await controller.stop(self._settings.grace if self._may_write() else 0.0)
             await watching.stop()
             await engine.close()
 
     async def _prepare(self) -> str:
-        """Wait until there is something to serve; returns the cluster's id."""
+        """Wait until the API server serves both kinds; returns the id of the cluster."""
         await self._until_served()
         while True:
             try:
@@ -181,11 +184,11 @@ class Operator:
             missing = [kind.value for kind in Kind if not await self._kube.is_served(kind)]
         except ApiServerError as error:
             return str(error)
-        return f"apply the definitions in crds/: there are none of {', '.join(missing)}" if missing else None
+        return f"the API server does not know {', '.join(missing)}: apply the CRDs in crds/" if missing else None
 
 
 def _stopped_by_signals() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT; the second one of them ends the process at once."""
+    """An event that SIGTERM or SIGINT sets; the second signal ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def on_signal() -> None:

@@ -1,4 +1,4 @@
-"""What `teal run` is told: read once, from options and environment, and never changed afterwards."""
+"""The settings of `teal run`: read once, from options and environment, and never changed afterwards."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class LeaseSettings:
     """Which Lease decides who works."""
 
     wanted: bool = True
-    """False: nothing keeps two operators apart."""
+    """False: nothing prevents two operators from working at the same time."""
     namespace: str | None = None
     name: str | None = None
-    """`None`: as `Place.of` chooses, by the namespaces that are served."""
+    """`None`: as `Place.of` derives it from the served namespaces."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -61,5 +61,5 @@ class Settings:
     log_level: str = "info"
     log_format: LogFormat = "text"
     grace: float = 20.0
-    """Steps under way have so long to finish at shutdown; less than the pod's grace period."""
+    """How long running steps may take to finish at shutdown; less than the grace period of the pod."""
     lease: LeaseSettings = field(default_factory=LeaseSettings)

@@ -1,4 +1,4 @@
-"""Two ways to run one coroutine beside something else and leave no task behind, however that ends."""
+"""Two ways to run one coroutine beside other work and leave no task behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """What `work` returns, or `None` if `stop` was set before that."""
+    """The result of `work`, or `None` if `stop` was set first."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -24,7 +24,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | Non
 
 @asynccontextmanager
 async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """`work` runs beside what is done within."""
+    """Run `work` as long as the block runs."""
     task = asyncio.create_task(work)
     try:
         yield

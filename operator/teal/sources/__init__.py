@@ -1,1 +1,1 @@
-"""Where points come from, and the embedders that make vectors of text."""
+"""Sources of points, and the embedders that turn text into vectors."""

@@ -1,8 +1,8 @@
 """Turns texts into vectors through any server with OpenAI's `POST /v1/embeddings`.
 
-Embedding costs money, so no text is paid for twice that need not be: equal texts are sent once, vectors of a call
-that failed half-way are kept for its repetition, and requests stop before the token budget is exceeded. What can
-pass by itself is retried here, for a while; everything else is an error that says what to do.
+Embedding costs money, so Teal avoids paying twice for a text: equal texts are sent once, the vectors of a call
+that failed half-way are kept for its repetition, and requests stop before they would exceed the token budget.
+Errors that can pass by themselves are retried here for a while; all others say what to do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ USER_AGENT = "teal"
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors of shape (texts, dimensions), row by row those of the texts, and the tokens that this call spent.
+    """Vectors of shape (texts, dimensions), one row for each text, and the tokens that this call used.
 
     `estimated`: the server did not report all of them.
     """
@@ -48,20 +48,20 @@ class Embedded:
 
 @dataclass(frozen=True)
 class ProbedEncoder:
-    """What an embedder really answers: its dimensions, and its fingerprint (see `sources.fingerprint`)."""
+    """What an embedder returns in fact: its dimensions, and its fingerprint (see `sources.fingerprint`)."""
 
     dimensions: int
     fingerprint: str
 
 
 class Embedder(Protocol):
-    """Whoever turns texts into vectors."""
+    """Turns texts into vectors."""
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
-        """The vectors of `texts`, in their order.
+        """The vectors of `texts`, in the same order.
 
         Raises:
-            EmbedderError: which of its subclasses says what can be done; `index` is a position in `texts`.
+            EmbedderError: its subclass says what can be done; `index` is a position in `texts`.
         """
         ...
 
@@ -78,18 +78,18 @@ class OpenAIEmbedder:
     """A client of one embedding server for one migration; safe to share between its streams.
 
     Args:
-        url: base URL with its version, e.g. `http://tei:8080/v1`.
-        model: the encoder's name, sent with every request.
+        url: base URL including the version, such as `http://tei:8080/v1`.
+        model: the name of the encoder, sent with every request.
         dimensions: of every vector; another size is an error.
-        api_key: gives the bearer token, asked before each request so that a rotated Secret is noticed.
-        api_key_name: how errors call that Secret.
+        api_key: returns the bearer token; called before each request, so that a rotated Secret is noticed.
+        api_key_name: how error messages call that Secret.
         batch_size: texts in a request.
-        parallelism: requests at once, over all calls.
-        requests_per_minute: None: as fast as they are answered.
-        max_tokens: budget over the life of this object; None: no limit.
-        tokens_spent: what this migration had spent before (a restarted operator goes on counting).
+        parallelism: parallel requests, over all calls.
+        requests_per_minute: None: no limit.
+        max_tokens: budget for the life of this object; None: no limit.
+        tokens_spent: what this migration had spent before (a restarted operator continues to count).
         client: to share connections; without it the embedder makes its own, which `aclose` closes.
-        clock, sleep: by which requests are paced and pauses are waited out.
+        clock, sleep: used to pace requests and to wait.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class OpenAIEmbedder:
 
     @property
     def tokens_spent(self) -> int:
-        """Tokens of all calls so far, and those spent before; estimated where the server reported none."""
+        """Tokens of all calls so far, including those spent before; estimated if the server reported none."""
         return self._budget.spent
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
@@ -156,21 +156,23 @@ class OpenAIEmbedder:
         return Embedded(vectors, sum(b.tokens for b in batches), any(b.estimated for b in batches))
 
     async def _let_others_finish(self, texts: Sequence[str]) -> None:
-        """A text that another call has asked for is paid for once: its vector will be known, or asked for here."""
+        """A text that another call is embedding is paid for once: its vector becomes known, or is requested
+        here.
+        """
         while others := {self._asked[text] for text in texts if text in self._asked}:
             await asyncio.wait(others)
 
     async def probe(self) -> ProbedEncoder:
-        """Embed one fixed sentence, to see which dimensions and which encoder there really are. Costs few tokens.
+        """Embed one fixed sentence, to learn the real dimensions and the real encoder. Costs few tokens.
 
         Raises:
-            EmbedderError: as `embed`, but for the dimensions, which are reported and not judged.
+            EmbedderError: as `embed`, except for the dimensions, which are returned and not checked.
         """
         vector = (await self._request([SENTENCE], dimensions=None)).vectors[0]
         return ProbedEncoder(len(vector), fingerprint(vector))
 
     async def aclose(self) -> None:
-        """Close the connections, unless they are the caller's."""
+        """Close the connections, unless they belong to the caller."""
         if self._owns_client:
             await self._client.aclose()
 
@@ -185,7 +187,7 @@ class OpenAIEmbedder:
     async def _embed_all(self, texts: list[str]) -> list[_Batch]:
         """All batches, or the error of the first one that failed; an index in it is a position in `texts`.
 
-        After a failure nothing more is sent, but what is in flight is waited for: it is paid for, and cached.
+        After a failure no more requests are sent, but running ones are awaited: they are paid for, and cached.
         """
         failed = asyncio.Event()
 
@@ -215,13 +217,13 @@ class OpenAIEmbedder:
         return batch
 
     async def _request(self, texts: list[str], dimensions: int | None) -> _Batch:
-        """One batch, tried several times where that can help."""
+        """One batch, tried several times if that can help."""
         for attempt in itertools.count(1):
             try:
                 return await self._attempt(texts, dimensions)
             except (EmbedderUnavailableError, NonsenseAnswerError) as error:
                 asked = getattr(error, "retry_after", None) or 0.0
-                # A long pause is the caller's to wait out: it may have other things to do meanwhile.
+                # The caller waits for the end of a long pause: it may have other work in the meantime.
                 if attempt == self._backoff.attempts or asked > self._backoff.longest:
                     raise
             pause = self._backoff.after(attempt)
@@ -248,7 +250,7 @@ class OpenAIEmbedder:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise EmbedderUnavailableError(f"{self._url} cannot be reached: {_reason(error)}") from error
         except httpx.RequestError as error:
-            # It may have been served and only the answer lost: that costs, too.
+            # The server may have processed it, and only the answer was lost: that costs, too.
             charge.settle(None)
             raise EmbedderUnavailableError(f"{self._url} did not answer: {_reason(error)}") from error
 

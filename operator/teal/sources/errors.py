@@ -1,8 +1,8 @@
-"""What can go wrong between Teal and an embedder.
+"""The errors between Teal and an embedder.
 
-Each error is one of the domain's kinds, so the controller needs no table of its own: an embedder that is down
-is waited for, one that refuses stalls the resource until somebody changes something, and vectors that cannot be
-right hold the migration while blue keeps serving. No message carries a text or a key.
+Each error is of one of the domain's kinds, so the controller needs no table of its own. An embedder that does
+not answer is waited for; one that refuses stalls the resource; vectors that cannot be right hold the migration,
+while blue keeps serving. No message contains a text or a key.
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from teal.domain.errors import HeldError, TealError, TerminalError, TransientErr
 
 
 class EmbedderError(TealError):
-    """Base of all errors of an embedder."""
+    """Base class of all errors of an embedder."""
 
 
 class EmbedderUnavailableError(EmbedderError, TransientError):
-    """No answer, or none that is one, after several attempts. `retry_after` (seconds) if the server named it."""
+    """No usable answer after several attempts. `retry_after` (seconds) if the server named it."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         TransientError.__init__(self, "EmbedderUnavailable", message, retry_after)
 
 
 class EmbedderRefusedError(EmbedderError, TerminalError):
-    """The server understood and said no: a wrong key, model, URL or request."""
+    """The server refused the request: a wrong key, model, URL or request."""
 
     def __init__(self, message: str) -> None:
         super().__init__("EmbedderRefused", message)
 
 
 class NonsenseAnswerError(EmbedderError, TerminalError):
-    """The server answers, repeatedly, with JSON that is no list of embeddings for what it was asked."""
+    """The server answers again and again with JSON that has no embeddings for the texts."""
 
     def __init__(self, message: str) -> None:
         super().__init__("EmbedderNonsense", message)
 
 
 class VectorError(EmbedderError, HeldError):
-    """A vector that must not be stored. `index` is the position of its text in the call, to name the point by."""
+    """A vector that must not be stored. `index` is the position of its text in the call and identifies the
+    point.
+    """
 
     def __init__(self, reason: str, message: str, index: int) -> None:
         HeldError.__init__(self, reason, message)
@@ -57,7 +59,7 @@ class WrongDimensionsError(VectorError):
 
 
 class BadVectorError(VectorError):
-    """A vector is not a list of finite numbers; `problem` says what it is."""
+    """A vector is not a list of finite numbers; `problem` describes it."""
 
     def __init__(self, index: int, problem: str) -> None:
         message = f"The embedder answered a vector {problem}. Look into the embedder's log for this text."
@@ -65,7 +67,7 @@ class BadVectorError(VectorError):
 
 
 class BudgetExceededError(EmbedderError, TerminalError):
-    """The next request could spend more tokens than allowed, so it was not sent."""
+    """The next request could use more tokens than allowed, so it was not sent."""
 
     def __init__(self, spent: int, limit: int) -> None:
         super().__init__(

@@ -1,9 +1,9 @@
-"""A short name for what an encoder does, to notice when a provider changes a model under the same name.
+"""A short fingerprint of an encoder, to notice if a provider changes a model under the same name.
 
-The fingerprint is a locality-sensitive hash: one bit for each of 64 fixed directions, the side of it on which
-the vector of a fixed sentence lies. Rounding differs between batches, machines and number formats, and turns no
-bit or one or two; another model turns about half of them. So compare two fingerprints by how many bits differ, not
-with `==`. (A hash of rounded numbers would change whenever one number sits on a rounding edge.)
+The fingerprint is a locality-sensitive hash: for each of 64 fixed directions, one bit says on which side of it
+the vector of a fixed sentence lies. Rounding differs between batches, machines and number formats, but changes
+at most one or two bits. Another model changes about half of them. So compare fingerprints by how many bits differ,
+not with `==`. (A hash of rounded numbers would change whenever one number is close to a rounding boundary.)
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ BITS = 64
 
 
 def fingerprint(vector: NDArray[np.float32]) -> str:
-    """`<dimensions>-<16 hex digits>` of a finite vector; its length does not matter, only its direction."""
+    """`<dimensions>-<16 hex digits>` of a finite vector; only its direction matters, not its length."""
     sides = _directions(len(vector)) @ vector > 0
     return f"{len(vector)}-{np.packbits(sides).tobytes().hex()}"
 
 
 def _directions(dimensions: int) -> NDArray[np.float32]:
-    """BITS directions of +1 and -1, from a hash: a random generator's numbers may change with its library."""
+    """BITS directions of +1 and -1, from a hash: the numbers of a random generator may change with its library."""
     raw = hashlib.shake_256(b"teal encoder fingerprint").digest(BITS * dimensions // 8)
     bits = np.unpackbits(np.frombuffer(raw, np.uint8)).reshape(BITS, dimensions)
     return bits.astype(np.float32) * 2 - 1

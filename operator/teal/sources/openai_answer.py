@@ -1,7 +1,7 @@
-"""Reads the answer of `POST /v1/embeddings` and believes nothing of it.
+"""Parses the answer of `POST /v1/embeddings` and validates all of it.
 
-What leaves this module is one finite vector of the right size for each text, in the texts' order: the order of
-the `data` list means nothing, only `index` does. Positions in errors count from the first text of the request.
+The result is one finite vector of the right size for each text, in the order of the texts: only `index` counts,
+not the order of the `data` list. Positions in errors count from the first text of the request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """Vectors in the texts' order, each of shape (dimensions,); `tokens` as reported, None if not."""
+    """Vectors in the order of the texts, each of shape (dimensions,); `tokens` as reported, None if not
+    reported.
+    """
 
     vectors: list[Floats]
     tokens: int | None
@@ -30,9 +32,9 @@ def read(body: bytes, count: int, dimensions: int | None = None) -> Answer:
     """The vectors for `count` texts, of `dimensions` (None: of any size, but all of the same).
 
     Raises:
-        EmbedderUnavailableError: it is not JSON: something else answered, as proxies do for a server that starts.
+        EmbedderUnavailableError: it is not JSON: another server answered, such as a proxy while it starts.
         NonsenseAnswerError: it is JSON, but not an answer to the request.
-        WrongDimensionsError, BadVectorError: a vector in it is not what it must be.
+        WrongDimensionsError, BadVectorError: a vector in it is not valid.
     """
     try:
         document = from_json(body, allow_inf_nan=True)

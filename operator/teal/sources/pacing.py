@@ -1,7 +1,8 @@
-"""How fast and how much an embedder may be asked: requests a minute, pauses it asks for, and tokens in all.
+"""How fast and how much an embedder may be asked: requests per minute, pauses on its request, and tokens in
+total.
 
-A token budget is a promise about money, so it is checked before a request is sent, with what requests in flight
-may still cost; a request whose outcome is unknown counts as paid for.
+A token budget protects money, so it is checked before a request is sent, including what running requests may
+still cost. A request whose outcome is unknown counts as paid for.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from dataclasses import dataclass
 
 from teal.sources.errors import BudgetExceededError
 
-# Before the first answer: English text has about 0.25 tokens a byte, code and tables up to 0.4.
+# Before the first answer: English text has about 0.25 tokens per byte, code and tables up to 0.4.
 TOKENS_PER_BYTE = 1 / 3
 MARGIN = 1.1
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """Waits between attempts (seconds): doubling, with jitter so that streams do not come back together."""
+    """Waits between attempts (seconds): doubling, with jitter so that streams do not retry at the same time."""
 
     attempts: int = 6
     first: float = 0.5
@@ -63,7 +64,7 @@ class Pacer:
 
 
 class Charge:
-    """What one request costs: nothing, unless it is settled."""
+    """The cost of one request: nothing, unless it is settled."""
 
     def __init__(self, estimate: int) -> None:
         self.estimate = estimate
@@ -71,13 +72,13 @@ class Charge:
         self.estimated = False
 
     def settle(self, reported: int | None) -> None:
-        """The request was, or may have been, served; `reported` are the tokens that the server says it read."""
+        """The request was, or may have been, processed; `reported` are the tokens that the server says it read."""
         self.tokens = self.estimate if reported is None else reported
         self.estimated = reported is None
 
 
 class TokenBudget:
-    """Counts tokens, and refuses the request that could exceed `limit` (None: only counts)."""
+    """Counts tokens, and refuses a request that could exceed `limit` (None: only counts)."""
 
     def __init__(self, limit: int | None, spent: int = 0) -> None:
         self.limit = limit
@@ -88,12 +89,13 @@ class TokenBudget:
 
     @asynccontextmanager
     async def reserve(self, texts: Sequence[str]) -> AsyncIterator[Charge]:
-        """Room for one request with `texts`; settle the charge inside when the request may have been served.
+        """Reserve budget for one request with `texts`; settle the charge inside if the request may have been
+        processed.
 
-        While the room is taken only by requests in flight, it waits for them: they mostly cost less than reserved.
+        If only running requests use up the budget, it waits for them: usually they cost less than they reserved.
 
         Raises:
-            BudgetExceededError: there is no room, and none will come.
+            BudgetExceededError: the budget does not suffice, and waiting does not help.
         """
         size = sum(len(text.encode()) for text in texts)
         async with self._changed:

@@ -1,7 +1,7 @@
 """What an HTTP status other than 200 means, and what to do about it.
 
-The server's own words are shown, since they often name the cause; but servers like to repeat what they were sent,
-and a text or a key must not end in a status or a log, so words are cut where one begins.
+The message of the server is shown, because it often names the cause. But servers often repeat what they were
+sent, and a text or a key must not appear in a status or a log. So the message is cut where one begins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RETRIED = {408, 425, 429}
 
 
 def refusal(response: httpx.Response, model: str, key_name: str, texts: Sequence[str]) -> EmbedderError:
-    """The error that `response` (not 200) to a request for `texts` is."""
+    """The error for `response` (not 200) to a request for `texts`."""
     url, status = response.request.url, response.status_code
     said = f" It said: {words}" if (words := _words(response, texts)) else ""
     if status in RETRIED or status >= httpx.codes.INTERNAL_SERVER_ERROR:
@@ -33,7 +33,7 @@ def refusal(response: httpx.Response, model: str, key_name: str, texts: Sequence
     if status in (httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY):
         advice = f"Lower batchSize (this request had {len(texts)} texts), or shorten the texts."
     elif response.is_redirect:
-        advice = "It redirects, and is not followed: declare the URL that answers itself."
+        advice = "It redirects, and Teal does not follow: use the URL that answers without a redirect."
     else:
         advice = f"Check the embedder's url and the model {model!r}."
     return EmbedderRefusedError(f"{url} answers {status}. {advice}{said}")
@@ -49,7 +49,7 @@ def _words(response: httpx.Response, texts: Sequence[str]) -> str:
 
 
 def _message(response: httpx.Response) -> str:
-    """The message in the shapes that servers use: `{"error": {"message": …}}`, `{"error": …}`, `{"detail": …}`."""
+    """The message in the forms that servers use: `{"error": {"message": …}}`, `{"error": …}`, `{"detail": …}`."""
     try:
         document = json.loads(response.content)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Vectors of texts that were embedded lately, so that equal texts are paid for once.
+"""Vectors of recently embedded texts, so that equal texts are paid for once.
 
-Bounded in bytes, least recently used first out. Texts are kept as hashes: a cache of someone's documents in the
-operator's memory would be a leak waiting for a core dump.
+Limited in bytes; the least recently used vector is dropped first. Texts are kept as hashes: a core dump of the
+operator must not contain documents of users.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 
 
 class VectorCache:
-    """An LRU of vectors by text, of at most `max_bytes` of vectors."""
+    """An LRU cache of vectors by text, with at most `max_bytes` of vectors."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -24,7 +24,7 @@ class VectorCache:
         self._vectors: OrderedDict[bytes, Floats] = OrderedDict()
 
     def get(self, text: str) -> Floats | None:
-        """The vector of `text`, if it is still known."""
+        """The vector of `text`, if it is cached."""
         key = _key(text)
         vector = self._vectors.get(key)
         if vector is not None:
@@ -32,7 +32,7 @@ class VectorCache:
         return vector
 
     def put(self, text: str, vector: Floats) -> None:
-        """Remember the vector of `text`; the ones unused for longest are forgotten for it."""
+        """Cache the vector of `text`; the least recently used ones are dropped for it."""
         key = _key(text)
         self._forget(key)
         # A copy: a row of a batch would keep the whole batch in memory.

@@ -76,6 +76,7 @@ async def test_both_hooks_are_told(engine: EngineHarness) -> None:
         }}, **EUCLID)  # fmt: skip
         await engine.until_ready()
         assert hooks.paths() == ["before", "after"]
+        assert engine.reasons().count("GateOpened") == 1
         before, after = hooks.calls
         assert before.body["target"] == engine.serving()
         assert before.body["planHash"] == engine.migration["planHash"]

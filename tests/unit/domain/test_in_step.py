@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from teal.domain.in_step import Diff, Side, difference, is_loss
+from teal.domain.in_step import Diff, SideVersions, compare_sides, is_loss
 
 P = b"\x08\x01"
 
 
-def side(known: int | None, seen: int | None) -> Side:
+def side(known: int | None, seen: int | None) -> SideVersions:
     """One point's version when both sides were in step, and its version now; `None`: it was or is not there."""
-    return Side({} if known is None else {P: known}, {} if seen is None else {P: seen})
+    return SideVersions({} if known is None else {P: known}, {} if seen is None else {P: seen})
 
 
 NOTHING = Diff()
-TO_RETAINED = Diff(back={P: 2})
-TO_SERVING = Diff(forth={P: 2})
+TO_RETAINED = Diff(to_retained={P: 2})
+TO_SERVING = Diff(to_serving={P: 2})
 DROP_RETAINED = Diff(drop_retained=[P])
 DROP_SERVING = Diff(drop_serving=[P])
 
 
 def conflict(wins: Diff) -> Diff:
-    return Diff(wins.forth, wins.back, wins.drop_serving, wins.drop_retained, [P])
+    return Diff(wins.to_serving, wins.to_retained, wins.drop_serving, wins.drop_retained, [P])
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def conflict(wins: Diff) -> Diff:
 def test_one_point(
     serving: tuple[int | None, int | None], retained: tuple[int | None, int | None], expected: Diff
 ) -> None:
-    found = difference(side(*serving), side(*retained))
+    found = compare_sides(side(*serving), side(*retained))
     assert found == expected
     assert bool(found) is (expected != NOTHING)
 
 
 def test_each_point_by_itself() -> None:
     a, b, c, d = (bytes([8, number]) for number in range(1, 5))
-    serving = Side({a: 1, b: 1, c: 1}, {a: 2, b: 1, d: 4})
-    retained = Side({a: 1, b: 1, c: 1}, {a: 1, b: 3, c: 1})
-    assert difference(serving, retained) == Diff(forth={b: 3}, back={a: 2, d: 4}, drop_retained=[c])
+    serving = SideVersions({a: 1, b: 1, c: 1}, {a: 2, b: 1, d: 4})
+    retained = SideVersions({a: 1, b: 1, c: 1}, {a: 1, b: 3, c: 1})
+    assert compare_sides(serving, retained) == Diff(to_serving={b: 3}, to_retained={a: 2, d: 4}, drop_retained=[c])
 
 
 @pytest.mark.parametrize(

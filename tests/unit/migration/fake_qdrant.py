@@ -85,6 +85,9 @@ class Shards:
 class FakeQdrant:
     """One server. `now` is its clock; `deleting` is asked before a collection goes.
 
+    Faults: the calls in `ignored` are answered and do nothing, collections in `broken` have an optimizer that
+    failed, names in `unsearchable` answer no search, and `lagging` adds a peer that shows no alias yet.
+
     `model`: what is there to begin with, each of its points as `make` makes it.
     """
 
@@ -102,6 +105,10 @@ class FakeQdrant:
         self.telemetry = True
         self.now = now
         self.deleting: Callable[[str], None] = lambda _: None
+        self.ignored: set[str] = set()
+        self.broken: set[str] = set()
+        self.unsearchable: set[str] = set()
+        self.lagging = False
 
     # Looking
 
@@ -168,6 +175,8 @@ class FakeQdrant:
         answer["points_count"] = len(shards.points)
         for index in answer["payload_schema"].values():
             index["points"] = len(shards.points)
+        if name in self.broken:
+            answer["optimizer_status"] = {"error": "no space left on device"}
         if shards.busy:
             shards.busy -= 1
             answer["status"] = "yellow"
@@ -295,8 +304,12 @@ class FakeAdmin(Admin):
     async def _call(self, kind: str, _: str, path: str, **given: Any) -> Any:
         parts = [unquote(part) for part in path.split("/")[2:]]
         body = [given["json"]] if given.get("json") is not None else []
-        answer = getattr(self._server, f"_{kind}")
+        answer = (lambda *_: True) if kind in self._server.ignored else getattr(self._server, f"_{kind}")
         return await self._carry(kind, bool(given.get("write")), lambda: answer(*parts, *body))
+
+    async def aliases_by_peer(self) -> dict[str, dict[str, str]]:
+        late: dict[str, dict[str, str]] = {"http://qdrant-1:6333": {}} if self._server.lagging else {}
+        return {**await super().aliases_by_peer(), **late}
 
 
 class FakePoints(Points):
@@ -341,6 +354,8 @@ class FakePoints(Points):
 
     def _do_query(self, body: bytes) -> Any:
         request, found = wire.QueryPoints.FromString(body), wire.QueryResponse()
+        if request.collection_name in self._server.unsearchable:
+            raise HeldError("QdrantRefused", "no search is answered")
         name = self._server.resolve(request.collection_name)
         there = self._in(name)
         query = qdrant.Query.FromString(request.query).nearest

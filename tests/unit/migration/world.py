@@ -261,6 +261,11 @@ class World:
         self.check()
         return outcome
 
+    def delete(self) -> Outcome:
+        """The resource is deleted: one slice of what the engine does then."""
+        outcome: Outcome = self._run(self._engine.reconcile(replace(self.resource, deleting=True)))
+        return outcome
+
     async def _slice(self) -> Outcome | None:
         try:
             outcome = await self._engine.reconcile(self.resource)

@@ -226,7 +226,10 @@ async def test_indexes_that_do_not_number_the_texts_are_nonsense(make: Make, ind
         ),
         (httpx.Response(400, json={"message": "bad"}), "Check the embedder's url and the model"),
         (httpx.Response(422, json={"error": "batch size 1 > 0"}), "Lower batchSize"),
-        (httpx.Response(307, headers={"Location": "http://elsewhere"}), "declare the URL that answers itself"),
+        (
+            httpx.Response(307, headers={"Location": "http://elsewhere"}),
+            "use the URL that answers without a redirect",
+        ),
     ],
 )
 async def test_a_refusal_is_terminal_at_once_and_says_what_to_do(
@@ -343,6 +346,7 @@ async def test_the_budget_stops_before_it_is_exceeded(make: Make) -> None:
     with pytest.raises(BudgetExceededError, match="maxTokens") as caught:
         await embedder.embed(TEXTS)
     assert isinstance(caught.value, TerminalError)
+    assert caught.value.reason == "BudgetExceeded"
     assert caught.value.limit == 6
     assert caught.value.spent == embedder.tokens_spent <= 6
     assert len(server.asked) == embedder.tokens_spent

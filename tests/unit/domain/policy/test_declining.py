@@ -133,7 +133,7 @@ class TestAbort:
     def test_a_return_to_a_retained_revision(self) -> None:
         back = state(V2, Stage.ROLLING_BACK, replaced=NOW, source=BLUE, plan_hash="back", attempt=3)
         decision = self.asked(back, state(V1), abort="back-3")
-        assert (*does(decision), decision.rule) == (Do.DECLINE, BLUE, "decline_aborted_return")
+        assert (*does(decision), decision.rule) == (Do.DECLINE, BLUE, "decline_aborted_rollback")
         assert decision.declined
         assert decision.declined.id == "back-3"
         assert does(self.asked(back, state(V1), abort="back-2")) == (Do.ROLL_BACK, GREEN)

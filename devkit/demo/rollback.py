@@ -39,7 +39,7 @@ class Rollback(Play):
         back = time.monotonic() - slow_since
         self.show_events()
         self.screen.console.print(
-            f"  back on {blue} after {back:.1f} s: {clients(crowd.counts())}", soft_wrap=True
+            f"  rolled back to {blue} after {back:.1f} s: {clients(crowd.counts())}", soft_wrap=True
         )
         self.outcome.seconds = time.monotonic() - began
         self.outcome.more["rolledBack"] = {

@@ -15,25 +15,6 @@ def condition(kind: str, value: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "status": value, "reason": "Because", "message": "so", **more}
 
 
-def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
-    old = [
-        condition("Ready", "True", lastTransitionTime=THEN),
-        condition("Stalled", "True", lastTransitionTime=THEN),
-    ]
-    new = [condition("Ready", "True", message="other words"), condition("Available", "True")]
-    available, ready = status.merge_conditions(old, new, NOW, generation=7)
-    assert ready == condition(
-        "Ready", "True", message="other words", lastTransitionTime=THEN, observedGeneration=7
-    )
-    assert available["lastTransitionTime"] == "2026-05-01T12:30:00Z"
-
-
-def test_a_condition_that_turns_gets_a_new_time() -> None:
-    old = [condition("Ready", "False", lastTransitionTime=THEN)]
-    (ready,) = status.merge_conditions(old, [condition("Ready", "True")], NOW, generation=1)
-    assert ready["lastTransitionTime"] == "2026-05-01T12:30:00Z"
-
-
 def test_the_same_again_is_the_same_bytes_for_bytes() -> None:
     found = {"phase": "Ready", "conditions": [condition("Ready", "True"), condition("Available", "True")]}
     first = status.completed({}, found, NOW, generation=3)

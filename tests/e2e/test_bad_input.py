@@ -340,7 +340,9 @@ def test_an_alias_that_is_somebody_elses(tenant: Docs) -> None:
         http.post("/collections/aliases", json={"actions": [alias]}).raise_for_status()
         before = tenant.truth()
         tenant.declare()
-        told_once(tenant, "Stalled", "AliasNotOwned", theirs, "Teal did not create", "Choose another spec.alias")
+        told_once(
+            tenant, "Stalled", "AliasNotOwned", theirs, "was not created by Teal", "Choose another spec.alias"
+        )
         assert tenant.truth() == before
         gone = {"delete_alias": {"alias_name": tenant.alias}}
         http.post("/collections/aliases", json={"actions": [gone]}).raise_for_status()
@@ -360,7 +362,7 @@ def test_a_name_that_is_taken(blue: Docs) -> None:
     with unharmed(blue):
         theirs = blue.truth(taken)
         blue.apply(embedding_set={"distance": "Cosine"})
-        told_once(blue, "Stalled", "CollectionNotOwned", taken, "Teal did not create", "remove it", blue=True)
+        told_once(blue, "Stalled", "CollectionNotOwned", taken, "was not created by Teal", "remove it", blue=True)
         assert blue.truth(taken) == theirs
     with blue.http() as http:
         http.delete(f"/collections/{taken}").raise_for_status()

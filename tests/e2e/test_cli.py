@@ -121,7 +121,7 @@ def test_plan_of_the_way_back(pipeline: Docs) -> None:
     assert apply(pipeline, "--watch")["active"]["collection"] != old
     pipeline.edit(embedding_set={"distance": "Euclid"})
     back = plan(pipeline)
-    assert (back["strategy"], back["target"]) == ("SwitchBack", old)
+    assert (back["strategy"], back["target"]) == ("Rollback", old)
     assert "retained" in back["steps"][0]
 
 

@@ -154,7 +154,7 @@ def test_tuning_keeps_what_is_populated(gate: Gate, blue: Docs) -> None:
 
 
 @pytest.mark.fault(11)
-def test_an_edit_seconds_after_the_switch(blue: Docs) -> None:
+def test_an_edit_seconds_after_the_cutover(blue: Docs) -> None:
     ledger = blue.load(few())
     old = blue.aliases()[blue.alias]
     blue.apply(embedding_set=B, collection={"watch": {"duration": "1h"}})

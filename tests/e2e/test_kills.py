@@ -174,7 +174,7 @@ def test_another_encoder_under_load(lives: Lives) -> None:
         *("upsert v2 in Promoting", "index v2 module", "patch v2 optimizers_config", "alias create next v2"),
         *("patch v2 verdict", "patch v1 fence", "patch v1 strict_mode_config to 1", "patch v1 -fence"),
         *(
-            "patch v2 -carried in-step stale switch",
+            "patch v2 -carried cutover-begun in-step stale",
             "alias create alias v2",
             "patch v1 replaced",
             "alias delete next",
@@ -230,7 +230,7 @@ def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
 
 @pytest.mark.fault(17)
 @pytest.mark.parametrize("killed", [False, True])
-def test_writes_between_the_last_look_and_the_switch(lives: Lives, killed: bool) -> None:
+def test_writes_between_the_last_look_and_the_cutover(lives: Lives, killed: bool) -> None:
     """They land on the old collection, acknowledged, when all seemed quiet; then Teal dies, or not."""
     lives.through()
     ledger = lives.docs.load()
@@ -252,7 +252,7 @@ def test_writes_between_the_last_look_and_the_switch(lives: Lives, killed: bool)
 
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("answered", [0, 1])
-def test_a_scan_that_breaks_off_at_the_switch(lives: Lives, answered: int) -> None:
+def test_a_scan_that_breaks_off_at_the_cutover(lives: Lives, answered: int) -> None:
     """Nobody is killed; but a part of the points must not be taken for all of them."""
     server = lives.docs.qdrant.need_faults()
     lives.through()

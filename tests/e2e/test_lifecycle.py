@@ -201,7 +201,7 @@ def test_a_failing_snapshot_keeps_it(blue: Docs, migrated: str, qdrant: Qdrant) 
 def test_reverting_the_spec_goes_back(blue: Docs, migrated: str) -> None:
     new = blue.aliases()[blue.alias]
     with blue.http() as http:
-        point = {"id": 4242, "vector": [0.5] * 64, "payload": {"text": "since the switch"}}
+        point = {"id": 4242, "vector": [0.5] * 64, "payload": {"text": "since the cut-over"}}
         http.put(f"/collections/{blue.alias}/points?wait=true", json={"points": [point]}).raise_for_status()
     blue.apply(embedding_set={"distance": "Euclid"})
     status = blue.wait_ready()
@@ -210,7 +210,7 @@ def test_reverting_the_spec_goes_back(blue: Docs, migrated: str) -> None:
     assert status["history"][0]["outcome"] == "RolledBack"
     with blue.http() as http:
         found = http.get(f"/collections/{blue.alias}/points/4242").raise_for_status().json()["result"]
-    assert found["payload"] == {"text": "since the switch"}
+    assert found["payload"] == {"text": "since the cut-over"}
 
 
 # Deleted

@@ -121,15 +121,15 @@ def one_serves(docs: Docs, status: Manifest, retained: int) -> None:
 
 
 def was_safe(made: Change) -> None:
-    """The proof that no write was missed, in status; at the switch no `op_num` had moved."""
+    """The proof that no write was missed, in status; at the cut-over no `op_num` had moved."""
     writes = made.migration["writes"]
     assert writes["mode"] == "CatchUp"
     assert writes["passes"] > 1
-    switch = writes["cutOver"]
-    assert switch["lateWrites"] == 0 or switch["opNumBefore"] != switch["opNumAfter"]
-    if switch["switch"] == "Fenced":
-        assert switch["opNumBefore"] == switch["opNumAfter"]
-        assert 0 < switch["fenceMillis"] <= 5000
+    cutover = writes["cutOver"]
+    assert cutover["lateWrites"] == 0 or cutover["opNumBefore"] != cutover["opNumAfter"]
+    if cutover["switch"] == "Fenced":
+        assert cutover["opNumBefore"] == cutover["opNumAfter"]
+        assert 0 < cutover["fenceMillis"] <= 5000
 
 
 def told_before(docs: Docs, made: Change, points: int) -> None:

@@ -14,12 +14,12 @@ from tests.faults.support import BLUE, GREEN, Crowd, Migrating, content, hasten,
 from tests.integration.migration.support import EngineHarness, some_points
 from tests.plugins.qdrant import Qdrant
 
-SWITCH = "POST /collections/aliases"
+MOVE_ALIAS = "POST /collections/aliases"
 
 
 @pytest.mark.fault(7)
 @pytest.mark.parametrize("fault", [{"when": "before", "drop": True}, {"when": "after", "status": 500}])
-async def test_no_answer_to_the_switch(migrating: Migrating, fault: dict[str, Any]) -> None:
+async def test_no_answer_to_the_cutover(migrating: Migrating, fault: dict[str, Any]) -> None:
     """Before it was applied: it never happens, and what was caught up for it is stale by the next attempt."""
     engine = migrating.engine
     engine.edit(migration={"promotion": {"quietWait": "0s", "maxFence": "2s"}})
@@ -27,7 +27,7 @@ async def test_no_answer_to_the_switch(migrating: Migrating, fault: dict[str, An
     with Crowd.around(engine) as crowd:
         engine.edit(**GREEN)
         await migrating.to("before alias create alias v2")
-        engine.qdrant.need_faults().faults(match=SWITCH, **fault)
+        engine.qdrant.need_faults().faults(match=MOVE_ALIAS, **fault)
         await migrating.go_on()
         await engine.until_ready()
         await crowd.write()
@@ -38,19 +38,19 @@ async def test_no_answer_to_the_switch(migrating: Migrating, fault: dict[str, An
 
 
 @pytest.mark.fault(7)
-async def test_a_switch_that_comes_true_after_all(migrating: Migrating) -> None:
+async def test_a_cutover_that_comes_true_after_all(migrating: Migrating) -> None:
     """Nobody heard of it and it does not show: it is given up, and happens then."""
     engine = migrating.engine
     await engine.declare()
     engine.edit(**GREEN)
     await migrating.to("before alias create alias v2")
-    engine.qdrant.need_faults().faults(match=SWITCH, drop=True)
+    engine.qdrant.need_faults().faults(match=MOVE_ALIAS, drop=True)
     going = asyncio.create_task(migrating.go_on())
     blue, green = named(engine, "v1"), named(engine, "v2")
     await hasten(engine, going)
     assert engine.serving() == blue
     engine.put(some_points(3, start=500))
-    engine.call("POST", SWITCH.partition(" ")[2], {
+    engine.call("POST", MOVE_ALIAS.partition(" ")[2], {
         "actions": [{"create_alias": {"alias_name": engine.alias, "collection_name": green}}],
     })  # fmt: skip
     expected = content(engine.points(blue))
@@ -69,7 +69,7 @@ async def peers(tmp_path: Path, prefix: str) -> AsyncIterator[EngineHarness]:
 
 
 async def awaiting(engine: EngineHarness) -> tuple[str, str]:
-    """Blue and green, which would switch at a word."""
+    """Blue and green, which would cut over at a word."""
     blue = await engine.declare()
     engine.edit(migration={"promotion": {"mode": "Manual"}}, **GREEN)
     await engine.until_phase("AwaitingPromotion")
@@ -82,11 +82,11 @@ async def test_peers_that_lag(peers: EngineHarness) -> None:
     blue, green = await awaiting(peers)
     peers.qdrant.need_faults().faults(peers_cut_off=True)
     peers.annotate("promote", peers.migration["planHash"])
-    switching = asyncio.create_task(peers.until_phase("Ready"))
+    cutting_over = asyncio.create_task(peers.until_phase("Ready"))
     await within(lambda: peers.serving() == green)
     peers.put(some_points(5, start=500), blue)
     peers.delete([1, 2], blue)
-    await hasten(peers, switching)
+    await hasten(peers, cutting_over)
     peers.put(some_points(5, start=600), blue)
     await hasten(peers, asyncio.create_task(peers.until(lambda: 604 in peers.points())))
     assert set(peers.points()) == {*range(3, 61), *range(500, 505), *range(600, 605)}

@@ -1,4 +1,4 @@
-"""What a switch waits for: it may take hours, and what was true before it must be true after it."""
+"""What a cut-over waits for: it may take hours, and what was true before it must be true after it."""
 
 from __future__ import annotations
 

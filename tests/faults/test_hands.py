@@ -13,9 +13,9 @@ CREATED = "after create v2"
 INDEXING, VERIFYING, AWAITING, PROMOTING = (
     f"after patch v2 migration {stage}" for stage in ("Indexing", "Verifying", "AwaitingPromotion", "Promoting")
 )
-WATCHING = "after patch v2 -switch migration Watching"
-BEFORE_SWITCH = "before alias create alias v2"
-SWITCHED = "after alias create alias v2"
+WATCHING = "after patch v2 -cutover-begun migration Watching"
+BEFORE_CUTOVER = "before alias create alias v2"
+CUT_OVER = "after alias create alias v2"
 
 
 async def held(migrating: Migrating, effect: str, **spec: Any) -> tuple[str, str]:
@@ -28,7 +28,7 @@ async def held(migrating: Migrating, effect: str, **spec: Any) -> tuple[str, str
 
 
 @pytest.mark.fault(20)
-@pytest.mark.parametrize("effect", [CREATED, VERIFYING, AWAITING, BEFORE_SWITCH])
+@pytest.mark.parametrize("effect", [CREATED, VERIFYING, AWAITING, BEFORE_CUTOVER])
 async def test_the_alias_under_way(migrating: Migrating, effect: str) -> None:
     """Deleted: it comes back. On a stranger: nothing is touched until it is put back, and then all goes on."""
     engine = migrating.engine
@@ -69,7 +69,7 @@ async def test_the_alias_on_green_too_early(migrating: Migrating, effect: str) -
 
 
 @pytest.mark.fault(20)
-@pytest.mark.parametrize("effect", [INDEXING, VERIFYING, AWAITING, BEFORE_SWITCH])
+@pytest.mark.parametrize("effect", [INDEXING, VERIFYING, AWAITING, BEFORE_CUTOVER])
 async def test_green_under_way(migrating: Migrating, effect: str) -> None:
     """It is made again, from blue and not from memory."""
     engine = migrating.engine

@@ -31,7 +31,7 @@ def own(tmp_path: Path) -> Iterator[Qdrant]:
 @pytest.mark.fault(5)
 @pytest.mark.fault(6)
 async def test_a_server_that_crashes_in_each_stage(own: Qdrant) -> None:
-    """Copying, indexing, verifying, before the switch and in it. Clients meet the server's absence and no more."""
+    """Copying, indexing, verifying, before and in the cut-over. Clients meet the server's absence and no more."""
     server = own.need_faults()
     absences: list[tuple[float, float]] = []
     async with Migrating.start(own, "docs") as migrating:

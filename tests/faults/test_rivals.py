@@ -12,7 +12,7 @@ from tests.integration.migration.support import EngineHarness, some_points
 MANY = 12_000
 
 
-async def test_a_switch_that_cannot_be_verified_deletes_nothing(migrating: Migrating) -> None:
+async def test_a_cutover_that_cannot_be_verified_deletes_nothing(migrating: Migrating) -> None:
     engine = migrating.engine
     blue = await engine.declare()
     expected = content(engine.points())

@@ -209,8 +209,8 @@ def test_an_empty_answer_is_a_failure(stage: Stage) -> None:
     assert counts.empty_reads == counts.reads == counts.failures
 
 
-def test_a_switch_to_another_encoder_behind_a_fence(stage: Stage) -> None:
-    """A migration in small, by hand: hold writers back, embed everything anew, and switch."""
+def test_a_cutover_to_another_encoder_behind_a_fence(stage: Stage) -> None:
+    """A migration in small, by hand: hold writers back, embed everything anew, and cut over."""
     with EmbeddingServer.start(models=[MODEL]) as embedder:
         encoder = Encoder(MODEL, "v2", GREEN_DIMENSIONS, embedder.url)
         with Clients.start(stage.workload(), stage.ledger) as clients:

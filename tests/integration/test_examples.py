@@ -62,7 +62,7 @@ def moving(qdrant: Qdrant, prefix: str) -> Iterator[Moving]:
         client.close()
 
 
-def test_a_search_is_answered_after_the_switch_to_another_dimension(moving: Moving) -> None:
+def test_a_search_is_answered_after_the_cutover_to_another_dimension(moving: Moving) -> None:
     follower = FollowAlias(moving.client, moving.alias, embed)
     follower.write(1, "a", {"n": 1})
     assert [hit.id for hit in follower.search("a")] == [1]
@@ -71,7 +71,7 @@ def test_a_search_is_answered_after_the_switch_to_another_dimension(moving: Movi
     assert [hit.id for hit in follower.search("a")] == [2]
 
 
-def test_a_write_that_a_switch_overtakes_ends_with_the_right_vector(moving: Moving) -> None:
+def test_a_write_that_a_cutover_overtakes_ends_with_the_right_vector(moving: Moving) -> None:
     def overtaken(encoder: Encoder, text: str) -> tuple[float, ...]:
         vector = embed(encoder, text)
         moving.move("same-size")

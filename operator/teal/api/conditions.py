@@ -6,13 +6,14 @@ they are not true. Alert on `Available`: the alias serves, whatever a migration 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from teal.api.model import Items, Model
-from teal.api.values import Distinct, StatusTime, shortened
+from teal.api.values import Distinct, StatusTime, rfc3339, shortened
 
 READY = "Ready"
 AVAILABLE = "Available"
@@ -47,19 +48,26 @@ class Condition(Model):
 Conditions = Annotated[Items[Condition], Field(max_length=16), Distinct("type")]
 
 
-def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """The condition of type `kind`, if there is one."""
-    return next((condition for condition in conditions if condition.type == kind), None)
+def merge_conditions(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], now: datetime, generation: int
+) -> list[dict[str, Any]]:
+    """`new`, completed and in the order of their types; one with the same status keeps its transition time.
+
+    Conditions that `new` does not have are dropped. `generation` is the default of `observedGeneration`, `now`
+    (with a time zone) that of `lastTransitionTime`.
+    """
+    before = {condition["type"]: condition for condition in old}
+    return [_completed(before.get(each["type"]), each, now, generation) for each in sorted(new, key=_type)]
 
 
-def merged(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:
-    """`new`; a condition with the same status as before keeps its transition time. Others of `old` are dropped."""
-    before = {condition.type: condition for condition in old}
+def _completed(
+    before: Mapping[str, Any] | None, condition: Mapping[str, Any], now: datetime, generation: int
+) -> dict[str, Any]:
+    complete = {"observedGeneration": generation, "lastTransitionTime": rfc3339(now), **condition}
+    if before is not None and before["status"] == condition["status"] and "lastTransitionTime" in before:
+        complete["lastTransitionTime"] = before["lastTransitionTime"]
+    return complete
 
-    def kept(condition: Condition) -> Condition:
-        previous = before.get(condition.type)
-        if previous is None or previous.status != condition.status:
-            return condition
-        return condition.model_copy(update={"last_transition_time": previous.last_transition_time})
 
-    return tuple(kept(condition) for condition in new)
+def _type(condition: Mapping[str, Any]) -> str:
+    return str(condition["type"])

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from teal.api.common import CustomResource, Readable, Report, SecretKeyRef
 from teal.api.conditions import Conditions
-from teal.api.model import Items, Model, Rule, at_most_one, exactly_one
+from teal.api.model import CelRule, Items, Model, at_most_one, exactly_one
 from teal.api.parameters import Datatype, Dimensions, Distance
 from teal.api.values import Distinct, FieldPath, HttpUrl, Identifier, Matches, ModelName, SchemaVersion, Word
 
@@ -152,11 +152,11 @@ class EmbeddingSetSpec(Model):
     source: Source | None = None
     """Where the points of a new collection come from; default: the collection that is being replaced."""
 
-    @Rule("!has(self.embedder) || has(self.model)", "an embedder needs model: it is named in every request")
+    @CelRule("!has(self.embedder) || has(self.model)", "an embedder needs model: it is named in every request")
     def embedder_needs_model(self) -> bool:
         return self.embedder is None or self.model is not None
 
-    @Rule(
+    @CelRule(
         "!has(self.source) || has(self.embedder)"
         " || !(has(self.source.collection) && has(self.source.collection.textField)"
         " || has(self.source.postgres) && has(self.source.postgres.textColumn)"

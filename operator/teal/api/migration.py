@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from teal.api.model import Items, Model, Rule, present, section
+from teal.api.model import CelRule, Items, Model, present, section
 from teal.api.values import Distinct, FieldPath, GoDuration, HttpUrl, Matches, ObjectName, QdrantName
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -164,7 +164,7 @@ class PrometheusQuery(Model):
     max: float | None = None
     """A value above this causes a rollback."""
 
-    @Rule("has(self.min) || has(self.max)", "set min, max or both")
+    @CelRule("has(self.min) || has(self.max)", "set min, max or both")
     def bounded(self) -> bool:
         return present(self, "min", "max") > 0
 

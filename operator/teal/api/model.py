@@ -24,7 +24,7 @@ Items = Annotated[tuple[T, ...], Strict(strict=False)]
 """A list in a manifest, a tuple in Python: frozen models must not hold a list that can be changed."""
 
 
-class Rule:
+class CelRule:
     """One rule over the fields of a model; decorates the method that checks it in Python.
 
     Without a method it is a *transition rule*: its CEL compares `self` with `oldSelf`, and only the API server
@@ -46,7 +46,7 @@ class Rule:
         return {"rule": self.cel, "message": self.message}
 
 
-def with_rules(schema: dict[str, Any], *rules: Rule) -> dict[str, Any]:
+def with_rules(schema: dict[str, Any], *rules: CelRule) -> dict[str, Any]:
     """`schema` with `rules` after its existing ones."""
     if not rules:
         return schema
@@ -68,16 +68,16 @@ class Model(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
         use_attribute_docstrings=True,
-        ignored_types=(Rule,),
+        ignored_types=(CelRule,),
         protected_namespaces=(),
     )
 
     @classmethod
     @cache
-    def rules(cls) -> tuple[Rule, ...]:
+    def rules(cls) -> tuple[CelRule, ...]:
         """The rules of this model, in the order of the source."""
         classes = reversed(cls.__mro__)
-        return tuple(value for each in classes for value in vars(each).values() if isinstance(value, Rule))
+        return tuple(value for each in classes for value in vars(each).values() if isinstance(value, CelRule))
 
     @model_validator(mode="before")
     @classmethod
@@ -126,20 +126,20 @@ def section(model: type[M]) -> M:
     return field
 
 
-def exactly_one(*fields: str) -> Rule:
+def exactly_one(*fields: str) -> CelRule:
     """A rule: exactly one of the optional `fields` (snake_case) is set."""
     return _counted(fields, "==", "set exactly one of")
 
 
-def at_most_one(*fields: str) -> Rule:
+def at_most_one(*fields: str) -> CelRule:
     """A rule: no two of the optional `fields` (snake_case) are set."""
     return _counted(fields, "<=", "set at most one of")
 
 
-def only_where(condition: str, *fields: str, message: str, holds: Callable[[Any], bool]) -> Rule:
+def only_where(condition: str, *fields: str, message: str, holds: Callable[[Any], bool]) -> CelRule:
     """A rule: the optional `fields` (snake_case) are set only if `condition` (CEL) and `holds` are true."""
     unset = " && ".join(f"!has(self.{to_camel(field)})" for field in fields)
-    return Rule(f"{condition} || ({unset})", message)(lambda model: holds(model) or not present(model, *fields))
+    return CelRule(f"{condition} || ({unset})", message)(lambda model: holds(model) or not present(model, *fields))
 
 
 def present(model: Model, *fields: str) -> int:
@@ -147,11 +147,11 @@ def present(model: Model, *fields: str) -> int:
     return sum(getattr(model, field) not in (None, ()) for field in fields)
 
 
-def _counted(fields: tuple[str, ...], comparison: Literal["==", "<="], words: str) -> Rule:
+def _counted(fields: tuple[str, ...], comparison: Literal["==", "<="], words: str) -> CelRule:
     given = ", ".join(f"has(self.{to_camel(field)})" for field in fields)
     cel = f"[{given}].filter(given, given).size() {comparison} 1"
     *others, last = (to_camel(field) for field in fields)
     count = {"==": 1, "<=": 0}[comparison]
-    return Rule(cel, f"{words} {', '.join(others)} and {last}")(
+    return CelRule(cel, f"{words} {', '.join(others)} and {last}")(
         lambda model: count <= present(model, *fields) <= 1
     )

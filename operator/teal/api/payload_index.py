@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from teal.api.model import Items, Model, Rule, only_where
+from teal.api.model import CelRule, Items, Model, only_where
 from teal.api.values import Distinct, FieldPath
 
 IndexType = Literal["keyword", "integer", "float", "bool", "geo", "datetime", "text", "uuid"]
@@ -33,7 +33,7 @@ class Stemmer(Model):
     """The language of the texts, such as english."""
 
 
-def _option(types: tuple[IndexType, ...], *fields: str) -> Rule:
+def _option(types: tuple[IndexType, ...], *fields: str) -> CelRule:
     """A rule: `fields` (snake_case) are options of indexes of `types` only."""
     return only_where(
         " || ".join(f"self.type == '{each}'" for each in types),
@@ -94,14 +94,14 @@ class PayloadIndex(Model):
         "stemmer",
     )
 
-    @Rule(
+    @CelRule(
         "!has(self.lookup) || !has(self.range) || self.lookup || self.range",
         "an integer index needs lookup or range",
     )
     def lookup_or_range(self) -> bool:
         return not (self.lookup is False and self.range is False)
 
-    @Rule(
+    @CelRule(
         "!has(self.minTokenLen) || !has(self.maxTokenLen) || self.minTokenLen <= self.maxTokenLen",
         "minTokenLen must not exceed maxTokenLen",
     )

@@ -1,6 +1,6 @@
 """The types of single values: names, durations, times, lists without duplicates.
 
-Each checks its value in two places, as `Rule` does for whole objects: in the CRD (schema keywords, and CEL with
+Each checks its value in two places, as `CelRule` does for whole objects: in the CRD (schema keywords, and CEL with
 a helpful message) and in Python.
 """
 
@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from teal.api.model import Rule, with_rules
+from teal.api.model import CelRule, with_rules
 
 UNITS = {"h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
 MILLISECOND = timedelta(milliseconds=1)
@@ -85,7 +85,7 @@ class GoDuration:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        bounds = Rule(
+        bounds = CelRule(
             f"duration(self) >= duration('{self.shortest}') && duration(self) <= duration('{self.longest}')",
             self._message,
         )
@@ -109,7 +109,7 @@ class Matches:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return with_rules(handler(schema), Rule(f"self.matches(r'^({self.pattern})$')", self.message))
+        return with_rules(handler(schema), CelRule(f"self.matches(r'^({self.pattern})$')", self.message))
 
 
 @dataclass(frozen=True)

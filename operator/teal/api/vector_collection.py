@@ -14,7 +14,7 @@ from pydantic import Field
 from teal.api.common import CustomResource, Readable, SecretKeyRef
 from teal.api.embedding_set import EmbeddingSetSpec
 from teal.api.migration import MigrationSpec, Retention, Verification, Watch
-from teal.api.model import Model, Rule, only_where, present, section
+from teal.api.model import CelRule, Model, only_where, present, section
 from teal.api.parameters import (
     Datatype,
     DenseVectors,
@@ -64,7 +64,7 @@ class Qdrant(Model):
     tls: Tls | None = None
     """How its certificate is checked."""
 
-    @Rule("!has(self.tls) || self.url.startsWith('https://')", "tls needs a url that begins with https://")
+    @CelRule("!has(self.tls) || self.url.startsWith('https://')", "tls needs a url that begins with https://")
     def tls_needs_https(self) -> bool:
         return self.tls is None or self.url.startswith("https://")
 
@@ -151,7 +151,7 @@ class VectorCollectionSpec(Model):
     suspend: bool = False
     """While true, Teal changes nothing in Qdrant; a migration stops where it is."""
 
-    @Rule(
+    @CelRule(
         "(has(self.embeddingSetRef) ? 1 : 0) + (has(self.dimensions) ? 1 : 0) + (has(self.vectors) ? 1 : 0)"
         " == 1 || (!has(self.embeddingSetRef) && !has(self.dimensions) && !has(self.vectors)"
         " && has(self.sparseVectors) && self.sparseVectors.size() > 0)",
@@ -176,14 +176,14 @@ class VectorCollectionSpec(Model):
         holds=lambda spec: spec.embedding_set_ref is None,
     )
 
-    @Rule(
+    @CelRule(
         "!has(self.vectors) || self.vectors.size() == 1 || self.vectors.all(vector, vector.name != '')",
         "a vector with an empty name (Qdrant's unnamed vector) must be the only one",
     )
     def unnamed_alone(self) -> bool:
         return len(self.vectors) <= 1 or all(vector.name for vector in self.vectors)
 
-    @Rule(
+    @CelRule(
         "!has(self.vectors) || !has(self.sparseVectors)"
         " || self.vectors.all(vector, !self.sparseVectors.exists(sparse, sparse.name == vector.name))",
         "vectors and sparseVectors must not share a name",
@@ -191,7 +191,7 @@ class VectorCollectionSpec(Model):
     def distinct_names(self) -> bool:
         return not {vector.name for vector in self.vectors} & {vector.name for vector in self.sparse_vectors}
 
-    @Rule(
+    @CelRule(
         "!has(self.writeConsistencyFactor) || !has(self.replicationFactor)"
         " || self.writeConsistencyFactor <= self.replicationFactor",
         "writeConsistencyFactor must not exceed replicationFactor",
@@ -237,21 +237,21 @@ class VectorCollection(CustomResource):
     status: Annotated[VectorCollectionStatus | None, Readable] = None
     """The observed state; only Teal writes it."""
 
-    @Rule(
+    @CelRule(
         f"has(self.spec.alias) || self.metadata.name.size() <= {ALIAS_LENGTH}",
         f"the resource's name is the alias and has more than {ALIAS_LENGTH} characters: set spec.alias",
     )
     def name_fits(self) -> bool:
         return len(self.alias) <= ALIAS_LENGTH
 
-    @Rule(
+    @CelRule(
         f"!has(self.spec.adopt) || self.spec.adopt.collection != {ALIAS.format('self')}",
         "the alias must differ from adopt.collection: in Qdrant an alias and a collection cannot share a name",
     )
     def alias_is_free(self) -> bool:
         return self.spec.adopt is None or self.spec.adopt.collection != self.alias
 
-    alias_stays = Rule(
+    alias_stays = CelRule(
         f"{ALIAS.format('self')} == {ALIAS.format('oldSelf')}",
         "the alias cannot be changed: clients use it. Create another VectorCollection for another alias",
     )

@@ -19,10 +19,10 @@ from teal.domain.observed import CollectionState
 from teal.domain.quality import JudgedQuery
 from teal.domain.tuning import Tuning, describe_index
 from teal.domain.verdict import Check, Verdict, overall
-from teal.migration.contract import Judged
+from teal.migration.contract import ReadJudgedQueries
 from teal.migration.verification import judged
 from teal.migration.verification.checks import ask_all
-from teal.migration.verification.comparison import Comparison, Encoders, Gates, Side, versions
+from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders, versions
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.pool import Server
 from teal.sources.embedder import OpenAIEmbedder
@@ -45,10 +45,10 @@ class ComparisonRequest:
     embedder: str | None
     embedder_key: str | None
     model: str | None
-    judged: Judged | None
+    judged: ReadJudgedQueries | None
 
 
-def golden(file: Path) -> Judged:
+def golden(file: Path) -> ReadJudgedQueries:
     """The judged queries of a file; the file is read when they are needed."""
     text = file.read_text(encoding="utf-8")
 
@@ -117,7 +117,7 @@ def _indexes(blue: CollectionState) -> dict[str, Any]:
 
 async def _encoders(
     asked: ComparisonRequest, blue: CollectionState, green: CollectionState, stack: AsyncExitStack
-) -> Encoders:
+) -> SideEncoders:
     """Clients of the one given embedder, for the models that the marks of the collections or `--model` name."""
 
     async def client(state: CollectionState, model: str | None) -> OpenAIEmbedder | None:
@@ -137,7 +137,7 @@ async def _encoders(
             "ModelUnknown", f"{green.name} does not say which model made its vectors: give --model."
         )
     alike = _same_encoder(asked.encoder, blue, green)
-    return Encoders(await client(blue, asked.model if alike else None), on_green, asked.text_field)
+    return SideEncoders(await client(blue, asked.model if alike else None), on_green, asked.text_field)
 
 
 def show(asked: ComparisonRequest, checks: Sequence[Check], output: str) -> None:

@@ -6,30 +6,16 @@ sent. Therefore a condition keeps its transition time, and no message may contai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from teal.api.conditions import READY, RECONCILING, STALLED
-from teal.api.values import rfc3339
+from teal.api.conditions import READY, RECONCILING, STALLED, merge_conditions
 
 Json = Any
 
 INVALID_SPEC = "InvalidSpec"
 INTERNAL_ERROR = "InternalError"
-
-
-def merge_conditions(
-    old: Sequence[Mapping[str, Json]], new: Sequence[Mapping[str, Json]], now: datetime, generation: int
-) -> list[dict[str, Json]]:
-    """`new`, completed and in the order of their types; a condition with the same status keeps its transition
-    time.
-
-    Conditions that `new` does not have are dropped. `generation` is the default of `observedGeneration`, `now`
-    (with a time zone) that of `lastTransitionTime`.
-    """
-    before = {condition["type"]: condition for condition in old}
-    return [_completed(before.get(each["type"]), each, now, generation) for each in sorted(new, key=_type)]
 
 
 def completed(old: Mapping[str, Json], new: Mapping[str, Json], now: datetime, generation: int) -> dict[str, Json]:
@@ -58,17 +44,3 @@ def _troubled(old: Mapping[str, Json], kind: str, reason: str, message: str, gen
     why = {"reason": reason, "message": message, "observedGeneration": generation}
     conditions = [*kept, {"type": READY, "status": "False", **why}, {"type": kind, "status": "True", **why}]
     return {**old, "observedGeneration": generation, "conditions": conditions}
-
-
-def _completed(
-    before: Mapping[str, Json] | None, condition: Mapping[str, Json], now: datetime, generation: int
-) -> dict[str, Json]:
-    complete = {"observedGeneration": generation, "lastTransitionTime": rfc3339(now), **condition}
-    if before is not None and before["status"] == condition["status"] and "lastTransitionTime" in before:
-        complete["lastTransitionTime"] = before["lastTransitionTime"]
-    return complete
-
-
-def _type(condition: Mapping[str, Json]) -> str:
-    kind: str = condition["type"]
-    return kind

@@ -1,8 +1,8 @@
-"""What people ask for by annotation, and whether it names something that is still there to act on.
+"""What people ask for by annotation, and whether what the annotation names still exists.
 
-An annotation carries what it acts on, so it can stay: once its effect is visible it is history, and it never
-acts twice, because every new attempt has another id. One that names something stale must not act on what has
-taken its place, and must not be ignored either: it is refused, with the reason.
+An annotation carries the id of what it acts on, so it is idempotent and need not be removed: it never acts twice,
+because every new attempt has a new id. An annotation with an old id must not act on what has replaced it, and must
+not be ignored silently: it is refused, with the reason.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Asked:
 class Situation:
     """What an annotation can name now.
 
-    `plan_hash` and `under_way` are those of the migration that has not switched yet, `serving` is the id of the
-    one that made what serves, `can_return` whether that one's source is retained, `stopped` the id of the one
-    that is held or declined, and `past` are ids that are known to be over.
+    `plan_hash` and `under_way` are those of the migration that has not cut over yet; `serving` is the id of the
+    migration that made the serving collection, `can_roll_back` whether its source is still retained; `stopped` is
+    the id of the migration that is held or declined; `past` are the ids of migrations that have ended.
     """
 
     plan_hash: str | None = None
     under_way: str | None = None
     serving: str | None = None
-    can_return: bool = False
+    can_roll_back: bool = False
     stopped: str | None = None
     past: tuple[str, ...] = ()
 
@@ -64,7 +64,7 @@ class Refusal:
 
 
 def refusals(asked: Asked, now: Situation) -> list[Refusal]:
-    """The annotations that neither act now nor have acted before."""
+    """The annotations that neither act now nor have acted before: each is refused."""
     return list(_refused(asked, now))
 
 
@@ -81,7 +81,7 @@ def _promote(value: str, now: Situation) -> str | None:
     if value == now.plan_hash or value in plans:
         return None
     if now.plan_hash:
-        return f"the plan is now {now.plan_hash}. Look at it again, then annotate {PREFIX}promote={now.plan_hash}."
+        return f"the plan is now {now.plan_hash}. Review it, then annotate {PREFIX}promote={now.plan_hash}."
     return "no migration waits for approval."
 
 
@@ -89,7 +89,7 @@ def _abort(value: str, now: Situation) -> str | None:
     if value in (now.under_way, now.stopped):
         return None
     if value == now.serving:
-        return f"it has switched already. To go back, annotate {PREFIX}rollback={value}."
+        return f"it has cut over already. To roll back, annotate {PREFIX}rollback={value}."
     if _is_past(value, now):
         return None
     return f"the migration under way is {now.under_way}." if now.under_way else "no migration is under way."
@@ -99,19 +99,21 @@ def _retry(value: str, now: Situation) -> str | None:
     if value == now.stopped or _is_past(value, now):
         return None
     if now.stopped:
-        return f"what has stopped is {now.stopped}."
+        return f"the migration that is stopped is {now.stopped}."
     return "no migration is held, aborted or rolled back."
 
 
 def _rollback(value: str, now: Situation) -> str | None:
     if value == now.serving:
-        return None if now.can_return else "the collection that it replaced is not there any more."
+        return None if now.can_roll_back else "the collection that it replaced does not exist any more."
     if value == now.under_way:
-        return f"it has not switched yet. To stop it, annotate {PREFIX}abort={value}."
+        return f"it has not cut over yet. To stop it, annotate {PREFIX}abort={value}."
     if value == now.stopped or _is_past(value, now):
         return None
     return (
-        f"what serves was made by {now.serving}." if now.serving else "nothing serves that could be rolled back."
+        f"the serving collection was made by migration {now.serving}."
+        if now.serving
+        else "no migration has cut over, so there is nothing to roll back."
     )
 
 

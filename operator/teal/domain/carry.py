@@ -1,9 +1,9 @@
 """What green inherits from blue beyond what the spec declares.
 
 A spec seldom declares everything: the application may have made payload indexes, an operator may have raised
-`hnsw_config.m` by hand. A green collection without them would be a worse one, silently. So green starts from
-blue's whole configuration and the declared values are laid over it; only what Teal itself had set earlier and
-the spec has dropped since stays behind.
+`hnsw_config.m` by hand. Without them green would be worse than blue, and nobody would be told. So green starts
+from blue's whole configuration, and the declared values override it. Only what Teal itself set earlier, and what
+has left the spec since, is not inherited.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from teal.domain.tuning import Tuning, describe_index, named_vectors
 PARAMS = ("replication_factor", "write_consistency_factor", "on_disk_payload", "read_fan_out_factor")
 VECTOR_TUNING = ("hnsw_config", "quantization_config", "on_disk", "memory")
 UNLIMITED = 1_000_000_000
-"""The write rate limit that a lifted fence leaves behind: a limit of strict mode cannot be unset."""
+"""The write rate limit that a lifted fence leaves behind, because Qdrant cannot unset a limit of strict mode."""
 
 
 def effective(tuning: Tuning, blue: CollectionState, schema: Schema) -> Tuning:
@@ -82,7 +82,7 @@ def _indexes(blue: CollectionState, tuning: Tuning) -> dict[str, Any]:
 
 
 def _strict_mode(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Blue's own limits: without what a fence that was lifted leaves behind, which is the same as nothing."""
+    """Blue's own limits, without the `UNLIMITED` rate that a lifted fence leaves behind: that is no limit."""
     limits = _without_nulls(found)
     if limits.get("write_rate_limit") == UNLIMITED:
         del limits["write_rate_limit"]

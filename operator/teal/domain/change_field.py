@@ -1,11 +1,12 @@
-"""A payload field that grows with every write: from which value on a pass has to look.
+"""A payload field that grows with every write, as a high-water mark: from which value on a pass has to read.
 
 Invariant: whatever is written after a pass has begun carries at least the highest value that had been seen by
-then. So a pass misses nothing that raised the field if it looks from the value that was the highest when the pass
-*before* it began: what was written earlier, that one saw. Equal values may still come and are looked at again.
+then. So a pass misses nothing that raised the field if it reads from the value that was the highest when the pass
+*before* it began: that pass saw what was written earlier. Points with an equal value may still arrive, so they are
+read again.
 
-A value is a number or a moment, all of one collection of one kind. What has another kind, or none, is not found by
-the field; it is counted, to be told.
+A value is a number or a date; all values of one collection have one of these types. Points with another type, or
+without the field, cannot be found by it; they are counted, for a warning.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ EXACT = 2**53
 
 
 def read(found: Any) -> Value | None:
-    """What a payload's field says, rounded down if it must be; `None` where that has no order."""
+    """The value of a payload's field, rounded down where a double is not exact; `None` if it has no order."""
     if isinstance(found, bool):
         return None
     if isinstance(found, int | float):
         value = float(found)
         return math.nextafter(value, -math.inf) if abs(value) >= EXACT else value if math.isfinite(value) else None
     if not isinstance(found, str) or found[4:5] != "-":
-        return None  # a number in quotes is no date to Qdrant
+        return None  # Qdrant does not read a number in quotes as a date
     try:
         moment = datetime.fromisoformat(found)
     except ValueError:
@@ -42,7 +43,7 @@ def read(found: Any) -> Value | None:
 
 @dataclass
 class Watermark:
-    """The highest value seen so far, and where the next pass may begin to look (`None`: it must look at all)."""
+    """The highest value seen so far, and from which one the next pass may read (`None`: it reads all points)."""
 
     name: str | None = None
     highest: Value | None = None
@@ -51,11 +52,11 @@ class Watermark:
     samples: list[RawId] = field(default_factory=list)
 
     def complete(self, at_begin: Value | None) -> None:
-        """A pass is over, at whose beginning `highest` was `at_begin`: the next one may look from there on."""
+        """A pass is complete that began when `highest` was `at_begin`: the next one may read from there on."""
         self.floor = at_begin
 
     def see(self, points: Iterable[tuple[RawId, Any]]) -> None:
-        """The field of points that were read."""
+        """Note the field of points that were read."""
         for point, found in points:
             value = read(found)
             if value is None or not isinstance(value, type(self.highest or value)):

@@ -1,7 +1,7 @@
 """What a migration will cost, said before it starts.
 
-The figures are estimates and are named so in status; they exist so that a typo in `dimensions` is seen by a
-person before a provider's bill shows it, and so that a budget which cannot suffice refuses at once.
+The figures are estimates. They let a person see a typo in `dimensions` before the provider's bill shows it, and
+let Teal refuse at once when the budget cannot suffice.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def forecast(plan: Plan, points: int, mean_payload_bytes: float, mean_text_lengt
 
 
 def refuse_over_budget(figures: Forecast, max_tokens: int | None) -> None:
-    """Stop before the first text is paid for, when the budget cannot suffice."""
+    """Refuse before the first text is paid for, when the budget cannot suffice."""
     if max_tokens is not None and figures.embedding_tokens > max_tokens:
         raise TerminalError(
             "BudgetTooSmall",

@@ -1,7 +1,7 @@
 """Two live collections, written to on both sides: which point has to go where.
 
 Pure, and decided point by point from two questions: did it change on the serving side since both were in step,
-and did it change on the retained side? What changed on both is a conflict, and the newer side of the switch (the
+and did it change on the retained side? What changed on both is a conflict, and the newer side of the cut-over (the
 serving one) wins. Where a crash leaves it open whether a point is new on one side or gone from the other, it is
 taken to be new: an acknowledged write is never dropped on suspicion.
 """
@@ -18,24 +18,24 @@ Versions = Mapping[RawId, int]
 
 @dataclass
 class Diff:
-    """What to do. `forth`: retained → serving; `back`: serving → retained. Values are the versions that were seen.
+    """What to do. `to_serving` and `to_retained` say which way points go; values are the versions that were seen.
 
-    `conflicts` are among `back` and `drop_retained`: the serving side wins.
+    `conflicts` are among `to_retained` and `drop_retained`: the serving side wins.
     """
 
-    forth: dict[RawId, int] = field(default_factory=dict)
-    back: dict[RawId, int] = field(default_factory=dict)
+    to_serving: dict[RawId, int] = field(default_factory=dict)
+    to_retained: dict[RawId, int] = field(default_factory=dict)
     drop_serving: list[RawId] = field(default_factory=list)
     drop_retained: list[RawId] = field(default_factory=list)
     conflicts: list[RawId] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.forth or self.back or self.drop_serving or self.drop_retained)
+        return bool(self.to_serving or self.to_retained or self.drop_serving or self.drop_retained)
 
 
 @dataclass(frozen=True)
-class Side:
-    """One collection: `known` are the versions at which both sides were in step, `seen` those of now."""
+class SideVersions:
+    """One collection: `known` are the versions at which both sides were in step, `seen` the present ones."""
 
     known: Versions
     seen: Versions
@@ -54,7 +54,7 @@ def is_loss(gone: int, left: int) -> bool:
     return gone > left
 
 
-def difference(serving: Side, retained: Side) -> Diff:
+def compare_sides(serving: SideVersions, retained: SideVersions) -> Diff:
     """Everything by which the two sides fell out of step."""
     found = Diff()
     for point in {*serving.seen, *serving.known, *retained.seen, *retained.known}:
@@ -62,20 +62,20 @@ def difference(serving: Side, retained: Side) -> Diff:
     return found
 
 
-def _decide(point: RawId, serving: Side, retained: Side, found: Diff) -> None:
+def _decide(point: RawId, serving: SideVersions, retained: SideVersions, found: Diff) -> None:
     touched_here = serving.changed(point) or serving.gone(point) or _vanished(point, serving, retained)
     touched_there = retained.changed(point) or retained.gone(point)
     if touched_here and touched_there and not (serving.gone(point) and retained.gone(point)):
         found.conflicts.append(point)
     if touched_here:
-        _take_back(point, serving, retained, found)
+        _from_serving(point, serving, retained, found)
     elif retained.changed(point):
-        found.forth[point] = retained.seen[point]
+        found.to_serving[point] = retained.seen[point]
     elif retained.gone(point) and point in serving.seen:
         found.drop_serving.append(point)
 
 
-def _vanished(point: RawId, serving: Side, retained: Side) -> bool:
+def _vanished(point: RawId, serving: SideVersions, retained: SideVersions) -> bool:
     """The retained side still has it as it was when both had it, and the serving side does not: it was deleted.
 
     Not the other way round: a point may be on the serving side alone because it could not be taken back.
@@ -84,8 +84,8 @@ def _vanished(point: RawId, serving: Side, retained: Side) -> bool:
     return unmoved and point not in serving.seen
 
 
-def _take_back(point: RawId, serving: Side, retained: Side, found: Diff) -> None:
+def _from_serving(point: RawId, serving: SideVersions, retained: SideVersions, found: Diff) -> None:
     if point in serving.seen:
-        found.back[point] = serving.seen[point]
+        found.to_retained[point] = serving.seen[point]
     elif point in retained.seen:
         found.drop_retained.append(point)

@@ -21,7 +21,7 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """The version that `text` begins with; what is no version reads as 0.0.0, older than any."""
+        """The version that `text` begins with; text that is no version reads as 0.0.0, older than any."""
         found = re.match(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?", text.strip(), re.ASCII)
         return cls(*(int(number or 0) for number in found.groups())) if found else cls(0, 0)
 
@@ -55,14 +55,14 @@ class CollectionState:
 
     @property
     def one_sequence(self) -> bool:
-        """Whether one sequence numbers all changes: each shard, and each replica of it, counts by itself."""
+        """Whether one sequence numbers all changes. Each shard, and each of its replicas, has its own sequence."""
         params = self.config.get("params") or {}
         return self.schema.shard_number == 1 and int(params.get("replication_factor") or 1) == 1
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A Qdrant as far as one resource is concerned.
+    """What one resource needs to know of its Qdrant.
 
     `names` are all collections there; `states` only those that can matter to the resource: what its aliases
     point at, what carries its alias's name as prefix, and what it wants to adopt.

@@ -1,10 +1,10 @@
-"""Whose a collection is, by the marks on it, and whether it has ever served."""
+"""Which resource owns a collection, by its marks, and whether it has ever served."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from teal.domain.observed import CollectionState
+from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Identity
 from teal.domain.transitions import HAS_SERVED, Stage
 
@@ -28,13 +28,18 @@ def ours(state: CollectionState | None, identity: Identity) -> bool:
     )
 
 
+def mine(observed: Observed, identity: Identity) -> Mine:
+    """The collections of one resource, in the order of their names."""
+    return {name: state for name, state in sorted(observed.states.items()) if ours(state, identity)}
+
+
 def stage_of(state: CollectionState) -> Stage:
-    """The stage that a collection of ours carries. One that lost its mark is not known to have served."""
+    """The stage in the mark of a collection of ours. Without that mark it is not known to have served: `HELD`."""
     return state.marks.migration.stage if state.marks.migration else Stage.HELD
 
 
 def has_served(state: CollectionState) -> bool:
-    """Whether the alias ever pointed at it: such a collection is retired, not just dropped."""
+    """Whether the alias ever pointed at it: such a collection is retained, never just dropped."""
     return stage_of(state) in HAS_SERVED
 
 
@@ -44,8 +49,8 @@ def owned(state: CollectionState | None) -> bool:
 
 
 def owner_text(state: CollectionState | None) -> str:
-    """Whose it is, for a message."""
+    """The owner, as the end of a sentence about the collection."""
     owner = state.marks.owner if state else None
     if owner is None:
-        return "Teal did not create"
+        return "was not created by Teal"
     return f"belongs to the VectorCollection {owner.namespace}/{owner.name} (cluster {owner.cluster or 'unknown'})"

@@ -1,8 +1,8 @@
-"""A plan is data: what takes the alias from the serving collection to the declared revision, and why.
+"""A plan is data: how the alias gets from the serving collection to the declared revision, and why.
 
 A `Plan` can be printed, compared and hashed, and its hash is what an approval names. Where points come from is
-part of it: bytes are copied as long as the encoder is the same, and a plan that would lose something by copying
-is refused with the reason instead of being made.
+part of it: bytes are copied as long as the encoder is the same. Where a copy would lose something, no plan is
+made: the change is refused, with the reason.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Desired:
 
     @property
     def wish(self) -> str:
-        """What the spec asks for, as a digest: what was declined stays so until this changes."""
+        """A digest of what the spec asks for: a declined migration stays declined until this changes."""
         return _digest(
             {
                 "target": self.target,
@@ -102,7 +102,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done and why. `hash` covers everything that decides the outcome."""
+    """What is to be done and why. `hash` covers everything that affects the outcome."""
 
     strategy: Strategy
     target: str
@@ -117,7 +117,7 @@ class Plan:
 
     @property
     def data_hash(self) -> str:
-        """What decides green's points: while it stays the same, a green that is under way can be kept."""
+        """A hash of what decides green's points: while it stays the same, a green that is under way is kept."""
         return _digest(
             {
                 "target": self.target,
@@ -129,7 +129,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits; any change of the spec that changes the outcome changes them."""
+        """Twelve hex digits, which change with every edit of the spec that changes the outcome."""
         return _digest(
             {
                 "data": self.data_hash,
@@ -162,7 +162,7 @@ def make_plan(
             encoder=desired.encoder,
         )  # fmt: skip
     if strategy is Strategy.ROLLBACK:
-        population, warnings = population_back(desired, serving)
+        population, warnings = rollback_population(desired, serving)
     else:
         population = choose_population(desired, serving)
         warnings = _warnings(desired.schema, serving.schema, population)
@@ -181,7 +181,7 @@ def make_plan(
 
 
 def as_it_was(desired: Desired, past: CollectionState) -> Desired:
-    """The spec as it must have been when `past` was made, as far as its marks tell: for going back to it.
+    """The spec as it must have been when `past` was made, as far as its marks say: for a rollback to it.
 
     Its encoder can be asked only at the URL that the spec names now: marks name no Secret, and no key goes to a
     URL that does not stand beside it.
@@ -196,7 +196,7 @@ def as_it_was(desired: Desired, past: CollectionState) -> Desired:
 
 
 def _reasons(desired: Desired, serving: CollectionState) -> tuple[Reason, ...]:
-    """Never none: a shard number that has left the spec changes the revision, but Qdrant always shows one."""
+    """At least one reason: a shard number that has left the spec changes the revision, yet Qdrant shows one."""
     unseen = Reason("revision", serving.revision, desired.schema.revision)
     return tuple(schema_reasons(serving.schema, desired.schema)) or (unseen,)
 
@@ -239,7 +239,7 @@ def _shape(vector: Any) -> str | None:
 
 
 def needs_encoder(desired: Desired, old: Schema) -> bool:
-    """Whether the new vectors are another encoder's work, so that bytes cannot be copied."""
+    """Whether the new vectors need another encoder, so that bytes cannot be copied."""
     new = desired.schema
     if old.model and new.model and old.model != new.model:
         return True
@@ -250,7 +250,7 @@ def needs_encoder(desired: Desired, old: Schema) -> bool:
 
 
 def choose_population(desired: Desired, serving: CollectionState) -> Population:
-    """Copy the bytes where the encoder is the same, else make the vectors anew from the text.
+    """Copy the bytes where the encoder is the same, else embed the texts again.
 
     Raises:
         TerminalError: neither is possible as declared.
@@ -261,7 +261,7 @@ def choose_population(desired: Desired, serving: CollectionState) -> Population:
         if not _can_embed(desired):
             raise TerminalError(
                 "EmbedderRequired",
-                f"The new revision needs other vectors ({'; '.join(map(str, schema_reasons(old, new)))}). Give "
+                f"The new revision needs new vectors ({'; '.join(map(str, schema_reasons(old, new)))}). Give "
                 "the EmbeddingSet an embedder and source.collection.textField, so that Teal can make them "
                 "(for collections with one dense vector).",
             )
@@ -279,21 +279,23 @@ def _refuse_unsourced(serving: CollectionState, missing: set[str]) -> None:
         )
 
 
-def population_back(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:
-    """How writes made since the switch go back into a retained collection; never a reason not to go back.
+def rollback_population(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:
+    """How writes made since the cut-over get into the retained collection; they never forbid a rollback.
 
-    Stricter than the way there: vectors of two encoders in one collection are worse than some that stay behind,
-    so a version of which only one side names its model is taken to be another encoder's.
+    Stricter than `choose_population`: vectors of two encoders in one collection are worse than points that are not
+    copied. So if only one side names its model, the other is taken to have another encoder.
     """
     old, new = serving.schema, desired.schema
     unknown = old.model != new.model and old.schema_version != new.schema_version
     if unknown or needs_encoder(desired, old):
         if _can_embed(desired):
             return Population.REEMBED, ()
-        lost = "points written since the switch stay behind: without an embedder they have no vectors for it"
+        lost = "points written since the cut-over are not copied back: they have no vectors without an embedder"
         return Population.NONE, (lost,)
     if _lost_magnitudes(desired, old):
-        return Population.COPY, ("vectors written since the switch go back normalised, as Cosine stored them",)
+        return Population.COPY, (
+            "vectors written since the cut-over are copied back normalised, as Cosine stored them",
+        )
     return Population.COPY, ()
 
 
@@ -317,7 +319,7 @@ def _refuse_lost_magnitudes(desired: Desired, old: Schema) -> None:
             "MagnitudesLost",
             f"A Cosine collection stores normalised vectors, so a copy to {lost[0].distance} would lose their "
             "lengths. Set spec.migration.allowNormalized: true if the encoder's vectors have length 1 "
-            "anyway, or change schemaVersion too and declare an embedder to make them anew.",
+            "anyway, or change schemaVersion too and declare an embedder to embed all texts again.",
         )
 
 
@@ -330,7 +332,11 @@ def _warnings(new: Schema, old: Schema, population: Population) -> tuple[str, ..
     for vector in new.vectors:
         change = order.index(vector.datatype) - order.index(before[vector.name].datatype)
         if change < 0:
-            warnings.append(f"{vector.datatype} keeps less of each vector than {before[vector.name].datatype}")
+            warnings.append(
+                f"{vector.datatype} stores vectors with less precision than {before[vector.name].datatype}"
+            )
         if change > 0:
-            warnings.append(f"{vector.datatype} cannot bring back what {before[vector.name].datatype} lost")
+            warnings.append(
+                f"{vector.datatype} cannot restore the precision that {before[vector.name].datatype} lost"
+            )
     return tuple(warnings)

@@ -1,7 +1,7 @@
 """How good an answer to a search is, as numbers between 0 and 1. Pure: ids and scores in, figures out.
 
 Ranks are compared with ties in mind: points that are equally near are interchangeable, and which of them a
-server lists first is chance. A figure that moved with chance would fail good collections.
+server lists first is chance. A figure that depended on chance would fail good collections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from teal.domain.schema import Distance
 
 TIE = 1e-5
-"""Scores that differ by less than this share of themselves are equal."""
+"""Scores count as equal if they differ by less than this share of themselves."""
 _ANGULAR = frozenset({Distance.COSINE, Distance.DOT, Distance.EUCLID})
 
 
@@ -35,7 +35,7 @@ def recall(found: Sequence[Hashable], relevant: Sequence[Hashable], k: int) -> f
 
 
 def ndcg(found: Sequence[Hashable], relevant: Sequence[Hashable], k: int) -> float:
-    """Like `recall`, but what stands further up counts for more (binary relevance, log2 discount)."""
+    """nDCG: like `recall`, but a higher rank counts for more (binary relevance, log2 discount)."""
     if not relevant:
         raise ValueError("nDCG of nothing is not a number")
     wanted = set(relevant)
@@ -50,7 +50,7 @@ def _discount(rank: int) -> float:
 def overlap(found: Sequence[Hashable], yardstick: Sequence[tuple[Hashable, float]], k: int) -> float:
     """Share of the first `k` of `yardstick` (id, score; best first) that `found` has among its own first `k`.
 
-    Whoever ties with the k-th is as good as it. Give the yardstick some more than `k`, so that ties are seen.
+    An id that ties with the k-th is as good as it. Give `yardstick` more than `k` entries, so that ties are seen.
     """
     if not yardstick:
         raise ValueError("an empty yardstick measures nothing")
@@ -64,17 +64,11 @@ def tied(one: float, other: float) -> bool:
     return abs(one - other) <= TIE * max(1.0, abs(one), abs(other))
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
-    if not values:
-        raise ValueError("no values")
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
 def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
 def rankings_agree(old: Distance, new: Distance, *, unit_vectors: bool) -> bool:
-    """Whether the same vectors rank the same by both distances: always by one, by angles if lengths are equal."""
+    """Whether the same vectors rank the same by both distances: if the distances are equal, or if both rank by the
+    angle when all vectors have length 1."""
     return old is new or (unit_vectors and {old, new} <= _ANGULAR)

@@ -1,4 +1,4 @@
-"""HTTP's `Retry-After`, which every server that Teal talks to may send: how long it asks us to wait."""
+"""HTTP's `Retry-After` header: how long a server asks its client to wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_PAUSE = 3600.0
-"""Seconds; a server that asks for a longer pause is asked again after this one."""
+"""Seconds; a longer pause that a server asks for is cut to this one."""
 
 DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
@@ -15,7 +15,7 @@ DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 def retry_after(header: str | None, now: datetime) -> float | None:
     """The seconds from `now` that an HTTP `Retry-After` asks for: more than 0, at most `LONGEST_PAUSE`.
 
-    `None` if it asks for no pause: it is absent, neither a number nor a date, or a moment that is over.
+    `None` if it asks for no pause: it is absent, neither a number nor a date, or a date in the past.
     """
     seconds = _seconds(header or "", now)
     return min(seconds, LONGEST_PAUSE) if seconds > 0 else None

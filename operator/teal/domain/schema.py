@@ -2,8 +2,8 @@
 
 `Schema` is what it cannot: a different `Schema` is a different *revision* and needs another collection.
 `Tuning` (in `tuning.py`) is what it can. A revision's hash covers exactly the fields of `Schema`, so two specs
-with the same hash are served by the same collection, and a field that moves between the two classes moves
-between "blue-green" and "in place" everywhere at once.
+with the same hash are served by the same collection, and moving a field between the two classes moves it between
+"blue-green" and "in place" everywhere at once.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class DenseVector:
 
 @dataclass(frozen=True)
 class Schema:
-    """What cannot change in place. `vectors` and `sparse` are sorted by name, so equal means equal.
+    """What cannot change in place. `vectors` and `sparse` are sorted by name, so their order in a spec is no
+    change.
 
     `shard_number` is `None` where the spec leaves it to the server.
     """
@@ -86,14 +87,14 @@ class Schema:
 
 
 def sanitise(part: str) -> str:
-    """A name part that Qdrant, file systems and URLs accept; case is kept, Qdrant's names have it."""
+    """A name part that Qdrant, file systems and URLs accept; case is kept, as in Qdrant."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", part).lstrip("-.") or "x"
 
 
 def collection_name(alias: str, schema: Schema) -> str:
-    """`<alias>-<schemaVersion>-<hash8>`: deterministic, so a repeated create finds its own work.
+    """`<alias>-<schemaVersion>-<hash8>`: deterministic, so creating it is idempotent.
 
-    It begins with `<alias>-` as long as the alias is one that the API accepts, and is found again by that.
+    It begins with `<alias>-`, by which it is found, as long as the alias is one that the API accepts.
     """
     tail = f"-{sanitise(schema.schema_version)[:MAX_VERSION]}-{schema.revision}"
     return sanitise(alias)[: MAX_NAME - len(tail)] + tail

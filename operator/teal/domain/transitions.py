@@ -1,12 +1,12 @@
 """The migration's state machine: every transition that exists stands in one table.
 
 Two rules. A migration's stage is kept on its green collection in Qdrant and changes only by `advance`, with an
-event that some step reports after its effect is durable. And an event that the table does not know in a stage
+event that a step reports after its effect is durable. And an event that the table does not know in a stage
 is a bug, so it raises instead of doing something plausible.
 
-The stage that is kept on a collection is that of the latest way to it: a rollback moves the stage of the
-collection that the alias returns to. If that is a return to a revision that had been rolled back, by `retry`, it
-is watched again.
+The stage on a collection is that of the latest move of the alias to it: a rollback changes the stage of the
+collection that the alias goes back to. After a `retry`, a revision that had been rolled back may be cut over to
+once more; then it is watched again.
 
 `Stage` is the machine's state. `Phase` (what people see in status) adds what is not about one migration:
 waiting, suspended, deleting. The diagram in docs/ is drawn from `TABLE` by `diagram()`.
@@ -42,11 +42,11 @@ class Event(StrEnum):
     FAILED = "failed"
     APPROVED = "approved"
     WITHDRAWN = "approval withdrawn"
-    SWITCHED = "switched"
+    CUT_OVER = "cut over"
     WATCHED = "watched"
     BREACHED = "breached"
     REVERTED = "reverted"
-    RETURNED = "returned"
+    ROLLED_BACK = "rolled back"
     RETRIED = "retried"
     EDITED = "tuning edited"
 
@@ -65,15 +65,15 @@ TABLE: dict[tuple[Stage, Event], Stage] = {
     (Stage.AWAITING_PROMOTION, Event.APPROVED): Stage.PROMOTING,
     (Stage.AWAITING_PROMOTION, Event.AGED): Stage.VERIFYING,
     (Stage.PROMOTING, Event.WITHDRAWN): Stage.AWAITING_PROMOTION,
-    (Stage.PROMOTING, Event.SWITCHED): Stage.WATCHING,
+    (Stage.PROMOTING, Event.CUT_OVER): Stage.WATCHING,
     (Stage.WATCHING, Event.WATCHED): Stage.READY,
     **{
         (stage, event): Stage.ROLLING_BACK
         for stage in (Stage.READY, Stage.WATCHING)
         for event in (Event.REVERTED, Event.BREACHED)
     },
-    (Stage.ROLLING_BACK, Event.RETURNED): Stage.READY,
-    (Stage.ROLLING_BACK, Event.SWITCHED): Stage.WATCHING,
+    (Stage.ROLLING_BACK, Event.ROLLED_BACK): Stage.READY,
+    (Stage.ROLLING_BACK, Event.CUT_OVER): Stage.WATCHING,
     (Stage.HELD, Event.RETRIED): Stage.POPULATING,
     (Stage.HELD, Event.EDITED): Stage.POPULATING,
     (Stage.POPULATING, Event.EDITED): Stage.POPULATING,

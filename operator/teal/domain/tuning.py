@@ -27,7 +27,7 @@ PATCH_TO_CONFIG = {
     "sparse_vectors": ("params", "sparse_vectors"),
 }
 INDEX_DEFAULTS = {"lowercase": True, "enable_hnsw": True, "lookup": True, "range": True}
-"""The switches of an index that are on unless it says otherwise; all others are off."""
+"""Boolean options of an index that are on by default; all others are off."""
 DEFAULT_TOKENIZER = "word"
 
 
@@ -51,7 +51,7 @@ class Tuning:
     indexes: Mapping[str, Json] = field(default_factory=dict)
 
     def declared(self) -> Declared:
-        """The mark by which leaving the spec can be told from never having been in it."""
+        """The mark that remembers what the spec declared, so that what leaves the spec can be removed."""
         return Declared(tuple(sorted(self.indexes)), "quantization_config" in self.sections)
 
 

@@ -1,9 +1,9 @@
 """What verification found: one `Check` for each question, and the verdict over all of them.
 
 Failed, Error and Inconclusive are different. *Failed*: the question was asked and the answer is bad; the
-migration holds. *Error*: the question could not be asked; it is asked again. *Inconclusive*: it was asked and
-the answer says nothing (too few points, say). Then it depends on who wants to know: a gate that the user set
-pauses the migration and is asked again, anything else is shown and does not block.
+migration is held. *Error*: the question could not be asked; it is asked again. *Inconclusive*: it was asked and
+the answer decides nothing (for example, there are too few points). Then a gate that the user set pauses the
+migration and is asked again; any other check is informational and does not block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 class Check:
     """One question's answer; `observed` and `threshold` are in the unit that `message` names.
 
-    `gate`: the user asked for it, so that no answer is not good enough.
+    `gate`: the user set a threshold for it, so an inconclusive answer does not let the migration go on.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Check:
 
 
 def overall(checks: Iterable[Check]) -> Verdict:
-    """The worst of all: one failure fails, one error or inconclusive gate keeps the question open."""
+    """The worst of all: one failure fails the migration, one error or inconclusive gate asks again."""
     shown_only = Verdict.INCONCLUSIVE
     found = {check.verdict for check in checks if check.gate or check.verdict is not shown_only}
     for worst in (Verdict.FAILED, Verdict.ERROR, Verdict.INCONCLUSIVE):

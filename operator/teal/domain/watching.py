@@ -1,9 +1,9 @@
-"""Whether what serves since the switch is worse than what served before: pure rules over figures.
+"""Whether the collection that serves since the cut-over is worse than the one before: pure rules over figures.
 
-Three kinds of finding. *Bad* for long enough is a breach, and undoes the switch; an answer that has become empty
-and a query of the user's that has left its range are breaches at once. *Good* lets the watch's time pass.
-*Unsure* (Prometheus cannot be asked, say) is neither: it only stops the time, so a watch never ends well because
-nobody could look.
+Three kinds of finding. *Bad* for long enough is a breach, which causes a rollback; an answer that has become empty
+and a Prometheus query out of its range are breaches at once. *Good* lets the watch's time pass. *Unsure* (for
+example, Prometheus does not answer) is neither: it only stops the time, so a watch never succeeds because nobody
+could measure.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NOISE = 0.010
 
 
 @dataclass(frozen=True)
-class Rules:
+class WatchLimits:
     """What is tolerated. `duration` and `interval` are in seconds.
 
     Slowness is tolerated for five minutes and errors for two, or for a third of a watch that is shorter; but a
-    moment's slowness, of however short a watch, is no reason to go back.
+    moment's slowness is no reason for a rollback, however short the watch is.
     """
 
     duration: float = 1800.0
@@ -63,16 +63,18 @@ class Look:
     unsure: tuple[str, ...] = ()
 
 
-def judge(rules: Rules, baseline: Baseline | None, before: Watched, look: Look) -> tuple[Watched, str | None]:
-    """What has been seen with this look, and the breach in words if it is one.
+def judge(
+    limits: WatchLimits, baseline: Baseline | None, before: Watched, look: Look
+) -> tuple[Watched, str | None]:
+    """What the watch knows after this look, and the breach in words if it is one.
 
     Without a baseline nothing is called slow or empty: there is nothing to compare with.
     """
     slow, failing = before.slow_for, before.failing_for
     if look.p95 is not None and baseline is not None:
-        slow = _lasting(slow, look.p95 > rules.slowest(baseline), look.seconds)
+        slow = _lasting(slow, look.p95 > limits.slowest(baseline), look.seconds)
     if look.error_rate is not None:
-        failing = _lasting(failing, look.error_rate > rules.max_error_rate, look.seconds)
+        failing = _lasting(failing, look.error_rate > limits.max_error_rate, look.seconds)
     watched = replace(
         before,
         seconds=before.seconds + (0.0 if look.unsure else look.seconds),
@@ -82,35 +84,35 @@ def judge(rules: Rules, baseline: Baseline | None, before: Watched, look: Look) 
         error_rate=look.error_rate,
         paused="; ".join(look.unsure) or None,
     )
-    return watched, _breach(rules, baseline, watched, look)
+    return watched, _breach(limits, baseline, watched, look)
 
 
-def is_over(rules: Rules, watched: Watched) -> bool:
-    """Whether it has been watched for long enough, and nothing that is bad now has still to show how long."""
-    return watched.seconds >= rules.duration and watched.slow_for is None and watched.failing_for is None
+def is_over(limits: WatchLimits, watched: Watched) -> bool:
+    """Whether it has been watched for long enough, and nothing is slow or failing right now."""
+    return watched.seconds >= limits.duration and watched.slow_for is None and watched.failing_for is None
 
 
 def _lasting(before: float | None, bad: bool, seconds: float) -> float | None:  # noqa: FBT001 - a finding
-    """For how long something has been bad: it takes two looks to say that it lasts."""
+    """For how many seconds something has been bad; the first bad look counts as 0."""
     if not bad:
         return None
     return 0.0 if before is None else before + seconds
 
 
-def _breach(rules: Rules, baseline: Baseline | None, watched: Watched, look: Look) -> str | None:
+def _breach(limits: WatchLimits, baseline: Baseline | None, watched: Watched, look: Look) -> str | None:
     if look.empty and baseline is not None and baseline.answered:
-        return f"{look.empty} searches through the alias found nothing; before the switch each found points"
+        return f"{look.empty} searches through the alias found nothing; before the cut-over each found points"
     if look.out_of_range:
         return "; ".join(look.out_of_range)
-    if watched.failing_for is not None and watched.failing_for >= rules.failing_for:
+    if watched.failing_for is not None and watched.failing_for >= limits.failing_for:
         return (
             f"{look.error_rate or 0.0:.0%} of the searches through the alias failed, for "
-            f"{watched.failing_for:.0f} s; watch.maxErrorRate is {rules.max_error_rate:.0%}"
+            f"{watched.failing_for:.0f} s; watch.maxErrorRate is {limits.max_error_rate:.0%}"
         )
-    if watched.slow_for is not None and watched.slow_for >= rules.slow_for and look.p95 and baseline:
+    if watched.slow_for is not None and watched.slow_for >= limits.slow_for and look.p95 and baseline:
         return (
             f"searches through the alias took {look.p95 * 1000:.1f} ms (95th percentile) for "
-            f"{watched.slow_for:.0f} s; before the switch {baseline.p95 * 1000:.1f} ms, and watch.maxLatencyRatio "
-            f"is {rules.max_latency_ratio:g}"
+            f"{watched.slow_for:.0f} s; before the cut-over {baseline.p95 * 1000:.1f} ms, and "
+            f"watch.maxLatencyRatio is {limits.max_latency_ratio:g}"
         )
     return None

@@ -1,7 +1,7 @@
-"""When a switch may happen: recurring windows, each from a cron schedule in a time zone on for a duration.
+"""When a cut-over may happen: recurring windows, each opened by a cron schedule in a time zone, for a duration.
 
-Wall-clock schedules have days of 23 and 25 hours. A window that falls into the hour that is left out opens when
-that hour would have begun, and one in the hour that comes twice opens once; then it lasts as long as it says.
+Daylight saving makes days of 23 and 25 hours. A window in the hour that is left out opens when that hour would
+have begun; a window in the hour that comes twice opens once. Its duration is not changed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def first_problem(windows: Sequence[Window]) -> str | None:
 
 
 def open_until(windows: Sequence[Window], now: float) -> float | None:
-    """Until when the switch may happen if it may now, else `None`; without windows it always may."""
+    """The end of the windows that are open now, `None` if none is; infinity without windows: it always may."""
     if not windows:
         return float("inf")
     ends = [window.opened(now) + window.duration for window in windows]

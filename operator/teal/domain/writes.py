@@ -1,6 +1,6 @@
-"""Who writes while green is made, and what Teal can promise for it.
+"""Who may write while green is made, and what Teal guarantees for these writes.
 
-A promise without a proof is none: each mode says what is guaranteed, and the status shows what shows it.
+A guarantee needs evidence: each mode says what is guaranteed, and the status shows the proof.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ class WriteMode(StrEnum):
 
 
 FENCED = (
-    "every acknowledged write to the alias before the switch is on the new collection; writers that never pause "
+    "every acknowledged write to the alias before the cut-over is on the new collection; writers that never pause "
     "are answered 429 for at most promotion.maxFence"
 )
 UNFENCED = (
-    "no writer is ever held back; whole-point writes and deletes that reach the old collection during the switch "
-    "are carried over; of a point that is written twice within the switch, once on each side, a partial update or "
-    "the later write may be lost"
+    "no writer is ever held back; whole-point writes and deletes that reach the old collection during the "
+    "cut-over are copied to the new one; if a point is written twice during the cut-over, once on each side, a "
+    "partial update or the later write may be lost"
 )
 DUAL = (
-    "the application writes to both collections; the copy never overwrites what it wrote, and what was deleted "
-    "from the serving collection does not come back"
+    "the application writes to both collections; the copy never overwrites what the application wrote, and never "
+    "brings back what was deleted from the serving collection"
 )
-FROZEN = "nobody writes during the migration; a write that happens all the same is found and holds the migration"
+FROZEN = "no writes during the migration; if one happens all the same, it is detected and the migration is held"
 
 
 BY_FIELD = (

@@ -20,7 +20,7 @@ class Clock:
         return time.monotonic()
 
     def elsewhere(self, shown: float) -> float:
-        """The time of another machine, which has just shown `shown`: that, where time passes by itself."""
+        """The clock of another machine, which has just shown `shown`; a test's clock translates it."""
         return shown
 
     async def sleep(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ from teal.domain.policy import Decision, View
 from teal.domain.transitions import Event
 from teal.domain.writes import WriteMode
 from teal.migration.clock import Clock
-from teal.migration.contract import Judged, Note
+from teal.migration.contract import Note, ReadJudgedQueries
 from teal.migration.options import Options
 from teal.migration.session import Session
 from teal.qdrant.pool import Server
@@ -30,7 +30,7 @@ SLICE_SECONDS = 2.0
 class Result:
     """What a step did. With an `event` its effect is durable and the stage moves on.
 
-    `outcome` is said where a migration has ended by it, for the history.
+    `outcome` is set where it ended a migration, for the history.
     """
 
     event: Event | None = None
@@ -41,28 +41,28 @@ class Result:
 
 
 class Encoders(Protocol):
-    """The encoders that a resource names, each made when it is first asked for; `None`: it cannot be asked."""
+    """The encoders that a resource names, each made at its first use; `None` if it cannot be called."""
 
     async def own(self) -> Embedder | None:
-        """That of the EmbeddingSet as it is declared now."""
+        """The encoder of the EmbeddingSet as it is declared now."""
         ...
 
     async def of(self, state: CollectionState) -> Embedder | None:
-        """Whatever made the vectors of `state`."""
+        """The encoder that made the vectors of `state`."""
         ...
 
     async def other(self, state: CollectionState) -> Embedder | None:
-        """That which the marks of `state` name, if the EmbeddingSet's own server has it."""
+        """The encoder that the marks of `state` name, if it has the EmbeddingSet's URL."""
         ...
 
-    def judged(self) -> Judged | None:
+    def judged(self) -> ReadJudgedQueries | None:
         """Reads the judged queries of the resource."""
         ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """One resource's migration in hand: what is wanted, what was seen, and the tools to change it."""
+    """What a step is given: what is declared, what was observed, what was decided, and the tools to act."""
 
     view: View
     decision: Decision
@@ -71,7 +71,7 @@ class Context:
     session: Session
     clock: Clock
     until: float
-    """The monotonic time at which this piece of work is to be over."""
+    """The monotonic time at which this step should return."""
     encoders: Encoders
     embedder: Embedder | None = None
     """The encoder of the plan's target, where its vectors are made anew."""
@@ -99,12 +99,12 @@ class Context:
 
     @property
     def writes(self) -> WriteMode:
-        """The mode that holds on this way. Going back is always caught up: nobody promised anything for it."""
+        """The write mode of this cut-over. A rollback always catches up, whatever `writes` says."""
         return WriteMode.CATCH_UP if self.plan.strategy is Strategy.ROLLBACK else self.options.writes
 
     @property
     def unnumbered_by(self) -> str | None:
-        """The change field where it is all that the last pass can go by: Qdrant numbers no changes of blue."""
+        """The change field, where the last pass has nothing else: Qdrant shows no version for blue's points."""
         return self.options.change_field if self.source and not self.source.schema.vectors else None
 
     @property

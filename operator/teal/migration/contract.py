@@ -1,4 +1,4 @@
-"""What the engine is given and what it gives back: the seam between Teal and whoever hosts it.
+"""What the engine is given and what it gives back: the interface between Teal and its host.
 
 The operator and the command line both turn a `Resource` into an `Outcome` by `Engine.reconcile`; neither the
 engine nor a step knows Kubernetes. A host keeps three promises: one reconcile in flight per resource, the
@@ -15,8 +15,8 @@ from teal.api.embedding_set import EmbeddingSet
 from teal.api.vector_collection import VectorCollection
 from teal.domain.quality import JudgedQuery
 
-Judged = Callable[[], Awaitable[Sequence[JudgedQuery]]]
-"""Reads the judged queries when they are needed; raises `TealError` where there are none to be had."""
+ReadJudgedQueries = Callable[[], Awaitable[Sequence[JudgedQuery]]]
+"""Reads the judged queries when they are needed; raises `TealError` if they cannot be read."""
 
 
 class Secrets(Protocol):
@@ -57,8 +57,8 @@ class Resource:
     annotations: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, Any] = field(default_factory=dict)
     guarded: bool = True
-    """Whether it cannot be gone before the engine has said `finished`: only then are writers held back. A host
-    that knows no deletion, as the command line, leaves it true."""
+    """Whether a finalizer keeps it until the engine has said `finished`: only then are writers held back. A host
+    without deletions, such as the command line, leaves it true."""
 
     @property
     def key(self) -> str:

@@ -1,8 +1,8 @@
-"""The engine: observe, decide, do one bounded piece of ctx, report. The same with and without a cluster.
+"""The engine: observe, decide, do one bounded piece of work, report. The same with and without a cluster.
 
-Everything that it does is found again by looking: `decide` names the next thing from what Qdrant shows, a step
-does it, and the stage on the collection moves on by the transition table. A decision to act is never taken on a
-cached view; a decision to rest may be.
+The engine is level-triggered: `decide` names the next action from what Qdrant shows, a step carries it out, and
+the stage on the collection changes by the transition table. A decision to act is never taken on a cached view; a
+decision to rest may be.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from teal.api.embedding_set import EmbeddingSet
 from teal.api.unsupported import unsupported
 from teal.domain.errors import HeldError, TealError, TerminalError, TransientError
 from teal.domain.forecast import refuse_over_budget
-from teal.domain.ownership import ours
+from teal.domain.ownership import mine
 from teal.domain.plan import Desired, Identity
 from teal.domain.policy import Decision, Do, Rounds, RoundTimes, View, decide_on
 from teal.migration.clock import Clock
@@ -31,13 +31,14 @@ from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
 from teal.migration.report.record import ReconcileRecord, remember
 from teal.migration.resolve import connections
+from teal.migration.resolve.desired import check_windows
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.resolve.desired import options as resolve_options
 from teal.migration.resolve.embedders import Embedders, MakeClient, ResourceEncoders
 from teal.migration.session import Part, Session
 from teal.migration.steps import delete
 from teal.migration.steps.registry import REGISTRY, may_hold_writers
-from teal.migration.sync.memory import InStep
+from teal.migration.sync.memory import PairMemories
 from teal.qdrant.pool import QdrantPool, Server
 from teal.sources.embedder import OpenAIEmbedder
 
@@ -50,7 +51,7 @@ UNGUARDED_SECONDS = 0.1
 
 @dataclass
 class ErrorsNoted(Part, survives_plan=True):
-    """When an error was last told as an event, by its reason, so that none is told at every step."""
+    """When each error, by its reason, was last posted as an Event, so that it is not posted at every step."""
 
     at: dict[str, float] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ class Engine:
             that has lost its lease.
         clock: the time; tests pass their own.
         pool: the connections; shared by all resources.
-        tune: has the last word on how a resource is migrated.
+        tune: may change the options of every resource.
         make_embedder: makes the client of an embedding server.
     """
 
@@ -163,14 +164,14 @@ class Engine:
                 else:
                     await self._work(record, server)
             except TealError:
-                await self._free_writers(record, server)
+                await self._try_to_lift_all_fences(record, server)
                 raise
 
     async def _let_go(self, record: ReconcileRecord, server: Server) -> None:
-        """The resource is deleted: no fence stays, and what it owns goes if its policy says so."""
+        """The resource is deleted: lift its fences, and delete what it owns if its policy says so."""
         self._require_leadership()
         record.session.stop()
-        await self._lift_fences(record, server)
+        await self._lift_all_fences(record, server)
         if record.resource.manifest.spec.deletion_policy == "Delete":
             record.notes += await delete.run(server, record.resource, self._identity(record.resource))
         record.finished = True
@@ -178,12 +179,12 @@ class Engine:
     async def _suspend(self, record: ReconcileRecord, server: Server) -> None:
         wanted = self._resolve(record)
         record.session.stop()
-        await self._free_writers(record, server)
+        await self._try_to_lift_all_fences(record, server)
         record.observed = await server.observe(wanted.alias, wanted.adopt)
         record.suspended, record.needs_guard = True, False
 
     async def _work(self, record: ReconcileRecord, server: Server) -> None:
-        """Step by step, until there is nothing to do, something to wait for or to show, or the time is over."""
+        """Step by step, until there is nothing to do, something to wait for or to show, or the time is used up."""
         self._resolve(record)
         until = self._clock.monotonic() + SLICE_SECONDS
         while True:
@@ -214,9 +215,9 @@ class Engine:
     async def _look(
         self, record: ReconcileRecord, server: Server, since: float | None = None
     ) -> tuple[View, Decision]:
-        """What was seen lately is enough to rest, and to keep in step meanwhile.
+        """Observe and decide. A recent observation is enough to rest, or to keep collections in step.
 
-        All else that is done, or refused, is decided on what was seen since.
+        Any other action, and any refusal, is decided on an observation made after this call began.
         """
         wanted = record.the_desired()
         began = server.now()
@@ -234,7 +235,7 @@ class Engine:
         return await self._look(record, server, began)
 
     def _needs_guard(self, view: View, decision: Decision) -> bool:
-        """A fence stands, or may be raised by the next step: somebody must come by who lifts it."""
+        """A fence is up, or the next step may raise one: the finalizer makes sure that it is lifted."""
         return may_hold_writers(decision) or any(state.marks.fence for state in view.mine.values())
 
     async def _context(
@@ -260,25 +261,27 @@ class Engine:
         )
 
     def _rounds(self, record: ReconcileRecord) -> Rounds:
-        """When this process has kept which collections in step, on the wall clock that the policy goes by."""
+        """When this process last kept each pair in step, as wall-clock times, which the policy uses."""
         ahead = self._clock.now() - self._clock.monotonic()
-        known = record.session.part(InStep).pairs.items()
+        known = record.session.part(PairMemories).pairs.items()
         return {key: RoundTimes(memory.last, memory.due + ahead) for key, memory in known}
 
-    async def _free_writers(self, record: ReconcileRecord, server: Server) -> None:
-        """Whatever stops the migration, a fence that a crash left behind must not stay with it."""
+    async def _try_to_lift_all_fences(self, record: ReconcileRecord, server: Server) -> None:
+        """Before an error is reported or a resource is suspended: no fence may stay. Errors are ignored here.
+
+        The next reconcile tries again."""
         with suppress(TealError):
             self._require_leadership()
-            await self._lift_fences(record, server)
+            await self._lift_all_fences(record, server)
 
-    async def _lift_fences(self, record: ReconcileRecord, server: Server) -> None:
-        """Decided from the marks on the collections, because a status can be lost."""
+    async def _lift_all_fences(self, record: ReconcileRecord, server: Server) -> None:
+        """Every fence on a collection of this resource, found by its mark: a status can be lost."""
         identity = self._identity(record.resource)
         alias, adopt = record.resource.manifest.alias, record.resource.manifest.spec.adopt
         seen = await server.observe(alias, adopt.collection if adopt else None, since=server.now())
         record.observed = seen
-        for name, state in seen.states.items():
-            if state.marks.fence and ours(state, identity):
+        for name, state in mine(seen, identity).items():
+            if state.marks.fence:
                 await lift_fence(server, name)
 
     def _identity(self, resource: Resource) -> Identity:
@@ -291,13 +294,13 @@ class Engine:
         if problems:
             raise TerminalError("NotSupportedYet", "; ".join(problems))
         record.desired = resolve(resource, self._cluster)
-        resolve_options(resource)
+        check_windows(resource.manifest.spec)
         return record.desired
 
     def _require_leadership(self) -> None:
         if not self._may_write():
             raise TransientError(
-                "NotLeader", "Another operator may hold the lease by now: nothing is changed here."
+                "NotLeader", "This operator may have lost its lease to another one, so it changes nothing."
             )
 
     def _failed(self, record: ReconcileRecord, error: TealError) -> None:
@@ -317,7 +320,7 @@ async def _as_owner(wanted: Desired, server: Server) -> Desired:
     observed = await server.observe(wanted.alias, wanted.adopt, since=server.now())
     serving = observed.state(observed.aliases.get(wanted.alias))
     owner = serving.marks.owner if serving else None
-    mine = wanted.identity
-    if owner is None or (owner.namespace, owner.name) != (mine.namespace, mine.name):
+    identity = wanted.identity
+    if owner is None or (owner.namespace, owner.name) != (identity.namespace, identity.name):
         return wanted
     return replace(wanted, identity=Identity(owner.uid, owner.cluster, owner.namespace, owner.name))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from teal.domain.watching import Rules
+from teal.domain.watching import WatchLimits
 from teal.domain.windows import Window
 from teal.domain.writes import WriteMode
 
 
 @dataclass(frozen=True)
 class Hook:
-    """A request around the switch; `timeout` in seconds for each of `retries` + 1 attempts."""
+    """A request before or after the cut-over; `timeout` in seconds for each of `retries` + 1 attempts."""
 
     url: str
     timeout: float = 30.0
@@ -19,7 +19,7 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class Query:
+class BoundedQuery:
     """A Prometheus query and the range that its value must stay in."""
 
     name: str
@@ -61,9 +61,8 @@ class Options:
     windows: tuple[Window, ...] = ()
     before_switch: Hook | None = None
     after_switch: Hook | None = None
-    watch: Rules = field(default_factory=Rules)
+    watch: WatchLimits = field(default_factory=WatchLimits)
     prometheus: str | None = None
-    queries: tuple[Query, ...] = ()
-    keep_for: float = 172800.0
+    queries: tuple[BoundedQuery, ...] = ()
     snapshot: bool = True
     max_tokens: int | None = None

@@ -1,4 +1,4 @@
-"""What is remembered of one resource between two steps, in this process only.
+"""What is remembered about one resource between two steps, in this process only.
 
 A session holds typed parts; each is defined and owned by the module that uses it, and says whether it survives a
 new plan. Parts make the next step cheaper and may be lost at any moment: what decides correctness is in Qdrant.
@@ -24,10 +24,10 @@ class Part:
         cls.survives_plan = survives_plan
 
     def stop(self) -> None:
-        """Cancel what goes on between two steps; nothing by default."""
+        """Cancel background work; nothing by default."""
 
     def server_changed(self) -> None:
-        """Give up what holds the earlier connections."""
+        """Drop what uses the earlier connections."""
         self.stop()
 
 
@@ -64,13 +64,13 @@ class Session:
             self.drop(kind)
 
     def use(self, server: Server) -> None:
-        """Steps use `server` from now on; with other connections, what goes on between two steps starts again."""
+        """Steps use `server` from now on; if its connections are new, background work starts again."""
         if self._server not in (None, server):
             for part in self._parts.values():
                 part.server_changed()
         self._server = server
 
     def stop(self) -> None:
-        """Cancel what goes on between two steps; what is known stays."""
+        """Cancel background work; what is known stays."""
         for part in self._parts.values():
             part.stop()

@@ -48,7 +48,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class ProbedEncoder:
-    """What an embedder returns in fact: its dimensions, and its fingerprint (see `fingerprint.same_encoder`)."""
+    """What an embedder returns in fact: its dimensions, and its fingerprint (see `sources.fingerprint`)."""
 
     dimensions: int
     fingerprint: str

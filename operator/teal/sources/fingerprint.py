@@ -2,8 +2,9 @@
 
 The fingerprint is a locality-sensitive hash: for each of 64 fixed directions, one bit says on which side of it
 the vector of a fixed sentence lies. Rounding differs between batches, machines and number formats, but changes
-at most one or two bits. Another model changes about half of them. So compare fingerprints with `same_encoder`,
-not with `==`. (A hash of rounded numbers would change whenever one number is close to a rounding boundary.)
+at most one or two bits. Another model changes about half of them. So compare two fingerprints by the number of
+bits that differ, not with `==`. (A hash of rounded numbers would change whenever one number is close to a
+rounding boundary.)
 """
 
 from __future__ import annotations
@@ -15,21 +16,12 @@ from numpy.typing import NDArray
 
 SENTENCE = "The quick brown fox jumps over the lazy dog while the port turns teal."
 BITS = 64
-# Six of 64 bits: an angle of about 17 degrees. Float16 instead of Float32 is less than one degree.
-TOLERATED_BITS = 6
 
 
 def fingerprint(vector: NDArray[np.float32]) -> str:
     """`<dimensions>-<16 hex digits>` of a finite vector; only its direction matters, not its length."""
     sides = _directions(len(vector)) @ vector > 0
     return f"{len(vector)}-{np.packbits(sides).tobytes().hex()}"
-
-
-def same_encoder(one: str, other: str) -> bool:
-    """Whether two fingerprints can come from one encoder."""
-    (dimensions, bits), (other_dimensions, other_bits) = one.split("-"), other.split("-")
-    turned = (int(bits, 16) ^ int(other_bits, 16)).bit_count()
-    return dimensions == other_dimensions and turned <= TOLERATED_BITS
 
 
 def _directions(dimensions: int) -> NDArray[np.float32]:

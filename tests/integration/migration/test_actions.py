@@ -50,7 +50,7 @@ async def test_green_stays_fresh_while_it_waits(engine: EngineHarness) -> None:
     assert set(engine.payloads(green)) == set(engine.payloads())
 
 
-async def test_an_old_verdict_is_given_again_before_the_switch(engine: EngineHarness) -> None:
+async def test_an_old_verdict_is_given_again_before_the_cutover(engine: EngineHarness) -> None:
     await engine.declare()
     engine.edit(migration=MANUAL, **EUCLID)
     await engine.until_phase("AwaitingPromotion")
@@ -119,7 +119,7 @@ async def test_a_first_revision_can_be_aborted_and_retried(engine: EngineHarness
         engine.annotate("abort", f"{name['planHash']}-{name['attempt']}")
         await engine.rest()
         assert engine.serving() == green
-        assert engine.status["refusedActions"][0]["message"].startswith("it has switched already")
+        assert engine.status["refusedActions"][0]["message"].startswith("it has cut over already")
         return
     engine.annotate("abort", f"{name['planHash']}-{name['attempt']}")
     await engine.until(lambda: engine.condition("Stalled")["reason"] == "Aborted")
@@ -127,7 +127,7 @@ async def test_a_first_revision_can_be_aborted_and_retried(engine: EngineHarness
     await engine.until_ready()
 
 
-async def test_an_abort_after_the_switch_is_refused(engine: EngineHarness) -> None:
+async def test_an_abort_after_the_cutover_is_refused(engine: EngineHarness) -> None:
     blue = await engine.declare()
     engine.edit(migration=MANUAL, **EUCLID)
     await engine.until_phase("AwaitingPromotion")
@@ -216,4 +216,4 @@ async def test_a_rollback_after_the_retention_is_refused(engine: EngineHarness) 
     await engine.until(lambda: blue not in engine.collections())
     engine.annotate("rollback", name)
     await engine.rest()
-    assert "not there any more" in engine.status["refusedActions"][0]["message"]
+    assert "does not exist any more" in engine.status["refusedActions"][0]["message"]

@@ -1,4 +1,4 @@
-"""What the switch waits for: windows by a clock, and the hooks of a team that can pause its writers."""
+"""What the cut-over waits for: windows by a clock, and the hooks of a team that can pause its writers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def opening_in(engine: EngineHarness, minutes: int) -> str:
     return f"{at.minute} {at.hour} * * *"
 
 
-async def test_the_switch_waits_for_a_window(engine: EngineHarness) -> None:
+async def test_the_cutover_waits_for_a_window(engine: EngineHarness) -> None:
     blue = await engine.declare()
     windows = [{"schedule": opening_in(engine, 120), "duration": "10m"}]
     engine.edit(migration={"promotion": {"windows": windows}}, **EUCLID)

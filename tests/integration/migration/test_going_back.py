@@ -118,10 +118,10 @@ async def test_another_url_is_not_asked(engine: EngineHarness, encoders: Embeddi
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["going-on", "restarted"])
-async def test_a_text_before_the_switch_and_its_vector_after_it(
+async def test_a_text_before_the_cutover_and_its_vector_after_it(
     engine: EngineHarness, encoders: EmbeddingServer, restarted: bool
 ) -> None:
-    """An application's two requests, and the switch between them: the old side has the text alone."""
+    """An application's two requests, and the cut-over between them: the old side has the text alone."""
     blue = await verified(engine, encoders)
     set_payload(engine, [3], text="another text")
     engine.annotate("promote", engine.migration["planHash"])
@@ -173,7 +173,7 @@ async def test_a_payload_that_changes_without_its_text_is_not_embedded_again(
 async def test_a_vector_of_its_own_stays_where_only_the_payload_changes(
     engine: EngineHarness, encoders: EmbeddingServer
 ) -> None:
-    """Written before the switch, of another text than the payload's: that has not changed since."""
+    """Written before the cut-over, of another text than the payload's: that has not changed since."""
     blue = await verified(engine, encoders)
     (own,) = embed(encoders, OLD, "something else")
     put_vector(engine, 3, own)

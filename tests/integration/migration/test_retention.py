@@ -76,7 +76,7 @@ async def test_a_wall_clock_that_jumps_ahead_deletes_nothing_early(engine: Engin
 
 
 @pytest.mark.fault(23)
-async def test_a_clock_that_was_behind_at_the_switch_and_is_set_right(engine: EngineHarness) -> None:
+async def test_a_clock_that_was_behind_at_the_cutover_and_is_set_right(engine: EngineHarness) -> None:
     await engine.until_ready()
     engine.clock.jump(-86_400.0)
     blue, at = await replaced(engine)

@@ -1,4 +1,4 @@
-"""After the switch: what is worse than before is undone by itself, and nothing is concluded from silence."""
+"""After the cut-over: what is worse than before is undone by itself, and nothing is concluded from silence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WATCH = {"duration": "60s", "interval": "1s", "maxLatencyRatio": 1000}
 QUERY = "GRPC qdrant.Points/Query"
 
 
-async def switched(engine: EngineHarness, **watch: object) -> tuple[str, str]:
+async def cut_over(engine: EngineHarness, **watch: object) -> tuple[str, str]:
     """Blue and green, of which green has been looked at once."""
     blue = await engine.declare()
     engine.edit(watch={**WATCH, **watch}, **EUCLID)
@@ -23,7 +23,7 @@ async def switched(engine: EngineHarness, **watch: object) -> tuple[str, str]:
 
 
 async def test_a_watch_that_finds_nothing_ends(engine: EngineHarness) -> None:
-    _, green = await switched(engine, duration="2s")
+    _, green = await cut_over(engine, duration="2s")
     assert engine.condition("Ready")["status"] == "True"
     assert engine.migration["watch"]["p95MillisBefore"] > 0
     await engine.until_ready()
@@ -32,7 +32,7 @@ async def test_a_watch_that_finds_nothing_ends(engine: EngineHarness) -> None:
 
 
 async def test_what_answers_nothing_is_undone_at_once(engine: EngineHarness) -> None:
-    blue, green = await switched(engine)
+    blue, green = await cut_over(engine)
     engine.put(some_points(4, start=700))
     await engine.step()
     engine.delete([*range(1, 61), *range(700, 704)])
@@ -51,7 +51,7 @@ async def test_what_answers_nothing_is_undone_at_once(engine: EngineHarness) -> 
 
 
 async def test_slow_answers_are_undone_when_they_last(engine: EngineHarness) -> None:
-    blue, _ = await switched(engine, duration="6s", maxLatencyRatio=2)
+    blue, _ = await cut_over(engine, duration="6s", maxLatencyRatio=2)
     engine.put(some_points(3, start=800))
     engine.qdrant.need_faults().faults(match=QUERY, delay=0.2, times=0)
     await engine.until(lambda: "WatchBreached" in engine.reasons())
@@ -63,7 +63,7 @@ async def test_slow_answers_are_undone_when_they_last(engine: EngineHarness) -> 
 
 
 async def test_errors_are_undone_though_green_cannot_be_read_and_its_writes_follow(engine: EngineHarness) -> None:
-    blue, green = await switched(engine, duration="6s")
+    blue, green = await cut_over(engine, duration="6s")
     engine.put(some_points(3, start=800))
     engine.qdrant.need_faults().faults(match=QUERY, status=500, times=0)
     await engine.until(lambda: "WatchBreached" in engine.reasons())
@@ -80,7 +80,7 @@ async def test_errors_are_undone_though_green_cannot_be_read_and_its_writes_foll
 
 
 async def test_a_breach_that_has_passed_is_none(engine: EngineHarness) -> None:
-    _, green = await switched(engine, duration="30s", maxLatencyRatio=20)
+    _, green = await cut_over(engine, duration="30s", maxLatencyRatio=20)
     engine.qdrant.need_faults().faults(match=QUERY, delay=0.2, times=20)
     await engine.step()
     await engine.step()
@@ -90,7 +90,7 @@ async def test_a_breach_that_has_passed_is_none(engine: EngineHarness) -> None:
 
 
 async def test_time_in_which_qdrant_is_away_is_not_watched(engine: EngineHarness) -> None:
-    await switched(engine)
+    await cut_over(engine)
     seen = engine.migration["watch"]["watchedSeconds"]
     engine.qdrant.need_faults().faults(match=QUERY, drop=True, times=0)
     engine.clock.advance(1.0)
@@ -105,7 +105,7 @@ async def test_time_in_which_qdrant_is_away_is_not_watched(engine: EngineHarness
 
 
 async def test_a_restart_goes_on_with_what_has_been_watched(engine: EngineHarness) -> None:
-    await switched(engine, duration="100s", interval="40s")
+    await cut_over(engine, duration="100s", interval="40s")
     for _ in range(2):
         engine.clock.advance(40.0)
         await engine.step()
@@ -120,7 +120,7 @@ async def test_a_restart_goes_on_with_what_has_been_watched(engine: EngineHarnes
 
 
 async def test_a_breach_is_followed_after_a_crash(engine: EngineHarness) -> None:
-    blue, _ = await switched(engine)
+    blue, _ = await cut_over(engine)
     engine.put(some_points(2, start=800))
     engine.delete(list(range(1, 61)))
     engine.delete([800, 801])
@@ -137,7 +137,7 @@ async def test_prometheus_is_listened_to(engine: EngineHarness) -> None:
     async with PrometheusServer.start() as prometheus:
         prometheus.values["clicks"] = ["0.5"]
         queries = [{"name": "clicks", "query": "clicks", "min": 0.3}]
-        blue, _ = await switched(engine, prometheus={"url": prometheus.url, "queries": queries})
+        blue, _ = await cut_over(engine, prometheus={"url": prometheus.url, "queries": queries})
         assert prometheus.asked
         prometheus.values["clicks"] = ["0.2"]
         engine.clock.advance(1.0)
@@ -153,7 +153,7 @@ async def test_a_query_without_a_value_pauses_the_watch(engine: EngineHarness, v
     async with PrometheusServer.start() as prometheus:
         prometheus.values["clicks"] = values
         queries = [{"name": "clicks", "query": "clicks", "max": 1}]
-        await switched(engine, duration="2s", prometheus={"url": prometheus.url, "queries": queries})
+        await cut_over(engine, duration="2s", prometheus={"url": prometheus.url, "queries": queries})
         for _ in range(5):
             engine.clock.advance(1.0)
             await engine.step()
@@ -169,7 +169,7 @@ async def test_a_prometheus_that_is_away_pauses_the_watch(engine: EngineHarness)
     async with PrometheusServer.start() as prometheus:
         prometheus.values["clicks"] = ["1"]
         queries = [{"name": "clicks", "query": "clicks", "max": 1}]
-        await switched(engine, duration="2s", prometheus={"url": prometheus.url, "queries": queries})
+        await cut_over(engine, duration="2s", prometheus={"url": prometheus.url, "queries": queries})
         prometheus.down = True
         for _ in range(5):
             engine.clock.advance(1.0)

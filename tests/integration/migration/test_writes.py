@@ -148,7 +148,7 @@ async def test_a_quiet_moment_is_taken_and_no_writer_is_held_back(engine: Engine
     assert found.counts().throttled == 0
 
 
-async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_switch(
+async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_cutover(
     engine: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await engine.declare(50)
@@ -163,9 +163,9 @@ async def test_a_write_right_after_the_quiet_pass_is_caught_up_before_the_switch
     monkeypatch.setattr(attempt, "remember_cutover", and_write)
     engine.edit(schemaVersion="v2")
     await engine.until_ready()
-    switch = safely(engine.migration["writes"])
-    assert (switch["switch"], switch["lateWrites"]) == ("Quiet", 0)
-    assert switch["opNumBefore"] == switch["opNumAfter"]
+    cutover = safely(engine.migration["writes"])
+    assert (cutover["switch"], cutover["lateWrites"]) == ("Quiet", 0)
+    assert cutover["opNumBefore"] == cutover["opNumAfter"]
     assert engine.points().keys() == {*range(1, 51), 1000}
 
 
@@ -189,9 +189,9 @@ async def test_a_writer_that_leaves_no_quiet_moment_is_fenced_and_let_go(
     monkeypatch.setattr(copy_pass, "advance", and_write)
     engine.edit(schemaVersion="v2")
     await engine.until_ready()
-    switch = safely(engine.migration["writes"])
-    assert switch["switch"] == "Fenced"
-    assert 0 < switch["fenceMillis"] <= MAX_FENCE * 1000
+    cutover = safely(engine.migration["writes"])
+    assert cutover["switch"] == "Fenced"
+    assert 0 < cutover["fenceMillis"] <= MAX_FENCE * 1000
     assert answers[-1] == httpx.codes.TOO_MANY_REQUESTS
     assert set(answers[:-1]) == {httpx.codes.OK}
     acknowledged = {1000 + n for n, answer in enumerate(answers) if answer == httpx.codes.OK}
@@ -207,8 +207,8 @@ def strict_mode(engine: EngineHarness, name: str) -> Json:
 
 
 @pytest.fixture
-def switches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
-    """When each switch began its last pass, and when it was over, as monotonic times."""
+def cutovers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """When each cut-over began its last pass, and when it was over, as monotonic times."""
     found: list[tuple[float, float]] = []
     real = attempt.attempt
 
@@ -224,7 +224,7 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 
 
 async def test_without_a_fence_whole_writes_are_drained_and_nobody_waits(
-    engine: EngineHarness, switches: list[tuple[float, float]]
+    engine: EngineHarness, cutovers: list[tuple[float, float]]
 ) -> None:
     engine.edit(migration={"promotion": {"fence": "Never", "quietWait": "0s"}})
     await engine.until_ready()
@@ -233,20 +233,20 @@ async def test_without_a_fence_whole_writes_are_drained_and_nobody_waits(
     async with application.at_work() as told:
         engine.edit(schemaVersion="v2")
         await engine.until_ready()
-        switch = safely(engine.migration["writes"])
+        cutover = safely(engine.migration["writes"])
         await application.writes_more()
         engine.edit(schemaVersion="v1")
         await engine.until(lambda: engine.serving() == blue)
         await application.writes_more()
     await engine.until_ready()
-    assert len(switches) == 2
+    assert len(cutovers) == 2
     # The first write on one side, the second on the other: without a fence nobody can tell which was the last.
-    unclear = {point for switch in switches for point in application.written_twice(*switch)}
+    unclear = {point for cutover in cutovers for point in application.written_twice(*cutover)}
     assert len(unclear) < 0.2 * len(application.points)
     assert application.differences(but=unclear) == []
     assert (told.throttled, told.failures) == (0, [])
-    assert switch["switch"] in ("Unfenced", "Quiet")
-    assert not switch["fenceMillis"]
+    assert cutover["switch"] in ("Unfenced", "Quiet")
+    assert not cutover["fenceMillis"]
 
 
 def without_bare_vectors(ledger: Ledger, schema_version: str) -> Ledger:

@@ -60,7 +60,7 @@ async def another_pass(engine: EngineHarness) -> None:
     await engine.until(lambda: engine.migration["writes"]["passes"] > passes)
 
 
-async def test_what_the_field_does_not_lead_to_is_found_before_the_switch(engine: EngineHarness) -> None:
+async def test_what_the_field_does_not_lead_to_is_found_before_the_cutover(engine: EngineHarness) -> None:
     await engine.declare(200)
     green = await waiting(engine)
     engine.put(some_points(1, start=7, n=300))

@@ -75,7 +75,7 @@ async def test_one_that_writes_to_one_side_alone_is_told(engine: EngineHarness) 
 
 
 async def fresh(engine: EngineHarness) -> None:
-    """Wait for one more pass while the switch is waited for."""
+    """Wait for one more pass while the cut-over is waited for."""
     passes = engine.migration["writes"]["passes"]
     engine.clock.advance(10)
     await engine.until(lambda: engine.migration["writes"]["passes"] > passes)
@@ -105,7 +105,7 @@ async def frozen(engine: EngineHarness, mode: str = "Automatic") -> None:
     await engine.declare(100)
 
 
-async def test_the_promise_is_made_anew_by_a_retry_and_writers_go_on_after_the_switch(
+async def test_the_promise_is_made_anew_by_a_retry_and_writers_go_on_after_the_cutover(
     engine: EngineHarness,
 ) -> None:
     engine.edit(migration={"writes": "Frozen"})

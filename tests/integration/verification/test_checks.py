@@ -11,7 +11,7 @@ from teal.domain.quality import JudgedQuery
 from teal.domain.verdict import Verdict, overall
 from teal.migration.clock import Clock
 from teal.migration.verification import content, judged, latency, search, tenants, vectors
-from teal.migration.verification.comparison import Comparison, Encoders, Gates, Side
+from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders
 from teal.qdrant import wire
 from tests.integration.verification.support import (
     INDEXED,
@@ -30,7 +30,7 @@ from tests.plugins.qdrant import Qdrant
 
 ODD = [float("nan")] * SIZE
 ZERO = [0.0] * SIZE
-ENCODERS = Encoders(FakeEncoder(), FakeEncoder(), "text")
+ENCODERS = SideEncoders(FakeEncoder(), FakeEncoder(), "text")
 
 
 async def test_an_equal_pair_passes(pair: Pair) -> None:
@@ -272,7 +272,7 @@ async def test_too_few_points_to_search_by(pair: Pair) -> None:
 
 
 async def test_an_encoder_that_has_become_another(pair: Pair) -> None:
-    changed = Encoders(FakeEncoder(1), FakeEncoder(1), "text")
+    changed = SideEncoders(FakeEncoder(1), FakeEncoder(1), "text")
     found = await checks(await pair.comparison(encoders=changed))
     assert set(failed(found)) == {"Encoder"}
     assert len(found["Encoder"].samples) == 10

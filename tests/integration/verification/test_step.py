@@ -54,7 +54,7 @@ async def test_a_failure_holds_through_restarts_until_it_is_retried(qdrant: Qdra
         await engine.until_phase("AwaitingPromotion")
         green = engine.migration["target"]
         engine.call("POST", f"/collections/{green}/points/payload?wait=true", {"payload": {"n": 0}, "points": [5]})
-        engine.clock.advance(3601.0)  # an old verdict is given again before the switch
+        engine.clock.advance(3601.0)  # an old verdict is given again before the cut-over
         engine.annotate("promote", engine.migration["planHash"])
         await engine.until_phase("Held")
         assert engine.condition("Verified")["status"] == "False"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teal.api.conditions import Condition, find, merged
+from teal.api.conditions import Condition
 from teal.api.status import HISTORY, CheckStatus, HistoryEntry, VectorCollectionStatus
 from teal.api.values import DURATION_LENGTH, format_duration, parse_duration, rfc3339
 
@@ -60,7 +60,15 @@ def test_a_status_is_dumped_as_the_api_server_has_it() -> None:
     status = VectorCollectionStatus(
         observed_generation=3,
         history=(entry,),
-        conditions=(ready("True", datetime(2024, 1, 1, 1, 0, 0, 999, tzinfo=berlin)),),
+        conditions=(
+            Condition(
+                type="Ready",
+                status="True",
+                last_transition_time=datetime(2024, 1, 1, 1, 0, 0, 999, tzinfo=berlin),
+                reason="Because",
+                message="so",
+            ),
+        ),
     )
     assert status.dump() == {
         "observedGeneration": 3,
@@ -75,22 +83,6 @@ def test_a_status_is_dumped_as_the_api_server_has_it() -> None:
             }
         ],
     }
-
-
-def ready(status: str, at: datetime, kind: str = "Ready") -> Condition:
-    return Condition.model_validate(
-        {"type": kind, "status": status, "lastTransitionTime": at, "reason": "Because", "message": "so"}
-    )
-
-
-def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
-    then, now = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
-    old = [ready("True", then), ready("True", then, "Available"), ready("True", then, "Stalled")]
-    new = merged(old, [ready("False", now), ready("True", now, "Available"), ready("True", now, "Verified")])
-    times = {condition.type: condition.last_transition_time for condition in new}
-    assert times == {"Ready": now, "Available": then, "Verified": now}
-    assert find(new, "Stalled") is None
-    assert find(new, "Ready") == ready("False", now)
 
 
 def test_times_are_written_in_utc() -> None:

@@ -75,7 +75,7 @@ class TestSteps:
     def test_in_place(self) -> None:
         assert steps(IN_PLACE) == ["set hnsw_config.m: 16 → 32"]
 
-    def test_switching_back(self) -> None:
+    def test_rolling_back(self) -> None:
         assert steps(BACK)[0].startswith(f"bring {BLUE}, which is retained")
 
     def test_housekeeping_names_what_it_is_about(self) -> None:
@@ -200,7 +200,7 @@ class TestPrinted:
         text = printed(planned(wanted, state(V1), alias=BLUE))
         assert "search/docs (alias docs)" in text
         assert "reason    schemaVersion: v1 → v2" in text
-        assert "warning   Float16 keeps less of each vector than Float32" in text
+        assert "warning   Float16 stores vectors with less precision than Float32" in text
         assert f"1. create {wanted.target} beside {BLUE}" in text
         assert "next      provision (rule provision)" in text
         assert (

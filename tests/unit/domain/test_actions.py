@@ -13,7 +13,7 @@ from teal.domain.actions import Asked, Situation, refusals
 IDLE = Situation(serving="aaa-1", past=("aaa-1",))
 UNDER_WAY = Situation(plan_hash="bbb", under_way="bbb-2", serving="aaa-1", past=("aaa-1",))
 HELD = replace(UNDER_WAY, stopped="bbb-2")
-SWITCHED = Situation(serving="bbb-2", can_return=True, past=("aaa-1", "bbb-2"))
+CUT_OVER = Situation(serving="bbb-2", can_roll_back=True, past=("aaa-1", "bbb-2"))
 DECLINED = Situation(serving="aaa-1", stopped="bbb-2", past=("aaa-1", "bbb-2"))
 
 ACTS = [
@@ -22,16 +22,16 @@ ACTS = [
     (HELD, "abort", "bbb-2"),
     (HELD, "retry", "bbb-2"),
     (DECLINED, "retry", "bbb-2"),
-    (SWITCHED, "rollback", "bbb-2"),
+    (CUT_OVER, "rollback", "bbb-2"),
 ]
 DONE = [
-    (SWITCHED, "promote", "bbb"),
+    (CUT_OVER, "promote", "bbb"),
     (DECLINED, "abort", "bbb-2"),
     (DECLINED, "rollback", "bbb-2"),
     (UNDER_WAY, "retry", "bbb-1"),
     (UNDER_WAY, "abort", "bbb-1"),
-    (SWITCHED, "retry", "bbb-1"),
-    (SWITCHED, "rollback", "aaa-1"),
+    (CUT_OVER, "retry", "bbb-1"),
+    (CUT_OVER, "rollback", "aaa-1"),
     (UNDER_WAY, "promote", "aaa"),
 ]
 STALE = [
@@ -40,13 +40,13 @@ STALE = [
     (UNDER_WAY, "abort", "ccc-1", "the migration under way is bbb-2"),
     (UNDER_WAY, "abort", "bbb-3", "the migration under way is bbb-2"),
     (IDLE, "abort", "ccc-1", "no migration is under way"),
-    (SWITCHED, "abort", "bbb-2", "it has switched already. To go back, annotate teal.dev/rollback=bbb-2"),
+    (CUT_OVER, "abort", "bbb-2", "it has cut over already. To roll back, annotate teal.dev/rollback=bbb-2"),
     (UNDER_WAY, "retry", "bbb-2", "no migration is held"),
-    (HELD, "retry", "ccc-1", "what has stopped is bbb-2"),
-    (UNDER_WAY, "rollback", "bbb-2", "it has not switched yet. To stop it, annotate teal.dev/abort=bbb-2"),
-    (SWITCHED, "rollback", "ccc-1", "what serves was made by bbb-2"),
-    (replace(SWITCHED, can_return=False), "rollback", "bbb-2", "is not there any more"),
-    (Situation(), "rollback", "ccc-1", "nothing serves"),
+    (HELD, "retry", "ccc-1", "the migration that is stopped is bbb-2"),
+    (UNDER_WAY, "rollback", "bbb-2", "it has not cut over yet. To stop it, annotate teal.dev/abort=bbb-2"),
+    (CUT_OVER, "rollback", "ccc-1", "the serving collection was made by migration bbb-2"),
+    (replace(CUT_OVER, can_roll_back=False), "rollback", "bbb-2", "does not exist any more"),
+    (Situation(), "rollback", "ccc-1", "there is nothing to roll back"),
     (UNDER_WAY, "abort", "nonsense", "the migration under way is bbb-2"),
 ]
 

@@ -34,7 +34,7 @@ from teal.domain.marks import (
     StoredVerdict,
     Watched,
 )
-from teal.domain.stale import Sieve
+from teal.domain.stale import BloomFilter
 from teal.domain.transitions import Stage
 from teal.domain.verdict import Verdict
 from tests.unit.domain.builders import metadata, schema
@@ -242,7 +242,7 @@ def test_a_checkpoint_is_only_a_proof(mark: str, value: Any) -> None:
 def test_where_it_cannot_be_read_which_vectors_are_stale_all_are_taken_to_be() -> None:
     found = Marks.read(NAME, metadata(NAME, schema(), **{"stale/docs-0": "lost"}))
     assert found.damaged is None
-    assert b"1" in Sieve.read(found.stale["docs-0"])
+    assert b"1" in BloomFilter.read(found.stale["docs-0"])
 
 
 anything = st.recursive(

@@ -20,7 +20,7 @@ from teal.domain.plan import (
     Strategy,
     choose_population,
     make_plan,
-    population_back,
+    rollback_population,
     schema_reasons,
 )
 from teal.domain.schema import Datatype, Distance, Schema
@@ -95,10 +95,10 @@ BACK: dict[str, tuple[Schema, Schema, dict[str, Any], Population, str]] = {
     "another version of vectors that nobody names": (schema(version="v2"), schema(), {}, Population.COPY, ""),
     "a model that was said later": (schema(model="a"), schema(), {}, Population.COPY, ""),
     "out of cosine": (schema(COSINE), schema(), {}, Population.COPY, "normalised"),
-    "another size": (schema(dense(8)), schema(), {}, Population.NONE, "stay behind"),
+    "another size": (schema(dense(8)), schema(), {}, Population.NONE, "are not copied back"),
     "another size and an embedder": (schema(dense(8)), schema(), EMBEDDER, Population.REEMBED, ""),
-    "another model": (schema(model="b"), schema(model="a"), {}, Population.NONE, "stay behind"),
-    "before any model": (schema(version="v2", model="b"), schema(), {}, Population.NONE, "stay behind"),
+    "another model": (schema(model="b"), schema(model="a"), {}, Population.NONE, "are not copied back"),
+    "before any model": (schema(version="v2", model="b"), schema(), {}, Population.NONE, "are not copied back"),
 }
 
 
@@ -107,7 +107,7 @@ def test_what_going_back_takes_along(
     serving: Schema, retained: Schema, given_: Any, population: Population, cost: str
 ) -> None:
     """Vectors of two encoders never meet in one collection; what is lost by that is said."""
-    found, warnings = population_back(desired(retained, **given_), state(serving))
+    found, warnings = rollback_population(desired(retained, **given_), state(serving))
     assert found is population
     assert [cost in warning for warning in warnings] == ([True] if cost else [])
 
@@ -157,9 +157,9 @@ def test_there_is_always_a_reason() -> None:
     ("before", "after", "warning"),
     [
         (Datatype.FLOAT32, Datatype.FLOAT32, None),
-        (Datatype.FLOAT32, Datatype.FLOAT16, "Float16 keeps less of each vector than Float32"),
-        (Datatype.FLOAT16, Datatype.UINT8, "Uint8 keeps less of each vector than Float16"),
-        (Datatype.UINT8, Datatype.FLOAT32, "Float32 cannot bring back what Uint8 lost"),
+        (Datatype.FLOAT32, Datatype.FLOAT16, "Float16 stores vectors with less precision than Float32"),
+        (Datatype.FLOAT16, Datatype.UINT8, "Uint8 stores vectors with less precision than Float16"),
+        (Datatype.UINT8, Datatype.FLOAT32, "Float32 cannot restore the precision that Uint8 lost"),
     ],
 )
 def test_a_change_of_datatype_warns(before: Datatype, after: Datatype, warning: str | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teal.domain.quality import ndcg, overlap, percentile, rankings_agree, recall
+from teal.domain.quality import ndcg, overlap, rankings_agree, recall
 from teal.domain.schema import Distance
 
 COSINE, DOT, EUCLID, MANHATTAN = Distance.COSINE, Distance.DOT, Distance.EUCLID, Distance.MANHATTAN
@@ -51,8 +51,6 @@ def test_of_nothing_there_is_no_share() -> None:
             figure([1], [], 1)
     with pytest.raises(ValueError, match="yardstick"):
         overlap([1], [], 1)
-    with pytest.raises(ValueError, match="no values"):
-        percentile([], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +69,6 @@ def test_of_nothing_there_is_no_share() -> None:
 )
 def test_overlap(found: list[int], yardstick: list[tuple[int, float]], k: int, share: float) -> None:
     assert overlap(found, yardstick, k) == share
-
-
-def test_percentiles_are_values_that_occurred() -> None:
-    values = [5.0, 1.0, 4.0, 2.0, 3.0]
-    assert [percentile(values, share) for share in (0.0, 0.5, 0.8, 0.95, 1.0)] == [1.0, 3.0, 4.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,14 @@ def test_the_way_of_a_migration_that_nothing_disturbs() -> None:
     stage = Stage.PROVISIONING
     for event in (
         Event.PROVISIONED, Event.POPULATED, Event.CAUGHT_UP, Event.INDEXED, Event.VERIFIED, Event.APPROVED,
-        Event.SWITCHED, Event.WATCHED,
+        Event.CUT_OVER, Event.WATCHED,
     ):  # fmt: skip
         stage = advance(stage, event)
     assert stage is Stage.READY
 
 
 @pytest.mark.parametrize("stage", sorted(set(Stage) - HAS_SERVED - {Stage.HELD}), ids=str)
-def test_whatever_fails_before_the_switch_is_held(stage: Stage) -> None:
+def test_whatever_fails_before_the_cutover_is_held(stage: Stage) -> None:
     assert advance(stage, Event.FAILED) is Stage.HELD
 
 
@@ -73,11 +73,11 @@ def test_what_was_tuned_anew_is_indexed_and_verified_anew(stage: Stage) -> None:
     assert advance(stage, Event.EDITED) is Stage.INDEXING
 
 
-def test_only_the_switch_makes_a_collection_one_that_has_served() -> None:
+def test_only_the_cutover_makes_a_collection_one_that_has_served() -> None:
     into = {
         event for (source, event), target in TABLE.items() if source not in HAS_SERVED and target in HAS_SERVED
     }
-    assert into == {Event.SWITCHED}
+    assert into == {Event.CUT_OVER}
     out = {(source, target) for (source, _), target in TABLE.items() if source in HAS_SERVED}
     assert {target for _, target in out} <= HAS_SERVED
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teal.domain.marks import Baseline, Watched
-from teal.domain.watching import NOISE, Look, Rules, is_over, judge
+from teal.domain.watching import NOISE, Look, WatchLimits, is_over, judge
 
-RULES = Rules()
+RULES = WatchLimits()
 BASE = Baseline("p-1", ("1",), 0.010, 0.020, 0.0, answered=True)
 NEW = Watched("p-1")
 GOOD = Look(30.0, 0.020, 0.0)
@@ -19,7 +19,9 @@ SLOW = replace(GOOD, p95=0.041)
 FAILING = replace(GOOD, error_rate=0.06)
 
 
-def watch(*looks: Look, rules: Rules = RULES, baseline: Baseline | None = BASE) -> tuple[Watched, str | None]:
+def watch(
+    *looks: Look, rules: WatchLimits = RULES, baseline: Baseline | None = BASE
+) -> tuple[Watched, str | None]:
     """What has been seen after all looks; all but the last must be no breach."""
     watched = NEW
     for look in looks[:-1]:
@@ -33,7 +35,7 @@ def test_slowness_is_a_breach_after_five_minutes() -> None:
     assert breach is not None
     assert watched.slow_for == 300.0
     assert breach == (
-        "searches through the alias took 41.0 ms (95th percentile) for 300 s; before the switch 20.0 ms, and "
+        "searches through the alias took 41.0 ms (95th percentile) for 300 s; before the cut-over 20.0 ms, and "
         "watch.maxLatencyRatio is 2"
     )
 
@@ -53,7 +55,7 @@ def test_errors_are_a_breach_after_two_minutes() -> None:
 
 @pytest.mark.parametrize("look", [SLOW, FAILING])
 def test_a_short_watch_tolerates_a_third_of_itself(look: Look) -> None:
-    rules = Rules(duration=60.0, interval=10.0)
+    rules = WatchLimits(duration=60.0, interval=10.0)
     looks = [replace(look, seconds=10.0)] * 3
     assert watch(*looks[:2], rules=rules)[1] is None
     assert watch(*looks, rules=rules)[1] is not None
@@ -101,7 +103,7 @@ def test_a_look_without_probes_changes_nothing_of_what_is_bad() -> None:
 
 
 def test_a_watch_is_over_when_nothing_is_bad_any_more() -> None:
-    rules = Rules(duration=60.0)
+    rules = WatchLimits(duration=60.0)
     assert not is_over(rules, replace(NEW, seconds=59.0))
     assert is_over(rules, replace(NEW, seconds=60.0))
     assert not is_over(rules, replace(NEW, seconds=60.0, slow_for=0.0))
@@ -115,11 +117,11 @@ looks = st.builds(
     st.none() | st.floats(0, 1),
     unsure=st.just(()) | st.just(("away",)),
 )
-rules = st.builds(Rules, st.floats(1, 1e4), st.floats(1, 100), st.floats(1, 10), st.floats(0, 1))
+rules = st.builds(WatchLimits, st.floats(1, 1e4), st.floats(1, 100), st.floats(1, 10), st.floats(0, 1))
 
 
 @given(rules, st.lists(looks, max_size=30))
-def test_time_never_runs_faster_than_it_is_watched(rules: Rules, all_looks: list[Look]) -> None:
+def test_time_never_runs_faster_than_it_is_watched(rules: WatchLimits, all_looks: list[Look]) -> None:
     watched, sure = NEW, 0.0
     for look in all_looks:
         watched, breach = judge(rules, BASE, watched, look)
@@ -132,7 +134,7 @@ def test_time_never_runs_faster_than_it_is_watched(rules: Rules, all_looks: list
 
 
 @given(rules, st.lists(st.builds(Look, st.floats(0, 100), st.just(0.020), st.just(0.0)), max_size=30))
-def test_what_is_as_before_is_never_a_breach(rules: Rules, all_looks: list[Look]) -> None:
+def test_what_is_as_before_is_never_a_breach(rules: WatchLimits, all_looks: list[Look]) -> None:
     watched = NEW
     for look in all_looks:
         watched, breach = judge(rules, BASE, watched, look)

@@ -20,6 +20,7 @@ from teal.domain.observed import CollectionState
 from teal.domain.schema import version_alias
 from teal.qdrant import wire
 from teal.qdrant.wire import RawId
+from tests.unit.domain.worlds import SIZES
 from tests.unit.migration.fake_qdrant import FakeQdrant, Stored
 
 TIMEOUT = 60.0
@@ -43,10 +44,13 @@ def entries(text: str, n: int) -> tuple[bytes, ...]:
     return tuple(sorted(wire.PointStruct.FromString(message).payload))
 
 
+MODELS = {size: model for model, size in SIZES.items()}
+
+
 def stored(payload: Payload, collection: CollectionState) -> Stored:
-    """A point as it belongs into `collection`, by the encoder that it names."""
+    """A point as it belongs into `collection`: by the encoder that it names, or that makes vectors of its size."""
     main, encoder = collection.schema.vectors[0], collection.marks.encoder
-    row = encode(encoder.model if encoder else None, main.size, payload["text"])
+    row = encode((encoder.model if encoder else None) or MODELS[main.size], main.size, payload["text"])
     return Stored(entries(payload["text"], payload["n"]), wire.dense_vectors([row])[0])
 
 
@@ -127,6 +131,12 @@ class Application:
         """It was written to a collection that is kept, but no longer kept in step: nobody can tell what holds."""
         self.late.pop(point, None)
         self.doubtful.add(point)
+
+    def take_stock(self, name: str) -> None:
+        """Begin with what is in the collection `name`: that is what has to stay stored."""
+        for point, found in self._server.points(name).items():
+            payload = {field: wire.payload_value(found.payload, field) for field in ("text", "n")}
+            self.told[point], self.landed[point] = payload, self._calls()
 
     # Comparing
 

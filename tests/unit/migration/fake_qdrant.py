@@ -8,6 +8,7 @@ goes through a `Line`, on which a test may delay it, lose it or its answer, or c
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -61,6 +62,12 @@ class Shards:
     busy: int = 0
     snapshots: list[Json] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, config: Json) -> Shards:
+        """Those of an empty collection."""
+        number = int(config["params"]["shard_number"])
+        return cls([0] * number, tokens=[1] * number)
+
     def shard(self, point: RawId) -> int:
         return zlib.crc32(point) % len(self.op_nums)
 
@@ -80,11 +87,21 @@ class FakeQdrant:
 
     Faults: the calls in `ignored` are answered and do nothing, collections in `broken` have an optimizer that
     failed, names in `unsearchable` answer no search, and `lagging` adds a peer that shows no alias yet.
+
+    `model`: what is there to begin with, each of its points as `make` makes it.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.model = Qdrant()
-        self.shards: dict[str, Shards] = {}
+    def __init__(
+        self,
+        now: Callable[[], float],
+        model: Qdrant | None = None,
+        make: Callable[[RawId, CollectionState], Stored] | None = None,
+    ) -> None:
+        self.model = model or Qdrant()
+        self.shards = {name: Shards.of(each.config) for name, each in self.model.collections.items()}
+        for name, each in self.model.collections.items():
+            ids = [wire.raw_id(number) for number in each.points]
+            self.write(name, {point: make(point, self.state(name)) for point in ids if make})
         self.telemetry = True
         self.now = now
         self.deleting: Callable[[str], None] = lambda _: None
@@ -168,7 +185,7 @@ class FakeQdrant:
     def _create(self, name: str, body: Json) -> Any:
         if not self.model.create(name, body):
             return None
-        self.shards[name] = Shards([0] * int(body.get("shard_number") or 1))
+        self.shards[name] = Shards.of(self.model.collections[name].config)
         return True
 
     def _patch(self, name: str, body: Json) -> Any:
@@ -218,6 +235,12 @@ class FakeQdrant:
             if point not in ids and not any(wire.has_vector(stored.vectors, vector) for vector in vectors)
         ]
         return {"count": len(counted)}
+
+    def _facet(self, name: str, _: str, body: Json) -> Any:
+        self._require(name)
+        values = [wire.payload_value(stored.payload, body["key"]) for stored in self.points(name).values()]
+        counts = Counter(value for value in values if value is not None).most_common(body["limit"])
+        return {"hits": [{"value": value, "count": count} for value, count in counts]}
 
     def _point_alias(self, _: str, body: Json) -> Any:
         (action,) = body["actions"]

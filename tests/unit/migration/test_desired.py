@@ -16,11 +16,11 @@ from teal.domain.marks import Encoder
 from teal.domain.plan import Desired, Identity
 from teal.domain.schema import Datatype, DenseVector, Distance, Schema
 from teal.domain.tuning import difference
-from teal.domain.watching import Rules
+from teal.domain.watching import WatchLimits
 from teal.domain.windows import Window
 from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
-from teal.migration.options import Hook, Options, Query
+from teal.migration.options import BoundedQuery, Hook, Options
 from teal.migration.resolve.desired import desired, options
 from tests.unit.api.manifests import EMBEDDER, EVERYTHING, Manifest, collection, embeddings
 from tests.unit.domain.builders import metadata
@@ -211,10 +211,9 @@ class TestOptions:
             windows=(Window("0 2 * * 6", 7200.0, "Europe/Berlin"),),
             before_switch=Hook("http://hooks/switch", 60.0, 0),
             after_switch=Hook("http://hooks/switch", 60.0, 0),
-            watch=Rules(3600.0, 10.0, 2.0, 0.05),
+            watch=WatchLimits(3600.0, 10.0, 2.0, 0.05),
             prometheus="http://prometheus:9090",
-            queries=(Query("errors", "sum(rate(errors[5m]))", 0.0, 0.5),),
-            keep_for=0.0,
+            queries=(BoundedQuery("errors", "sum(rate(errors[5m]))", 0.0, 0.5),),
             snapshot=False,
         )
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from teal.domain.in_step import Side, difference
+from teal.domain.in_step import SideVersions, compare_sides
 from teal.domain.ledger import RawId, ledger_of
 from teal.migration.copying.transform import unchanged
-from teal.migration.sync.direction import Way
+from teal.migration.sync.direction import Direction
 from teal.qdrant.wire import Point, RawPoint
 from tests.unit.domain.builders import state
 
@@ -36,10 +36,12 @@ async def test_what_was_deleted_since_the_scan_is_seen_to_go() -> None:
     """By the next round, and by a pass that has only what this one knows: it must not come back to life."""
     here: dict[RawId, int] = {}
     there = {POINT: 3, GONE: 4}
-    way = Way(state(name="green"), state(name="blue"), here, there, {POINT: 70}, {}, unchanged)
+    way = Direction(state(name="green"), state(name="blue"), here, there, {POINT: 70}, {}, unchanged)
     work: Any = SimpleNamespace(server=SimpleNamespace(points=OnePoint()))
     assert await way.carry(work, {POINT: 11, GONE: 12}) == (1, None)
     assert way.left == {}
     seen = {POINT: 11}
     assert GONE in ledger_of(here).versions
-    assert difference(Side(here, seen), Side(there, {POINT: 71, GONE: 4})).drop_retained == [GONE]
+    assert compare_sides(SideVersions(here, seen), SideVersions(there, {POINT: 71, GONE: 4})).drop_retained == [
+        GONE
+    ]

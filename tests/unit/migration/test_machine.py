@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.unit.migration.world import CRASHES, FAILURES, OFTEN, RETAINED, SIZES, Trouble, World
+from tests.unit.domain.worlds import SIZES
+from tests.unit.migration.world import CRASHES, FAILURES, OFTEN, RETAINED, Trouble, World
 
 WRITES = ("upsert", "change", "delete")
 MEANWHILE = (*WRITES, *(f"begin {each}" for each in WRITES), "land")
@@ -98,7 +99,7 @@ class Migrations(RuleBasedStateMachine):
         what=st.sampled_from((*CRASHES, *FAILURES)),
         busy=st.sampled_from([0, 3]),
     )
-    def stumble_at_the_switch(self, version: str, at: int | str, what: str, busy: int) -> None:
+    def stumble_at_the_cutover(self, version: str, at: int | str, what: str, busy: int) -> None:
         """Where the promises are at stake, one interruption."""
         self.world.encode_by(schemaVersion=version)
         self.world.reconcile()
@@ -201,7 +202,7 @@ def test_three_revisions_and_back_to_the_one_between() -> None:
     story = Migrations()
     story.begin(embeds=False, telemetry=True, latency=0.05)
     story.migrate(version="v3", busy=0)
-    story.stumble_at_the_switch(version="v2", at="point_alias", what="crash before", busy=0)
+    story.stumble_at_the_cutover(version="v2", at="point_alias", what="crash before", busy=0)
     story.go_on(phase="Ready", busy=10)
     story.migrate(version="v1", busy=0)
     story.migrate(version="v3", busy=0)

@@ -19,7 +19,7 @@ def world() -> Iterator[World]:
 def belongs_to_others(world: World, name: str = "docs-archive") -> None:
     """Somebody else's alias with the name of ours."""
     world.server.aliases["docs-next"] = name
-    world._theirs = world._untouched()
+    world.leave_to_others()
 
 
 @pytest.mark.parametrize("theirs", ["docs-archive", "docs-v2-theirs"], ids=["nobody's", "another resource's"])
@@ -38,7 +38,7 @@ def test_a_preview_of_somebody_else_stays_where_it_is(world: World, writes: str,
 
 def test_a_collection_of_that_name_is_no_reason_to_stop(world: World) -> None:
     world.server._create("docs-next", {"vectors": {"size": 4, "distance": "Dot"}})
-    world._theirs = world._untouched()
+    world.leave_to_others("docs-next")
     world.edit(migration={"writes": "DualWrite"}, schemaVersion="v2")
     world.until_ready()
     assert "docs-next" not in world.server.aliases

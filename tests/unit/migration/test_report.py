@@ -209,7 +209,8 @@ class TestConditions:
     def test_held_says_what_to_do(self) -> None:
         of = SITUATIONS["held"][0]
         assert of.decision
-        assert conditions_of(of)[0]["message"] == (
+        (ready,) = (row for row in conditions_of(of) if row["type"] == "Ready")
+        assert ready["message"] == (
             "Point 7 has none. Blue keeps serving. Change the spec, or annotate "
             f"teal.dev/retry={of.decision.plan.hash}-1 to try again."
         )
@@ -312,7 +313,7 @@ class TestSections:
         [
             ((5,), (5,), 0, "no write was missed"),
             ((5,), (7,), 2, "2 writes reached the old collection"),
-            (None, None, 1, "two scans of all versions"),
+            (None, None, 1, "two scans in a row found no change"),
         ],
     )
     def test_the_proof_in_words(self, before: Any, after: Any, late: int, words: str) -> None:
@@ -333,7 +334,7 @@ class TestHistory:
         return of
 
     def test_a_promotion(self) -> None:
-        of = self.finished(Event.SWITCHED, Note("CutoverCompleted", "Moved."))
+        of = self.finished(Event.CUT_OVER, Note("CutoverCompleted", "Moved."))
         assert report.status(of)["history"] == [
             {
                 "id": f"{of.decision.plan.hash if of.decision else None}-1",
@@ -360,11 +361,11 @@ class TestHistory:
 
     def test_the_first_revision_is_no_migration(self) -> None:
         of = found(V1, state(V1, Stage.PROMOTING))
-        remember(of, Result(Event.SWITCHED))
+        remember(of, Result(Event.CUT_OVER))
         assert "history" not in report.status(of)
 
     def test_the_last_ten_newest_first_and_each_once(self) -> None:
-        of = self.finished(Event.SWITCHED)
+        of = self.finished(Event.CUT_OVER)
         old = [{"from": "a", "to": "b", "outcome": "Promoted", "finishedAt": iso(n)} for n in range(10, 0, -1)]
         of = replace(of, resource=replace(RESOURCE, status={"history": old}))
         history = report.status(of)["history"]

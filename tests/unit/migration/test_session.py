@@ -22,7 +22,7 @@ from teal.migration.session import Part, Session
 from teal.migration.steps.hooks import HookRequest
 from teal.migration.steps.verify import VerifyMemory
 from teal.migration.steps.watch import WatchMemory
-from teal.migration.sync.memory import InStep
+from teal.migration.sync.memory import PairMemories
 from teal.qdrant.pool import Endpoint, Server
 
 
@@ -51,7 +51,7 @@ SURVIVES_PLAN = {
     "ErrorsNoted": True,
     "History": True,
     "HookRequest": False,
-    "InStep": False,
+    "PairMemories": False,
     "IndexMemory": False,
     "LastCutover": False,
     "LeftBehind": False,
@@ -154,18 +154,18 @@ def test_what_is_known_stays_when_what_goes_on_is_stopped() -> None:
 def test_with_other_connections_a_round_begins_again_and_its_pair_stays_known() -> None:
     session, a_round = Session(), Stoppable()
     session.use(SERVERS[0])
-    memory = session.part(InStep).of("green", "blue")
+    memory = session.part(PairMemories).of("green", "blue")
     memory.round, memory.back = a_round, 5  # type: ignore[assignment]
     session.use(SERVERS[0])
     session.stop()
     assert memory.round is a_round
     session.use(SERVERS[1])
     assert (memory.round, memory.back) == (None, 5)
-    assert session.part(InStep).newest is memory
+    assert session.part(PairMemories).newest is memory
 
 
 def test_pairs_keep_their_order_and_their_memory() -> None:
-    in_step = InStep()
+    in_step = PairMemories()
     assert (in_step.newest, in_step.due) == (None, None)
     old = in_step.of("green", "blue")
     old.due = 9.0

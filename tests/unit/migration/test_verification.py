@@ -122,4 +122,4 @@ def test_a_gate_without_an_answer_pauses_longer_and_longer() -> None:
     assert [each.requeue_after for each in results] == [10, 20, 40, 80, 160, 300, 300]
     assert [len(each.notes) for each in results] == [1, 0, 0, 0, 0, 0, 0]
     assert results[0].notes[0].reason == "VerificationInconclusive"
-    assert results[0].detail == "C: nothing to go by. Asked again in 10 s."
+    assert results[0].detail == "C: nothing to go by. Checked again in 10 s."

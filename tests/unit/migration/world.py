@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from teal.api.embedding_set import EmbeddingSet
 from teal.api.manifest import parse
 from teal.api.status import VectorCollectionStatus
@@ -26,8 +28,10 @@ from teal.domain.errors import TransientError, UnknownOutcomeError
 from teal.domain.marks import Owner
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
-from teal.domain.plan import Identity
-from teal.domain.policy.in_step import retained_by
+from teal.domain.plan import Desired
+from teal.domain.policy import Decision, decide
+from teal.domain.policy.due_rounds import retained_by
+from teal.domain.transitions import Stage
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.engine import Engine
 from teal.migration.options import Options
@@ -37,20 +41,23 @@ from teal.qdrant import wire
 from teal.qdrant.pool import QdrantPool
 from teal.sources.embedder import Embedded
 from teal.sources.errors import EmbedderUnavailableError
-from tests.unit.migration.application import Application, encode
-from tests.unit.migration.fake_qdrant import Effect, FakeQdrant, server_of
+from tests.unit.domain.builders import ALIAS, ME
+from tests.unit.domain.qdrant_model import Qdrant
+from tests.unit.domain.worlds import ENCODERS, SIZES
+from tests.unit.migration.application import Application, encode, stored
+from tests.unit.migration.fake_qdrant import Effect, FakeQdrant, Stored, server_of
 from tests.unit.migration.swift_loop import SwiftClock, SwiftLoop
 
 Json = dict[str, Any]
-ALIAS, UID, CLUSTER = "docs", "uid-docs", "cluster-1"
-ME = Identity(UID, CLUSTER, "search", "docs")
-SIZES = {"small": 4, "large": 6}
+UID, CLUSTER = ME.uid, ME.cluster
 POINTS = 24
 OFTEN = range(1, 7)
 """Points that the application changes and deletes all the time; the others stay, so that there are always most."""
 RETAINED = range(101, 104)
 """Points that are written by the version's own alias, by applications that have not moved yet."""
 PATIENCE = 400
+OVER = ("checkpoint", "frozen", "cutover_begun", "hooks", "baseline", "watched", "fence", "replaced")
+"""Marks that nothing is decided from when a migration is over."""
 
 
 class Crash(BaseException):
@@ -132,14 +139,26 @@ def _small_batches(options: Options) -> Options:
 
 
 class World:
-    """One resource. `embeds`: its vectors are an EmbeddingSet's; else the application makes them alone."""
+    """One resource. `embeds`: its vectors are an EmbeddingSet's; else the application makes them alone.
 
-    def __init__(self, *, embeds: bool = False, telemetry: bool = True, latency: float = 0.001) -> None:
+    `found`: a Qdrant with a past, and `declared`, what is now asked of it, instead of a new one with a first
+    revision that is filled. The application begins when something whole serves, with what that holds.
+    """
+
+    def __init__(
+        self,
+        *,
+        embeds: bool = False,
+        telemetry: bool = True,
+        latency: float = 0.001,
+        found: Qdrant | None = None,
+        declared: Desired | None = None,
+    ) -> None:
         self.loop = SwiftLoop()
         self.loop.set_exception_handler(_unheard)
         self.clock = SwiftClock(self.loop)
         self.latency = latency
-        self.server = FakeQdrant(self.clock.now)
+        self.server = FakeQdrant(self.clock.now, found, _point)
         self.server.telemetry = telemetry
         self.server.deleting = self._may_go
         self.calls = 0
@@ -158,10 +177,17 @@ class World:
         self._busy = 0
         self._looked = 0
         self._served: str | None = None
-        self._switching = False
+        self._cutting_over = False
+        self.begun = False
+        if declared:
+            self.declare(declared)
         self._bystanders()
         self._start()
+        if found is not None:
+            self._take_stock()
+            return
         self.until_ready()
+        self.begun = True
         for number in range(1, POINTS + 1):
             self.application.write("upsert", number)
 
@@ -257,10 +283,13 @@ class World:
         kinds = {each["type"] for each in self.status["conditions"] if each["status"] == "True"}
         assert not {"Reconciling", "Stalled"} <= kinds, self.status["conditions"]
         if failures <= 1 and self.leads:
-            for name in self.server.names:
-                assert self.server.state(name).marks.fence is None, f"the fence on {name} was left"
-                strict = self.server.model.collections[name].config.get("strict_mode_config") or {}
-                assert not strict.get("enabled") or strict["write_rate_limit"] > 1, f"{name} takes no writes"
+            self.assert_no_fence()
+
+    def assert_no_fence(self) -> None:
+        for state in self.mine:
+            assert state.marks.fence is None, f"the fence on {state.name} was left"
+            strict = state.config.get("strict_mode_config") or {}
+            assert not strict.get("enabled") or strict["write_rate_limit"] > 1, f"{state.name} takes no writes"
 
     def wait(self, seconds: float) -> None:
         """Time passes; what goes on between two slices goes on."""
@@ -301,6 +330,16 @@ class World:
         found = {each["type"]: each["status"] for each in self.status.get("conditions") or ()}
         return str(found.get(kind))
 
+    @property
+    def trouble(self) -> Json:
+        """The condition that says what is in its way."""
+        found = {each["type"]: each for each in self.status.get("conditions") or () if each["status"] == "True"}
+        return dict(found.get("Stalled") or found.get("Reconciling") or {})
+
+    @property
+    def reason(self) -> str:
+        return str(self.trouble.get("reason"))
+
     def is_ready(self) -> bool:
         if self.phase != "Ready" or self.condition("Ready") != "True" or self.serving is None:
             return False
@@ -315,7 +354,10 @@ class World:
 
     @property
     def mine(self) -> list[CollectionState]:
-        return [state for name in self.server.names if ours(state := self.state(name), ME)]
+        """What Teal sees of ours: an adopted collection that neither serves nor is named any more, it does not."""
+        adopted = self.spec.get("adopt", {}).get("collection")
+        seen = self.server.model.observe(ALIAS, adopted).states.values()
+        return [state for state in seen if ours(state, ME)]
 
     @property
     def retained(self) -> CollectionState | None:
@@ -339,7 +381,31 @@ class World:
         )
         return f"{json.dumps(self.status, indent=1)}\n{self.server.aliases}\n{collections}\n{events}"
 
+    def decide(self) -> Decision:
+        """What is to be done next, of what there is now."""
+        wanted = resolve(self.resource, CLUSTER)
+        return decide(wanted, self.server.model.observe(ALIAS, wanted.adopt), self.clock.now())
+
     # Users
+
+    def declare(self, wanted: Desired) -> None:
+        """Ask for just this."""
+        schema, tuning = wanted.schema, wanted.tuning
+        self.embedding_set, self.spec = _embedding_set(), _spec(embeds=True)
+        main = schema.vectors[0]
+        encoding = {"model": schema.model, "dimensions": main.size, "distance": main.distance.value}
+        self.embedding_set["spec"] |= {**encoding, "schemaVersion": schema.schema_version}
+        self.spec["retention"]["keepFor"] = f"{wanted.keep_for:.0f}s"
+        self.spec["payloadIndexes"] = [
+            {"field": field, **{to_camel(key): value for key, value in index.items()}}
+            for field, index in tuning.indexes.items()
+        ]
+        self.spec |= {section.removesuffix("_config"): value for section, value in tuning.sections.items()}
+        self.spec |= {"adopt": {"collection": wanted.adopt}} if wanted.adopt else {}
+        self.spec |= {"shardNumber": schema.shard_number} if schema.shard_number else {}
+        self.generation += 1
+        found = resolve(self.resource, CLUSTER)
+        assert (found.schema, found.tuning, found.encoder) == (schema, tuning, wanted.encoder)
 
     def edit(self, **changes: Any) -> None:
         """Merge into the spec, as a commit would."""
@@ -355,18 +421,29 @@ class World:
 
     def annotate(self, action: str, *, stale: bool = False) -> None:
         """Ask for something, by what the status shows now or by something out of date."""
-        current = self.migration.get("planHash" if action == "promote" else "id", "nothing-1")
+        current = self.migration.get("planHash" if action == "promote" else "id") or self._advised(action)
         self.annotations[f"teal.dev/{action}"] = "stale-1" if stale else str(current)
 
+    def _advised(self, action: str) -> str:
+        """What a message says to annotate, as for a first revision, of which there is no section in status."""
+        told = str(self.trouble.get("message", ""))
+        return told.partition(f"teal.dev/{action}=")[2].partition(" ")[0] or "nothing-1"
+
     def delete_alias(self) -> None:
-        """Somebody removes the alias; not in the midst of a switch, whose end nobody could tell then."""
-        if self.serving and not self._is_switching(self.state(self.serving)):
+        """Somebody removes the alias; not in the midst of a cut-over, whose end nobody could tell then."""
+        if self.serving and not self._is_cutting_over(self.state(self.serving)):
             del self.server.aliases[ALIAS]
             self.alias_deleted = True
 
     @staticmethod
-    def _is_switching(state: CollectionState) -> bool:
+    def _is_cutting_over(state: CollectionState) -> bool:
         return state.marks.cutover_begun is not None or state.marks.replaced is not None
+
+    def move_alias_away(self) -> None:
+        """Somebody does what the message asks for: the alias that it names is in the way of a deletion."""
+        alias = self.trouble["message"].split("the alias '")[1].split("'")[0]
+        del self.server.aliases[alias]
+        self.alias_deleted = self.alias_deleted or alias == ALIAS
 
     def delete_green(self) -> None:
         """Somebody removes a collection that has never served."""
@@ -390,7 +467,7 @@ class World:
                 line.cut = True
             else:
                 self.meddle(trouble.what, trouble.point)
-        if self._busy and self.calls % self._busy == 0:
+        if self._busy and self.calls % self._busy == 0 and self.begun:
             number = self.calls // self._busy
             self.application.write(("upsert", "change", "delete")[number % 3], OFTEN[number % len(OFTEN)])
         return failure
@@ -412,7 +489,7 @@ class World:
             self.application.write(what, point, retained.schema.schema_version)
 
     def after_call(self, kind: str) -> None:
-        """What has to hold at the very moment of a switch, and when it is called complete."""
+        """What has to hold at the very moment of a cut-over, and when it is called complete."""
         if kind == "telemetry":
             self._looked = self.calls
         if kind == "point_alias" and self.serving != self._served:
@@ -420,12 +497,15 @@ class World:
                 self._assert_complete(landed_before=self._looked)
             self._served, self.alias_deleted = self.serving, False
         if kind == "mark" and self.serving:
-            switching, self._switching = self._switching, self.state(self.serving).marks.cutover_begun is not None
-            if switching and not self._switching:
+            cutting_over, self._cutting_over = (
+                self._cutting_over,
+                self.state(self.serving).marks.cutover_begun is not None,
+            )
+            if cutting_over and not self._cutting_over:
                 self._assert_complete()
 
     def _assert_complete(self, landed_before: int | None = None) -> None:
-        if self.serving is None:
+        if self.serving is None or not self.begun:
             return
         lost = self.application.wrong(self.serving) - self.application.late.keys()
         if landed_before is not None:
@@ -436,10 +516,11 @@ class World:
 
     def check(self) -> None:
         """What holds at any time between two slices."""
-        assert self._untouched() == self._theirs, "what is somebody else's was touched"
+        self._assert_theirs_untouched()
         if not self.alias_deleted:
             assert self.serving in self.server.names, "the alias serves nothing"
-        if self.serving is None:
+        self.begun = self.begun or self._begins()
+        if self.serving is None or not self.begun:
             return
         state = self.state(self.serving)
         assert ours(state, ME)
@@ -452,6 +533,25 @@ class World:
                 self.application.forget(point)
         if state.marks.cutover_begun is None:
             self._assert_complete()
+
+    def _begins(self) -> bool:
+        """Whether the application may begin: what serves is ours, and whole."""
+        state = self.state(self.serving) if self.serving else None
+        migration = state.marks.migration if state else None
+        if state is None or migration is None or not ours(state, ME):
+            return False
+        cut_over = migration.stage is Stage.PROMOTING and (state.marks.cutover_begun or migration.source is None)
+        if not has_served(state) and not cut_over:
+            return False
+        if not self.application.told:
+            self.application.take_stock(state.name)
+        return True
+
+    def _take_stock(self) -> None:
+        """What has served holds what is stored, wherever the alias may point."""
+        for state in self.mine:
+            if has_served(state):
+                self.application.take_stock(state.name)
 
     def _lost(self, points: set[wire.RawId], name: str) -> str:
         return f"not as it was stored: {self.application.describe(points, name)}\n{self.describe()}"
@@ -476,16 +576,29 @@ class World:
         self.server._create("docs-v2-theirs", {**body, "metadata": {"teal.dev/owner": other.as_json()}})
         self.server._create("docs-archive", body)
         self.server.aliases["docs-old"] = "docs-archive"
-        self._theirs = self._untouched()
+        self._theirs = [name for name in self.server.names if not ours(self.state(name), ME)]
+        adopted = self.spec.get("adopt", {}).get("collection")
+        if adopted in self._theirs and self.state(adopted).marks.owner is None:
+            self._theirs.remove(adopted)
+        self._as_theirs_were = self._shown_of_theirs()
 
-    def _untouched(self) -> Any:
+    def _shown_of_theirs(self) -> Any:
+        """What must not change of collections that are not ours, and of the aliases that point at them."""
         found = {
             name: (self.server.model.collections[name].config, self.server.shards[name].op_nums)
-            for name in self.server.names
-            if not ours(self.state(name), ME)
+            for name in self._theirs
+            if name in self.server.names
         }
         theirs = {alias: name for alias, name in self.server.aliases.items() if name in found}
         return copy.deepcopy((found, theirs))
+
+    def leave_to_others(self, *names: str) -> None:
+        """From now on nothing of these collections may change, nor of the aliases that point at them."""
+        self._theirs = [*self._theirs, *names]
+        self._as_theirs_were = self._shown_of_theirs()
+
+    def _assert_theirs_untouched(self) -> None:
+        assert self._shown_of_theirs() == self._as_theirs_were, "what is somebody else's was touched"
 
     # The end
 
@@ -512,6 +625,9 @@ class World:
             self.reconcile_in_time()
         self._exact()
         assert [state.name for state in self.mine] == [self.serving], self.describe()
+        marks = self.mine[0].marks
+        over = [name for name in OVER if getattr(marks, name) is not None]
+        assert not over, f"{over} are of no use any more\n{self.describe()}"
         version = f"{ALIAS}-{self.state(self.serving).schema.schema_version}" if self.serving else ""
         left = {alias: name for alias, name in self.server.aliases.items() if name == self.serving}
         assert set(left) == {ALIAS, version}, self.server.aliases
@@ -521,6 +637,12 @@ class World:
         for name in filter(None, (self.serving, retained and retained.name)):
             wrong = self.application.wrong(name)
             assert not wrong, self._lost(wrong, name)
+
+
+def _point(point: wire.RawId, collection: CollectionState) -> Stored:
+    """A point of a collection that was there before, as the application would have written it."""
+    number = int(wire.plain_id(point))
+    return stored({"text": f"old text {number}", "n": number}, collection)
 
 
 def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -567,7 +689,7 @@ def _embedding_set() -> Json:
             "dimensions": SIZES["small"],
             "distance": "Cosine",
             "model": "small",
-            "embedder": {"openAI": {"url": "http://encoders/v1", "batchSize": 4}},
+            "embedder": {"openAI": {"url": ENCODERS, "batchSize": 4}},
             "source": {"collection": {"textField": "text"}},
         },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teal.sources.fingerprint import fingerprint, same_encoder
+from teal.sources.fingerprint import BITS, fingerprint
 
 DIMENSIONS = 384
 
@@ -14,22 +14,28 @@ def random_vector(seed: int, dimensions: int = DIMENSIONS) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(dimensions).astype(np.float32)
 
 
+def turned(one: np.ndarray, other: np.ndarray) -> int:
+    """How many bits of their fingerprints differ."""
+    first, second = (int(fingerprint(vector).partition("-")[2], 16) for vector in (one, other))
+    return (first ^ second).bit_count()
+
+
 @pytest.mark.parametrize("seed", range(20))
-def test_rounding_to_half_precision_is_the_same_encoder(seed: int) -> None:
+def test_rounding_to_half_precision_turns_two_bits_at_most(seed: int) -> None:
     vector = random_vector(seed)
     rounded = vector.astype(np.float16).astype(np.float32)
-    assert same_encoder(fingerprint(vector), fingerprint(rounded))
+    assert turned(vector, rounded) <= 2
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_another_direction_is_another_encoder(seed: int) -> None:
-    assert not same_encoder(fingerprint(random_vector(seed)), fingerprint(random_vector(seed + 1000)))
+    assert turned(random_vector(seed), random_vector(seed + 1000)) > BITS // 4
 
 
 def test_the_length_does_not_matter_but_the_dimension_does() -> None:
     vector = random_vector(1)
     assert fingerprint(vector) == fingerprint(vector * 3)
-    assert not same_encoder(fingerprint(vector), fingerprint(vector[:128]))
+    assert fingerprint(vector).partition("-")[0] != fingerprint(vector[:128]).partition("-")[0]
 
 
 def test_it_is_the_same_on_every_machine() -> None:

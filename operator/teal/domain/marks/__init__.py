@@ -1,8 +1,8 @@
 """What Teal writes on a collection, and the only memory that a migration has.
 
 Qdrant keeps a JSON object, `metadata`, with every collection; a PATCH merges it key by key. Teal owns the keys
-below `teal.dev/`. Whose a collection is, which revision it carries, how far its population got and what was
-decided about it is read from here on every reconcile, so a wiped status or a killed operator loses nothing.
+that begin with `teal.dev/`. The owner of a collection, its revision, the progress of its population and what was
+decided about it are read from here on every reconcile, so a wiped status or a killed operator loses nothing.
 
 Two rules. A mark counts only on the collection that it names: a snapshot restored under another name carries
 blue's marks along, and must not be mistaken for it. And a mark that cannot be read is never guessed at: it is

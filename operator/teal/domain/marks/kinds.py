@@ -1,7 +1,7 @@
-"""The marks: one dataclass for each, and the key below which it stands.
+"""The marks: one dataclass for each, with its key.
 
 A mark is read and written only through its dataclass. Most marks stand once on a collection. Those of `PairMark`
-stand once for each other collection that they are about, whose name, the partner's, ends their key.
+stand once for each other collection that they are about, the partner; its name is the end of their key.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Json = Mapping[str, Any]
 Key = NewType("Key", str)
 """A key of Teal's in a collection's metadata."""
 Nullable = Field(default=None)
-"""In JSON, absent is null; in Python it has to be said."""
+"""A field that is null if it is absent from the JSON, and that Python code must always pass."""
 
 
 @dataclass(frozen=True)
 class _AsJson:
-    """A value that is camelCase in JSON; keys that are not known here are passed over."""
+    """A value that is camelCase in JSON; unknown keys are ignored."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel, allow_inf_nan=False)
     OMITS_NULLS: ClassVar[bool] = False
@@ -103,7 +103,7 @@ def migration_id(plan_hash: str, attempt: int) -> str:
 
 @dataclass(frozen=True)
 class Owner(Mark):
-    """Whose this collection is. `uid` is the VectorCollection's; `collection` must equal the actual name."""
+    """The owner of this collection. `uid` is the VectorCollection's; `collection` must equal the actual name."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "owner")
 
@@ -120,7 +120,7 @@ class Owner(Mark):
 
 @dataclass(frozen=True)
 class Encoder(Mark):
-    """Who turns text into vectors: what an `EmbeddingSet` says, as far as clients need to know it.
+    """The encoder of the vectors: what clients need to know of the `EmbeddingSet`.
 
     Clients read this mark, and an application may have written one before its collection was adopted.
     """
@@ -171,9 +171,9 @@ class Migration(Mark):
 
 @dataclass(frozen=True)
 class Checkpoint(Mark):
-    """A digest for each bucket of points that were copied: see `domain.ledger`.
+    """A checksum by bucket of the points that were copied: see `domain.ledger`.
 
-    It is a proof, not a memory: one that cannot be read proves nothing, and that is all. `highest` is the version
+    It is a proof: one that cannot be read proves nothing, and everything is copied again. `highest` is the version
     up to which all points are known to be there, if that is known.
     """
 
@@ -195,7 +195,7 @@ class Checkpoint(Mark):
 
 @dataclass(frozen=True)
 class Frozen(Mark):
-    """What blue held when the migration began, as one digest: with `writes: Frozen` it must stay so."""
+    """A digest of blue when the migration began: with `writes: Frozen` it must not change."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "frozen")
 
@@ -218,7 +218,7 @@ class StoredCheck(_AsJson):
 
 @dataclass(frozen=True)
 class StoredVerdict(Mark):
-    """What verification found of green: it holds for this plan, through restarts."""
+    """The verdict of verification on green. It holds for this plan, also after a restart."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "verdict")
     OMITS_NULLS: ClassVar[bool] = True
@@ -235,9 +235,9 @@ class StoredVerdict(Mark):
 
 @dataclass(frozen=True)
 class Hooks(Mark):
-    """What the gate before the cut-over has answered, and whether the hook after it has been told.
+    """The answers of the hook before the cut-over, and whether the hook after it has been called.
 
-    `not_before` is when the gate may be asked again, in seconds since the epoch.
+    `not_before` is when the hook may be called again, in seconds since the epoch.
     """
 
     KEY: ClassVar[Key] = Key(PREFIX + "hooks")
@@ -251,8 +251,8 @@ class Hooks(Mark):
 
 @dataclass(frozen=True)
 class CutoverBegun(Mark):
-    """A cut-over from `source` to this collection has begun. As long as this stands, a successor of the process
-    that began it looks for late writes on `source`, by the marks that were written together with this one."""
+    """A cut-over from `source` to this collection has begun. As long as this mark exists, the operator that starts
+    after a crash looks for late writes on `source`, by the marks that were written together with this one."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "cutover-begun")
 
@@ -261,7 +261,7 @@ class CutoverBegun(Mark):
 
 @dataclass(frozen=True)
 class Baseline(Mark):
-    """From before the cut-over: how blue answered the probes. Times are in seconds."""
+    """How blue answered the probes before the cut-over. Times are in seconds."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "baseline")
 
@@ -275,9 +275,9 @@ class Baseline(Mark):
 
 @dataclass(frozen=True)
 class Watched(Mark):
-    """How green has done since the cut-over. `seconds` have been watched; a pause adds none.
+    """What the watch has seen of green since the cut-over, for `seconds` so far; a pause does not count.
 
-    `slow_for` and `failing_for` are seconds in which it has been so without a break, `None` where it is not.
+    `slow_for` and `failing_for` are for how many seconds it has been slow or failing, `None` if it is not.
     """
 
     KEY: ClassVar[Key] = Key(PREFIX + "watched")
@@ -293,7 +293,7 @@ class Watched(Mark):
 
 @dataclass(frozen=True)
 class Fence(Mark):
-    """On blue while its writers are held back: what its own limits were, so that they come back."""
+    """On the old side while its writers are held back: its own limits, which lifting the fence restores."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "fence")
 
@@ -304,7 +304,7 @@ class Fence(Mark):
 
 @dataclass(frozen=True)
 class Replaced(Mark):
-    """On a collection that served and does not any more: since when, and by whom."""
+    """On a collection that has served and no longer does: since when, and which one replaced it."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "replaced")
 
@@ -318,10 +318,10 @@ class Replaced(Mark):
 
 @dataclass(frozen=True)
 class Declined(Mark):
-    """On the collection that keeps serving, or is to serve again: that migration away from it is not wanted.
+    """On the collection that keeps serving, or is to serve again: the migration away from it is declined.
 
-    It holds as long as the spec asks for the same `wish`, until it is lifted; then it still says which attempts
-    there have been, so that an annotation which has acted never acts twice.
+    It holds as long as the spec asks for the same (`wish`), until it is lifted. A lifted mark stays, because it
+    says which attempts there have been, so that an annotation which has acted never acts twice.
     """
 
     KEY: ClassVar[Key] = Key(PREFIX + "declined")
@@ -341,7 +341,9 @@ class Declined(Mark):
 
 @dataclass(frozen=True)
 class InStep(PairMark):
-    """When this collection (`here`) and its partner (`there`) last held the same. Both are proofs."""
+    """Checksums by bucket of when this collection (`here`) and its partner (`there`) last held the same.
+
+    Both are proofs: one that cannot be read proves nothing."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "in-step")
     OMITS_NULLS: ClassVar[bool] = True
@@ -351,8 +353,8 @@ class InStep(PairMark):
 
     @classmethod
     def read_about(cls, partner: str, value: Any) -> Self:
-        found = value if isinstance(value, Mapping) else {}
-        return cls(partner, Checkpoint.proof(found.get("here")), Checkpoint.proof(found.get("there")))
+        proofs = value if isinstance(value, Mapping) else {}
+        return cls(partner, Checkpoint.proof(proofs.get("here")), Checkpoint.proof(proofs.get("there")))
 
 
 @dataclass(frozen=True)
@@ -374,9 +376,9 @@ class Carried(PairMark):
 
 @dataclass(frozen=True)
 class Stale(PairMark):
-    """Which points of the partner may have a vector that is older than their text: see `domain.stale`.
+    """A Bloom filter of the partner's points whose vector may be older than their text: see `domain.stale`.
 
-    Of one that cannot be read, all points count as such.
+    If it cannot be read, every point counts as one of them.
     """
 
     KEY: ClassVar[Key] = Key(PREFIX + "stale")

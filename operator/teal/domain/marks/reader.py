@@ -41,7 +41,8 @@ class Marks:
     """All of a collection's marks, parsed; absent or foreign ones are `None`.
 
     Those about another collection are kept by its name. `damaged` says which marks could not be read; nothing may
-    be decided from the others then. Proofs are no memory: one that cannot be read proves nothing, and that is all.
+    be decided from the others then. A proof (`Checkpoint`, `InStep`) that cannot be read is not damage: it just
+    proves nothing.
     """
 
     owner: Owner | None = None
@@ -62,6 +63,11 @@ class Marks:
     carried: Mapping[str, Carried] = field(default_factory=dict)
     stale: Mapping[str, Stale] = field(default_factory=dict)
     damaged: str | None = None
+
+    @property
+    def partners(self) -> list[str]:
+        """The other collections that any mark is about."""
+        return sorted({*self.in_step, *self.carried, *self.stale})
 
     def keys_about(self, partner: str) -> list[Key]:
         """The keys of all marks about this other collection."""

@@ -60,15 +60,15 @@ OF_STAGE = {
     Stage.WATCHING: Do.WATCH,
     Stage.HELD: Do.WAIT_HELD,
 }
-"""What goes on with a collection in a stage, where no rule wants something else of it."""
+"""The action of each stage, where no rule asks for another one."""
 
 
 @dataclass(frozen=True)
 class Decision:
     """`subject` is the collection that `do` is about; `plan` what it is part of; `rule` which rule named it.
 
-    STAY rests like REST, though the spec asks for another revision: the way to it was declined. `declined` is the
-    mark that says so, which DECLINE writes and which a rollback by it follows. KEEP_IN_STEP is about the
+    STAY rests like REST, although the spec asks for another revision, because that migration was declined.
+    `declined` is the mark that says so: DECLINE writes it, and ROLL_BACK follows it. KEEP_IN_STEP is about the
     `pairs` (newer, retained) whose rounds are due, and goes before `then`, which is what would be done otherwise.
     """
 

@@ -1,6 +1,7 @@
-"""Rules about what somebody, or the watch, decided against: a mark on the collection to stay with holds it.
+"""Rules about migrations that somebody, or the watch, declined. The decline is a mark on the collection that keeps
+serving, or is to serve again.
 
-An annotation acts once, by leading to that mark; the mark holds as long as the spec asks for the same.
+An annotation acts once: it causes that mark. The mark holds as long as the spec asks for the same.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served
 from teal.domain.plan import Plan, Strategy, as_it_was, make_plan
 from teal.domain.policy.actions import Decision, Do
-from teal.domain.policy.migrating import plan_of_return
+from teal.domain.policy.migrating import rollback_plan
 from teal.domain.policy.view import View, retained_source
 from teal.domain.transitions import Stage
 
 
 def roll_back_declined(view: View) -> Decision | None:
-    """What serves was declined, for the very wish that the spec still has: back to what served before."""
+    """The serving revision was declined, and the spec still asks for it: roll back to the collection before it."""
     back = _back(view)
     declined = back.marks.declined if back else None
     if back is None or declined is None or declined.lifted or declined.wish != view.desired.wish:
@@ -42,14 +43,14 @@ def decline_rolled_back(view: View) -> Decision | None:
 
 
 def _back(view: View) -> CollectionState | None:
-    """What served before what serves as declared, as long as it is retained."""
+    """The retained collection that the serving one replaced, if the serving one is the declared revision."""
     if view.serving is None or not view.serves_declared:
         return None
     return retained_source(view.mine, view.serving)
 
 
 def lift_outdated(view: View) -> Decision | None:
-    """What was declined is not asked for any more: should it be once more, then that is another wish."""
+    """The spec no longer asks for what was declined. If it does so again later, that is a new request."""
     declined = view.serving.marks.declined if view.serving else None
     if view.serving is None or declined is None or declined.lifted:
         return None
@@ -65,10 +66,10 @@ def lift_retried(view: View) -> Decision | None:
     return Decision(Do.LIFT_DECLINE, view.nothing, view.serving.name, declined=view.declined)
 
 
-def decline_aborted_return(view: View) -> Decision | None:
-    """`teal.dev/abort` names the return to a retained revision that is under way."""
-    found = plan_of_return(view)
-    return _aborted(view, *found) if found else None
+def decline_aborted_rollback(view: View) -> Decision | None:
+    """`teal.dev/abort` names the rollback to a retained revision that is under way."""
+    rollback = rollback_plan(view)
+    return _aborted(view, *rollback) if rollback else None
 
 
 def decline_aborted(view: View) -> Decision | None:

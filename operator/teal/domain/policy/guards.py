@@ -1,4 +1,4 @@
-"""Rules that only ever refuse: marks that cannot be read, what is somebody else's, what may be the last copy."""
+"""Rules that only refuse: damaged marks, what belongs to somebody else, what may be the last copy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from teal.domain.policy.view import View
 
 
 def refuse_damaged(view: View) -> None:
-    """Stop where a collection that matters has forgotten, or never could tell this Teal, how far it got."""
+    """Stop where the marks of a collection that matters are lost, or were written by a newer Teal."""
     desired, observed = view.desired, view.observed
     needed = {observed.aliases.get(desired.alias), desired.target, desired.adopt}
     for name, state in sorted(observed.states.items()):
@@ -17,15 +17,16 @@ def refuse_damaged(view: View) -> None:
             raise TerminalError(
                 "MarksDamaged",
                 f"The collection {name!r} carries marks of Teal that cannot be read ({state.marks.damaged}), so "
-                "nothing is decided about it. If a newer Teal wrote them, run that one; else repair or remove "
-                "these keys of its metadata, or delete the collection if nothing needs it.",
+                "nothing is done with it. If a newer Teal wrote them, run that one; otherwise repair or "
+                "remove these keys of its metadata, or delete the collection if nothing needs it.",
             )
 
 
 def refuse_foreign(view: View) -> None:
-    """Stop before an alias of somebody else's could be touched.
+    """Stop before an alias that belongs to somebody else could be changed.
 
-    Collections and aliases are listed one after the other: one that appears or goes in between is no stranger's.
+    Collections and aliases are listed one after the other, so a collection that appears or goes in between does
+    not mean that it is somebody else's.
     """
     desired, observed = view.desired, view.observed
     alias = desired.alias
@@ -62,7 +63,7 @@ def refuse_new_collection(view: View) -> None:
 
 
 def refuse_foreign_target(view: View) -> None:
-    """Stop before green would have to be made under a name that somebody else's collection has."""
+    """Stop where green would need the name of a collection that belongs to somebody else."""
     if view.settled:
         return
     observed, target = view.observed, view.desired.target
@@ -77,7 +78,7 @@ def refuse_foreign_target(view: View) -> None:
 
 
 def refuse_last_copy(view: View) -> None:
-    """Somebody deleted blue while green was filled from it: what is on green may be all that is left."""
+    """Stop where blue was deleted while green was populated from it: green may be the last copy."""
     if view.serving is not None:
         return
     for name, state in view.mine.items():
@@ -85,7 +86,7 @@ def refuse_last_copy(view: View) -> None:
         if state.points and source and source not in view.observed.names:
             raise TerminalError(
                 "SourceGone",
-                f"{source!r} was deleted while {name!r} was being filled from it. Its {state.points:,} points may "
+                f"{source!r} was deleted while {name!r} was populated from it. Its {state.points:,} points may "
                 "be the last copy, so nothing is done. Delete it to start empty; or remove the key teal.dev/owner "
                 f"from its metadata and set spec.adopt.collection: {name} to serve it as it is.",
             )

@@ -1,4 +1,4 @@
-"""Rules of a migration: what serves, if anything, is another revision than the declared one."""
+"""Rules of a migration: the declared revision is not the serving one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from teal.domain.transitions import Stage
 
 
 def roll_back(view: View) -> Decision | None:
-    """The declared revision is still retained: go back to it instead of building it again."""
-    found = plan_of_return(view)
-    return Decision(Do.ROLL_BACK, found[0], found[1].name) if found else None
+    """The declared revision is still retained: roll back to it instead of building it again."""
+    rollback = rollback_plan(view)
+    return Decision(Do.ROLL_BACK, rollback[0], rollback[1].name) if rollback else None
 
 
-def plan_of_return(view: View) -> tuple[Plan, CollectionState] | None:
-    """The plan and the collection to return to, where the declared revision is retained."""
+def rollback_plan(view: View) -> tuple[Plan, CollectionState] | None:
+    """The plan and the collection to roll back to, where the declared revision is retained."""
     if view.blue is None:
         return None
     target = next(
@@ -29,7 +29,7 @@ def plan_of_return(view: View) -> tuple[Plan, CollectionState] | None:
 
 
 def drop_superseded(view: View) -> Decision | None:
-    """Another green than the planned one: ours, and it has served nobody."""
+    """A green of another plan: ours, and it has never served."""
     if view.settled:
         return None
     keep = {view.desired.target, view.serving.name if view.serving else None}
@@ -40,20 +40,21 @@ def drop_superseded(view: View) -> Decision | None:
 
 
 def provision(view: View) -> Decision | None:
+    """The planned green does not exist yet."""
     if view.settled or view.green is not None:
         return None
     return Decision(Do.PROVISION, view.plan, view.plan.target)
 
 
 def drop_outdated(view: View) -> Decision | None:
-    """What decides green's points has changed since it was begun."""
+    """The plan for green's points has changed since green was begun."""
     if view.green is None or view.under_way is None or view.under_way.data_hash == view.plan.data_hash:
         return None
     return Decision(Do.DROP_ABANDONED, view.plan, view.green.name)
 
 
 def retune(view: View) -> Decision | None:
-    """The plan changed in what is tuned, not in the points."""
+    """Only settings changed in the plan, not the points."""
     if view.green is None or view.under_way is None or view.under_way.plan_hash == view.plan.hash:
         return None
     return Decision(Do.RETUNE, view.plan, view.green.name)
@@ -80,7 +81,7 @@ def retry(view: View) -> Decision | None:
 
 
 def go_on(view: View) -> Decision | None:
-    """A green is there, of this very plan."""
+    """Green exists and belongs to the present plan: go on with its stage."""
     if view.green is None:
         return None
     return Decision(OF_STAGE[stage_of(view.green)], view.plan, view.green.name)

@@ -1,4 +1,4 @@
-"""Rules that put in order what a crash, another resource or somebody's hand left behind."""
+"""Rules that repair what a crash, another resource or a manual change left behind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from teal.domain.schema import next_alias, version_alias
 from teal.domain.transitions import Stage
 
 
-def lift_fence(view: View) -> Decision | None:
-    """A fence that is found, rather than held by the running step, was left by a crash."""
+def lift_left_fence(view: View) -> Decision | None:
+    """A fence mark that is observed between two steps was left by a crash: a step lifts its own fence."""
     for name, state in view.mine.items():
         if state.marks.fence:
             return Decision(Do.LIFT_FENCE, view.nothing, name)
@@ -20,7 +20,7 @@ def lift_fence(view: View) -> Decision | None:
 
 
 def adopt(view: View) -> Decision | None:
-    """Take over the collection that the spec names, unless that has been done: then `adopt` is history."""
+    """Take over the collection that the spec names, unless that has been done before."""
     name, serving = view.desired.adopt, view.serving
     if not name or name in view.mine or (serving and serving.name in view.mine):
         return None
@@ -47,11 +47,11 @@ def claim(view: View) -> Decision | None:
 
 
 def restore_alias(view: View) -> Decision | None:
-    """The alias is gone, or somebody pointed it at an unfinished green: back to what has served, if anything has.
+    """The alias is gone, or somebody pointed it at an unfinished green: back to a collection that has served.
 
-    Everything is copied from the serving collection. One that lacks what was written last must not become
-    anybody's source. Of several that have served, the one that was not replaced is taken; right after a cut-over
-    the old side does not know yet that it was, so then the one that has served since last.
+    The serving collection is the source of every copy, so one that lacks the latest writes must never serve. Of
+    several that have served, take the one without the mark `replaced`. Right after a cut-over the old side has no
+    such mark yet, so take the one whose stage is the newest.
     """
     serving = view.serving
     if serving is not None and (has_served(serving) or _cut_over_by_teal(serving)):
@@ -65,7 +65,7 @@ def restore_alias(view: View) -> Decision | None:
 
 
 def finish_cutover(view: View) -> Decision | None:
-    """The alias has moved, and the marks of what it points at do not say so yet."""
+    """The alias has moved, but the marks of the collection that it points at do not say so yet."""
     serving = view.serving
     if serving is None or not (has_served(serving) or _cut_over_by_teal(serving)):
         return None
@@ -75,7 +75,7 @@ def finish_cutover(view: View) -> Decision | None:
 
 
 def _cut_over_by_teal(serving: CollectionState) -> bool:
-    """Whether Teal itself pointed the alias there: it leaves a mark right before, unless there is no blue."""
+    """Whether Teal itself moved the alias: with a blue, it writes the mark `cutover-begun` before."""
     migration = serving.marks.migration
     if migration is None or migration.stage is not Stage.PROMOTING:
         return False
@@ -87,9 +87,13 @@ def _since(state: CollectionState) -> float:
 
 
 def stamp_replaced(view: View) -> Decision | None:
-    """Another collection that has served does not know yet that it no longer does."""
+    """Another collection has served and lacks the mark `replaced`.
+
+    This is also done where the spec asks for a third revision by now: else the third one would be noted as what
+    replaced it, and these two have never been in step.
+    """
     serving = view.serving
-    if serving is None or not view.settled:
+    if serving is None:
         return None
     for name, state in view.mine.items():
         if name != serving.name and has_served(state) and state.marks.replaced is None:
@@ -98,28 +102,28 @@ def stamp_replaced(view: View) -> Decision | None:
 
 
 def set_aliases(view: View) -> Decision | None:
-    """A lesser alias of ours is not where it belongs."""
+    """A secondary alias of ours does not point where it should."""
     if view.serving is None or not view.settled or not misplaced_aliases(view):
         return None
     return Decision(Do.SET_ALIASES, view.nothing, view.serving.name)
 
 
 def misplaced_aliases(view: View) -> dict[str, str | None]:
-    """Our lesser aliases that are not where they belong: alias → collection, `None` where it has to go.
+    """Our secondary aliases that do not point where they should: alias → collection, `None` to remove the alias.
 
-    Asked only while no migration is under way: `<alias>-<schemaVersion>` follows the serving revision, and
-    `<alias>-next` means nothing, also where a rollback overtook its removal, except to an application that still
-    writes to both. Names that somebody else uses are left alone.
+    Only called while no migration is under way: `<alias>-<schemaVersion>` points at the serving revision, and
+    `<alias>-next` is removed unless the application writes to both collections (DualWrite). Names that somebody
+    else uses are left alone.
     """
     serving, observed = view.serving, view.observed
     if serving is None:
         return {}
     version = version_alias(view.desired.alias, serving.schema.schema_version)
     preview = next_alias(view.desired.alias)
-    found: dict[str, str | None] = {}
+    misplaced: dict[str, str | None] = {}
     at = observed.aliases.get(version)
     if at != serving.name and version not in observed.names and (at is None or at in view.mine):
-        found[version] = serving.name
+        misplaced[version] = serving.name
     if observed.aliases.get(preview) in view.mine and not view.desired.dual_write:
-        found[preview] = None
-    return found
+        misplaced[preview] = None
+    return misplaced

@@ -13,14 +13,14 @@ from teal.domain.tuning import Change, InPlace, difference
 
 
 def watch(view: View) -> Decision | None:
-    """What serves as declared is as new as its cut-over."""
+    """The declared revision serves and is in the stage Watching."""
     if view.serving is None or not view.serves_declared or stage_of(view.serving) is not Stage.WATCHING:
         return None
     return Decision(Do.WATCH, view.nothing, view.serving.name)
 
 
 def apply_in_place(view: View) -> Decision | None:
-    """Something differs that Qdrant can change in a collection as it is."""
+    """Settings differ that Qdrant can change in place."""
     changes = _in_place(view)
     if view.serving is None or not changes:
         return None
@@ -35,20 +35,20 @@ def apply_in_place(view: View) -> Decision | None:
 def _in_place(view: View) -> InPlace | None:
     """What differs in Qdrant's configuration, and in what the collection tells clients about its encoder.
 
-    An encoder that has left the spec stays told: it still made the vectors.
+    The mark of an encoder that has left the spec stays: it still made the vectors.
     """
     if view.serving is None or not view.serves_declared:
         return None
-    found = difference(view.desired.tuning, view.serving)
+    changes = difference(view.desired.tuning, view.serving)
     encoder, told = view.desired.encoder, view.serving.marks.encoder
     if encoder and encoder != told:
         shown = Change("encoder", told.as_json() if told else None, encoder.as_json())
-        return replace(found, changes=(*found.changes, shown))
-    return found
+        return replace(changes, changes=(*changes.changes, shown))
+    return changes
 
 
 def drop_abandoned(view: View) -> Decision | None:
-    """A green of a plan that no longer holds: ours, and it has served nobody."""
+    """A green of a plan that no longer holds: ours, and it has never served."""
     for name, state in view.mine.items():
         if (view.serving is None or name != view.serving.name) and not has_served(state):
             return Decision(Do.DROP_ABANDONED, view.nothing, name)
@@ -66,7 +66,7 @@ def retire(view: View) -> Decision | None:
 
 
 def rest(view: View) -> Decision | None:
-    """As declared; or stay, where the way to what the spec asks for is declined."""
+    """Nothing to do; or stay, where the migration that the spec asks for is declined."""
     if view.serving is None:
         return None
     if view.declined is None:

@@ -1,6 +1,6 @@
 """What the rules look at: the inputs of a decision, and the facts about them that several rules ask for.
 
-Facts only: a property answers a question about what is declared and observed, and decides nothing.
+Only facts: a property derives something from what is declared and observed, and decides nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property
 
 from teal.domain.marks import Declined, Migration
 from teal.domain.observed import CollectionState, Observed
-from teal.domain.ownership import Mine, has_served, ours
+from teal.domain.ownership import Mine, has_served, mine
 from teal.domain.plan import Desired, Plan, Population, Strategy, make_plan
 
 
@@ -24,12 +24,12 @@ class RoundTimes:
 
 
 Rounds = Mapping[tuple[str, str], RoundTimes]
-"""By the names of the newer and the retained collection. A pair that is not there has never been looked at."""
+"""By the names of the newer and the retained collection. A pair that is missing has had no round yet."""
 
 
 @dataclass(frozen=True)
 class View:
-    """The inputs. `rounds` is `None` for whoever only asks what is to be done, as `teal plan` does."""
+    """The inputs. `rounds` is `None` where rounds do not matter, as in `teal plan`."""
 
     desired: Desired
     observed: Observed
@@ -39,17 +39,16 @@ class View:
     @cached_property
     def mine(self) -> Mine:
         """The collections of this resource, by name, in the order of their names."""
-        found = sorted(self.observed.states.items())
-        return {name: state for name, state in found if ours(state, self.desired.identity)}
+        return mine(self.observed, self.desired.identity)
 
     @cached_property
     def serving(self) -> CollectionState | None:
-        """What the alias points at, ours or not."""
+        """The collection that the alias points at, ours or not."""
         return self.observed.state(self.observed.aliases.get(self.desired.alias))
 
     @cached_property
     def nothing(self) -> Plan:
-        """The plan of what is no migration."""
+        """The plan of every action that is not part of a migration."""
         wanted = self.desired
         return Plan(Strategy.NOTHING, wanted.target, None, Population.NONE, wanted.schema, wanted.tuning)
 
@@ -60,20 +59,20 @@ class View:
 
     @cached_property
     def declined(self) -> Declined | None:
-        """The mark on what serves by which the way from it to what the spec asks for is declined."""
-        found = self.serving.marks.declined if self.serving else None
-        return found if found and not found.lifted and not self.serves_declared else None
+        """The mark on the serving collection that declines the migration which the spec asks for."""
+        mark = self.serving.marks.declined if self.serving else None
+        return mark if mark and not mark.lifted and not self.serves_declared else None
 
     @cached_property
     def settled(self) -> bool:
-        """Whether no other collection is to serve: what serves is as declared, or the way from it is declined."""
+        """Whether the serving collection is to stay: it is the declared revision, or the migration is declined."""
         if self.serving is None:
             return False
         return has_served(self.serving) if self.serves_declared else self.declined is not None
 
     @cached_property
     def blue(self) -> CollectionState | None:
-        """What serves and is to be replaced."""
+        """The serving collection, if it is to be replaced."""
         return None if self.settled or self.serves_declared else self.serving
 
     @cached_property
@@ -101,8 +100,8 @@ def is_declared_revision(desired: Desired, state: CollectionState) -> bool:
     return state.revision == desired.schema.revision
 
 
-def retained_source(mine: Mine, serving: CollectionState) -> CollectionState | None:
-    """What `serving` was made from, as long as it is there to go back to."""
+def retained_source(collections: Mine, serving: CollectionState) -> CollectionState | None:
+    """The source of `serving`, as long as it is retained for a rollback."""
     migration = serving.marks.migration
-    source = mine.get(migration.source) if migration and migration.source else None
+    source = collections.get(migration.source) if migration and migration.source else None
     return source if source and has_served(source) else None

@@ -1,8 +1,8 @@
-"""Writing to a collection that the application writes to at the same moment: what it touched is left as it is.
+"""Compare-and-set, as far as Qdrant allows it: write a point only if the application has not changed it since.
 
-A version is looked at right before the point is written, in small batches, because Qdrant cannot compare a version
-and write in one step. What stays open is the time between the two requests, and there neither an insert nor a
-delete of the application is undone: what was missing is only inserted, what was there only updated.
+Qdrant cannot compare a version and write in one step, so the version is read right before the write, in small
+batches. In the time between the two requests an update by the application may be overwritten, but neither an
+insert nor a delete is undone: a point that was missing is only inserted, one that was there only updated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH = 100
 
 @dataclass
 class Put:
-    """What was written, and the versions of those points that were then found as they had been written."""
+    """The points that were written, and the versions of those that were then read back as they were written."""
 
     written: set[RawId] = field(default_factory=set)
     settled: dict[RawId, int] = field(default_factory=dict)
@@ -52,7 +52,7 @@ async def _write(
     if not meant:
         return
     put.written.update(meant)
-    # First the version: what is written in between then looks changed, never settled.
+    # The version is read first: a write in between makes the point look changed, never settled.
     after = await points.versions(target.name, list(meant), probe)
     for point in await points.fetch(target.name, list(after)):
         if same(meant[point.id], point, target):
@@ -62,7 +62,7 @@ async def _write(
 async def delete(
     points: Points, target: CollectionState, ids: Sequence[RawId], known: Mapping[RawId, int]
 ) -> list[RawId]:
-    """Delete those of `ids` that are at their `known` version; which these were."""
+    """Delete those of `ids` that are at their `known` version; returns them."""
     done: list[RawId] = []
     for start in range(0, len(ids), BATCH):
         page = ids[start : start + BATCH]

@@ -26,7 +26,7 @@ from teal.domain.in_step import is_loss
 from teal.domain.ledger import RawId, fingerprint, restore
 from teal.domain.marks import Frozen, InStep, Mark
 from teal.domain.plan import Population, Strategy
-from teal.domain.stale import Lately
+from teal.domain.stale import RecentTextChanges
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
 from teal.migration.copying.memory import CopyMemory, Progress, Touched, Writes
@@ -68,7 +68,7 @@ class Pass:
         self._batch = ctx.options.embedding_batch if embeds else ctx.options.batch
         self._dual = ctx.writes is WriteMode.DUAL_WRITE
         self._field = ctx.options.change_field
-        self._backwards = ctx.plan.strategy is Strategy.ROLLBACK
+        self._rolls_back = ctx.plan.strategy is Strategy.ROLLBACK
         self._announce = announce
         self._memory, self._progress = ctx.session.part(CopyMemory), ctx.session.part(Progress)
         self._writes, self._touched = ctx.session.part(Writes), ctx.session.part(Touched)
@@ -130,7 +130,7 @@ class Pass:
         if memory.ledger is None:
             target = self._ctx.the_subject()
             in_step = self._ctx.the_source().marks.in_step.get(self._target, InStep(self._target))
-            known = in_step.here if self._backwards else target.marks.checkpoint
+            known = in_step.here if self._rolls_back else target.marks.checkpoint
             ledger = restore(self._scan.seen, known, len(self._scan.seen))
             self._changed_texts().recall(stale_between(target, self._source), self._clock.monotonic())
             if target.points:
@@ -144,7 +144,7 @@ class Pass:
             memory.ledger.record(theirs)
             changed = {point: version for point, version in changed.items() if point not in theirs}
         self._gone = [p for p in memory.ledger.versions if p not in self._scan.seen]
-        if self._backwards and is_loss(len(self._gone), len(self._scan.seen)):
+        if self._rolls_back and is_loss(len(self._gone), len(self._scan.seen)):
             self._writes.kept = len(self._gone)
             memory.ledger.forget(self._gone)
             self._gone = []
@@ -157,7 +157,7 @@ class Pass:
             self._progress.total = len(self._scan.seen)
             self._progress.done = len(self._scan.seen) - len(ids)
 
-    def _changed_texts(self) -> Lately:
+    def _changed_texts(self) -> RecentTextChanges:
         return self._ctx.session.part(ChangedTexts).of(self._source)
 
     async def _hold_to_promise(self) -> None:
@@ -242,13 +242,13 @@ class Pass:
 
     async def _checkpoint(self, at_most_every: float) -> None:
         """Durable, because every recorded point was applied with `wait=true` before."""
-        if self._backwards or self._clock.monotonic() - self._memory.checkpoint_at < at_most_every:
+        if self._rolls_back or self._clock.monotonic() - self._memory.checkpoint_at < at_most_every:
             return
         if at_most_every == 0.0 and self._writes.passes and not (self.copied or self.deleted):
             return
         written: list[Mark] = [self._memory.the_ledger.digests.checkpoint()]
         if self._ctx.plan.population is Population.REEMBED:
-            written.append(self._changed_texts().sieve(self._clock.monotonic()).as_mark(self._source))
+            written.append(self._changed_texts().stale(self._clock.monotonic()).as_mark(self._source))
         await self._ctx.server.mark(self._target, *written)
         self._memory.checkpoint_at = self._clock.monotonic()
 

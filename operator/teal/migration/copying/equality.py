@@ -1,4 +1,4 @@
-"""Whether two points hold the same, as far as an application can tell."""
+"""Whether two points are equal, as far as an application can tell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOLERANCE = 1e-5
 
 
 def same(one: RawPoint, other: RawPoint, target: CollectionState | None) -> bool:
-    """Equal payloads; with a `target`, its vectors too: dense ones of one direction (Cosine keeps no lengths)."""
+    """Equal payloads; with a `target`, equal vectors too. Of dense ones only the direction counts (Cosine)."""
     if wire.canonical_payload(one.payload) != wire.canonical_payload(other.payload):
         return False
     if any(

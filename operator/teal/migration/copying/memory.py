@@ -1,4 +1,4 @@
-"""What copying remembers between two steps: what is on green already, and the figures that status shows."""
+"""What copying remembers between two steps: what is on green, and the figures that status shows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Progress(Part, survives_plan=False):
 
 @dataclass
 class Writes(Part, survives_plan=False):
-    """What all passes have written. `kept`: points whose loss on one side looked like an accident."""
+    """What all passes have written. `kept`: points not deleted, because their loss looks like an accident."""
 
     passes: int = 0
     copied: int = 0
@@ -64,7 +64,7 @@ class Writes(Part, survives_plan=False):
 class Touched(Part, survives_plan=False):
     """Points of green that Teal itself wrote or deleted, so that its writes are not taken for the application's.
 
-    Nothing is recorded before `watch`: only a cut-over asks, and a population would record every point.
+    Nothing is recorded before `watch`: only a cut-over needs it, and a population would record every point.
     """
 
     _points: set[RawId] | None = None

@@ -1,7 +1,7 @@
-"""Population gives way to the serving collection's readers.
+"""Throttle: population waits while the serving collection's readers are slow.
 
-The measure is a small search on blue by Teal itself, at most once a second. Too slow means wait; a search that
-cannot be measured also means wait, because a guard that fails open is none. Waiting is shown as throttled, with
+Teal itself makes a small search on blue, at most once a second. If it is too slow, population waits. If the
+latency cannot be measured, population waits too: the throttle fails closed. Waiting is shown as throttled, with
 the reason, and is not a stall.
 """
 
@@ -18,7 +18,7 @@ LIMIT = 10
 
 
 async def small_search(ctx: Context, collection: str, name: str) -> int:
-    """One search as a reader would make it, for any vector; how many points it found.
+    """One search as a reader would make it, by an arbitrary vector; how many points it found.
 
     `name` is what the request says (an alias or the collection itself), `collection` whose schema it is.
     """

@@ -1,4 +1,4 @@
-"""From a point of blue to the point of green: the same bytes, or the same payload with a new vector."""
+"""From a point of the source to the point of the target: the same bytes, or the same payload with a new vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Population, Strategy
 from teal.domain.schema import UNNAMED, Schema
-from teal.domain.stale import Lately, Sieve
+from teal.domain.stale import BloomFilter, RecentTextChanges
 from teal.migration.context import Context
 from teal.migration.session import Part
 from teal.qdrant import wire
@@ -30,7 +30,7 @@ Raises:
 
 @dataclass
 class LeftBehind(Part, survives_plan=False):
-    """Points that could not be made on the way back, and why not, where one reason holds for all of them."""
+    """Points that a rollback could not copy, and why not, if one reason holds for all of them."""
 
     points: set[RawId] = field(default_factory=set)
     because: str | None = None
@@ -38,15 +38,15 @@ class LeftBehind(Part, survives_plan=False):
 
 @dataclass
 class ChangedTexts(Part, survives_plan=True):
-    """Points whose text has changed lately, by collection.
+    """Points whose text has changed recently, by collection.
 
-    They stay when a plan begins, because their vectors may still be older than their texts.
+    They are kept when a plan begins, because their vectors may still be older than their texts.
     """
 
-    _by_collection: dict[str, Lately] = field(default_factory=dict)
+    _by_collection: dict[str, RecentTextChanges] = field(default_factory=dict)
 
-    def of(self, collection: str) -> Lately:
-        return self._by_collection.setdefault(collection, Lately())
+    def of(self, collection: str) -> RecentTextChanges:
+        return self._by_collection.setdefault(collection, RecentTextChanges())
 
     def forget(self, collection: str) -> None:
         """The collection is gone."""
@@ -71,7 +71,7 @@ def transform_for(ctx: Context) -> Transform:
 
 
 def _copy(ctx: Context) -> Transform:
-    """All vectors as they are; only where green has fewer, each point is opened to leave the others out."""
+    """All vectors as they are; only if green has fewer, each point is decoded to leave the others out."""
     before, after = (names_of(schema) for schema in (ctx.the_source().schema, ctx.plan.schema))
     if before <= after:
         return unchanged
@@ -85,7 +85,7 @@ def _copy(ctx: Context) -> Transform:
 def across(
     ctx: Context, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
 ) -> Transform | None:
-    """From one live collection to another, by the encoder of `other`; `None` where that cannot be asked."""
+    """From one live collection to another, by the encoder of `other`; `None` if that cannot be called."""
     if same_encoder(one.schema, other.schema):
         return unchanged
     if embedder is None or text_field is None or len(other.schema.vectors) != 1:
@@ -93,9 +93,9 @@ def across(
     return ReEmbed(ctx, one, other.name, other.schema, embedder, text_field)
 
 
-def stale_between(one: CollectionState, other: str) -> Sieve:
-    """Whose vector on `other` may be older than its text, so that it must not be taken for a point of `one`."""
-    return Sieve.read(one.marks.stale.get(other))
+def stale_between(one: CollectionState, other: str) -> BloomFilter:
+    """Points of `other` whose vector may be older than their text, so that it must not be reused for `one`."""
+    return BloomFilter.read(one.marks.stale.get(other))
 
 
 def same_encoder(one: Schema, other: Schema) -> bool:
@@ -115,7 +115,7 @@ def names_of(schema: Schema) -> frozenset[str]:
 
 
 class LeaveBehind:
-    """A way back that no point can take: who is left behind is remembered, to be counted and shown."""
+    """A rollback that can copy no point: remembers which ones, to count and show them."""
 
     def __init__(self, ctx: Context) -> None:
         self._left = ctx.session.part(LeftBehind)
@@ -126,7 +126,7 @@ class LeaveBehind:
 
 
 class AsManyAsPossible:
-    """Makes what can be made: going back must not wait for an embedder. What stays behind is told in `left`."""
+    """Makes the points that can be made: a rollback must not wait for an embedder. `left` gets the others."""
 
     def __init__(self, left: LeftBehind, make: Transform) -> None:
         self._left = left
@@ -148,7 +148,7 @@ class AsManyAsPossible:
         return made
 
     async def _each(self, points: Sequence[RawPoint]) -> list[RawPoint]:
-        """One of them cannot be made: the others can."""
+        """One by one, because one of them cannot be made and the others can."""
         made: list[RawPoint] = []
         for point in points:
             with suppress(HeldError):
@@ -163,8 +163,8 @@ def _is_embedders(error: TealError) -> bool:
 class ReEmbed:
     """Makes each point's dense vector anew from one text field of its payload.
 
-    A text that green already holds with a vector has been paid for: after a restart its vector is taken from
-    green, unless it may be stale. Equal texts are embedded once (the embedder caches them).
+    A text that the target already has with a vector has been paid for: after a restart its vector is taken from
+    the target, unless it may be stale. Equal texts are embedded once (the embedder caches them).
     """
 
     def __init__(
@@ -213,18 +213,18 @@ class ReEmbed:
     async def _paid_for(self, points: Sequence[RawPoint], texts: Sequence[str]) -> dict[RawId, Floats]:
         there = await self._ctx.server.points.fetch(self._target, [p.id for p in points])
         on_green = {point.id: point for point in there}
-        found = {}
+        paid = {}
         for point, text in zip(points, texts, strict=True):
             green = on_green.get(point.id)
             known = green is not None and wire.payload_value(green.payload, self._field) == text
             self._see(point, new_text=green is not None and not known)
             row = wire.read_dense(green.vectors, self._vector.name) if green and known else None
             if row is not None and len(row) == self._vector.size and point.id not in self._stale:
-                found[point.id] = row
-        return found
+                paid[point.id] = row
+        return paid
 
     def _see(self, point: RawPoint, *, new_text: bool) -> None:
-        """Whether the vector that it comes with may be older than its text. A new point comes with its own."""
+        """Remember whether its vector may be older than its text. A new point has a vector of its own text."""
         row = wire.read_dense(point.vectors, self._vector.name)
         vector = b"" if row is None else row.tobytes()
         self._lately.see(point.id, vector, self._ctx.clock.monotonic(), new_text=new_text)

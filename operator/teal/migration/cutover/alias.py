@@ -1,4 +1,4 @@
-"""Moving an alias, and seeing that every peer shows it."""
+"""Moving an alias, and waiting until every peer shows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PEER_WAIT = 15.0
 async def point_alias(ctx: Context, alias: str, target: str, *, expected: str | None) -> None:
     """Move `alias` from `expected` (`None`: it was absent) to `target`; returns when every peer shows it.
 
-    A lost answer is looked up, not assumed.
+    If the answer is lost, the alias is read back.
     """
     with contextlib.suppress(UnknownOutcomeError):
         await ctx.server.set_alias(alias, target, expected=expected, ours=ctx.mine)
@@ -27,6 +27,6 @@ async def point_alias(ctx: Context, alias: str, target: str, *, expected: str | 
 
 
 def may_set(ctx: Context, alias: str) -> bool:
-    """Whether a lesser alias is absent or on a collection of ours: another resource may be called like it."""
+    """Whether a secondary alias is absent or points at a collection of ours: others may use its name."""
     at = ctx.observed.aliases.get(alias)
     return alias not in ctx.observed.names and (at is None or at in ctx.mine)

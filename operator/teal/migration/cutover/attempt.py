@@ -1,12 +1,13 @@
 """Moving the alias so that no acknowledged write is lost, whichever way it moves.
 
 An update that lands on the old side after the last pass, and another to the same point that lands on the new
-side after the switch, could not be merged. So the last pass must see the old side at rest:
+side after the cut-over, could not be merged. So the last pass must see the old side at rest:
 
-* *quiet first*: when no shard's `op_num` moves from before a pass to right before the switch, nothing is missing;
+* *quiet first*: when no shard's `op_num` moves from before a pass to right before the cut-over, nothing is
+missing;
 * else *fence*: strict mode on the old side answers writers 429 for at most `maxFence`, reads go on.
 
-The switch is one `create_alias`, read back from every peer. `op_num` is compared once more afterwards: unchanged
+The cut-over is one `create_alias`, read back from every peer. `op_num` is compared once more afterwards: unchanged
 proves that nothing was missed; moved means writes that had resolved the alias before it moved, and those are
 drained, except for points that the application has touched on the new side since.
 """
@@ -28,7 +29,7 @@ from teal.migration.copying.scan import versions_of
 from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.drain import drained
 from teal.migration.cutover.fence import lift_fence, raise_fence, spend_tokens
-from teal.migration.cutover.memory import CutoverMemory, WayBack
+from teal.migration.cutover.memory import CutoverMemory, RollbackInput
 from teal.migration.cutover.notes import note_both_sides, remember_cutover
 from teal.migration.cutover.proof import Proof
 from teal.qdrant.collection import Quiescence
@@ -38,11 +39,11 @@ FENCE_MARGIN = 0.5
 
 
 async def attempt(
-    ctx: Context, old: CollectionState, new: CollectionState, back: WayBack | None = None
+    ctx: Context, old: CollectionState, new: CollectionState, rollback: RollbackInput | None = None
 ) -> Proof | None:
     """Try to move the alias from `old` to `new`; the proof when it has moved, `None` to be called again.
 
-    `back` is given where the alias returns to a collection that has served before.
+    `rollback` is given where the alias goes back to a collection that has served before.
 
     Raises:
         TransientError: not possible right now, and nothing is lost.
@@ -50,17 +51,17 @@ async def attempt(
     state, copied = ctx.session.part(CutoverMemory), ctx.session.part(CopyMemory)
     if state.since is None:
         state.since = ctx.clock.monotonic()
-    await _know_new_side(ctx, state, new, back)
+    await _know_new_side(ctx, state, new, rollback)
     if state.before is None and not copy_pass.is_under_way(ctx):
         state.before = await ctx.server.admin.quiescence(old.name)
-    if not await _pass(ctx, back, ctx.clock.monotonic() + SLICE_SECONDS):
+    if not await _pass(ctx, rollback, ctx.clock.monotonic() + SLICE_SECONDS):
         return None
     after = await ctx.server.admin.quiescence(old.name)
     quiet = await _at_rest(ctx, state, state.before, after)
     state.before = None
     if quiet or (ctx.writes is WriteMode.DUAL_WRITE and not copied.pass_changes):
         # Whoever writes to both is on the new side already: that the pass had nothing to do is all that it takes.
-        return await _switch(ctx, state, old, new, after, fenced=None)
+        return await _cut_over(ctx, state, old, new, after, fenced=None)
     waited = ctx.clock.monotonic() - state.since
     if waited < ctx.options.quiet_wait:
         return None
@@ -73,33 +74,35 @@ async def attempt(
             f"application write to {also!r}, too, or use CatchUp.",
         )
     if ctx.options.fence:
-        return await _fenced(ctx, state, old, new, back)
+        return await _fenced(ctx, state, old, new, rollback)
     # Short, after one that had more to do: what comes after it has to be drained.
-    await _pass(ctx, back)
-    return await _switch(ctx, state, old, new, None, fenced=None)
+    await _pass(ctx, rollback)
+    return await _cut_over(ctx, state, old, new, None, fenced=None)
 
 
-async def _pass(ctx: Context, back: WayBack | None, until: float = math.inf) -> bool:
-    announce = back.announce if back else None
+async def _pass(ctx: Context, rollback: RollbackInput | None, until: float = math.inf) -> bool:
+    announce = rollback.announce if rollback else None
     return await copy_pass.advance(ctx, until, by_field=ctx.unnumbered_by is not None, announce=announce)
 
 
-async def _know_new_side(ctx: Context, state: CutoverMemory, new: CollectionState, back: WayBack | None) -> None:
+async def _know_new_side(
+    ctx: Context, state: CutoverMemory, new: CollectionState, rollback: RollbackInput | None
+) -> None:
     """The versions on the new side, while Teal is its only writer: what drains and rollbacks start from."""
     if state.new_side is not None:
         return
     ctx.session.part(Touched).watch()
     seen = await versions_of(ctx, new)
-    state.new_side = _on_both(back, seen)
+    state.new_side = _on_both(rollback, seen)
     state.all_known = len(state.new_side) == len(seen)
 
 
-def _on_both(back: WayBack | None, seen: dict[RawId, int]) -> dict[RawId, int]:
-    """On the way back the application may have written to the new side alone: such a point is not taken for one
+def _on_both(rollback: RollbackInput | None, seen: dict[RawId, int]) -> dict[RawId, int]:
+    """Before a rollback the application may have written to the new side alone. Such a point must not count as one
     that both sides have, or the old side would never get it."""
-    if back is None or back.in_step is None:
+    if rollback is None or rollback.in_step is None:
         return seen
-    return {point: version for point, version in seen.items() if back.in_step.get(point) == version}
+    return {point: version for point, version in seen.items() if rollback.in_step.get(point) == version}
 
 
 async def _refresh_new_side(ctx: Context, state: CutoverMemory, new: CollectionState) -> None:
@@ -120,7 +123,7 @@ async def _at_rest(
 ) -> bool:
     """Equal `op_num`s on empty queues; without telemetry, two passes in a row that found nothing.
 
-    The second is weaker (a write may come after the last look), so such a switch always drains afterwards.
+    The second is weaker (a write may come after the last look), so such a cut-over always drains afterwards.
     """
     if before is not None or after is not None:
         return before is not None and after is not None and before.same_as(after)
@@ -130,9 +133,9 @@ async def _at_rest(
 
 
 async def _fenced(
-    ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState, back: WayBack | None
+    ctx: Context, state: CutoverMemory, old: CollectionState, new: CollectionState, rollback: RollbackInput | None
 ) -> Proof | None:
-    """Hold the writers of the old side back, for as long as one short pass and the switch take."""
+    """Hold the writers of the old side back, for as long as one short pass and the cut-over take."""
     limit = ctx.options.max_fence
     last = ctx.session.part(CopyMemory).pass_seconds
     estimate = last * 1.5 + FENCE_MARGIN
@@ -141,7 +144,7 @@ async def _fenced(
             "FenceTooLong",
             f"The last pass took {last:.1f} s, so a fence would hold writers longer "
             f"than promotion.maxFence ({limit:.0f} s). Teal keeps waiting for a quiet moment; raise "
-            "maxFence or pause the writers to switch sooner.",
+            "maxFence or pause the writers to cut over sooner.",
         )
     clock = ctx.clock
     began = clock.monotonic()
@@ -149,30 +152,30 @@ async def _fenced(
         await raise_fence(ctx, old)
         async with asyncio.timeout(limit):
             await spend_tokens(ctx, old)
-            after = await _pass_at_rest(ctx, state, old, back)
-            return await _switch(ctx, state, old, new, after, fenced=began)
+            after = await _pass_at_rest(ctx, state, old, rollback)
+            return await _cut_over(ctx, state, old, new, after, fenced=began)
     except TimeoutError:
         state.since = clock.monotonic()
         raise TransientError(
             "FenceExpired",
-            f"The fence was lifted after {limit:.0f} s without a switch; writers go on and Teal tries again.",
+            f"The fence was lifted after {limit:.0f} s without a cut-over; writers go on and Teal tries again.",
         ) from None
     finally:
         await asyncio.shield(lift_fence(ctx.server, old.name))
 
 
 async def _pass_at_rest(
-    ctx: Context, state: CutoverMemory, old: CollectionState, back: WayBack | None
+    ctx: Context, state: CutoverMemory, old: CollectionState, rollback: RollbackInput | None
 ) -> Quiescence | None:
     while True:
         before = await ctx.server.admin.quiescence(old.name)
-        await _pass(ctx, back)
+        await _pass(ctx, rollback)
         after = await ctx.server.admin.quiescence(old.name)
         if await _at_rest(ctx, state, before, after):
             return after
 
 
-async def _switch(
+async def _cut_over(
     ctx: Context,
     state: CutoverMemory,
     old: CollectionState,
@@ -197,7 +200,7 @@ async def _switch(
     fence_seconds = clock.monotonic() - fenced if fenced is not None else 0.0
     ctx.session.drop(CutoverMemory)
     return Proof(
-        switch="Fenced" if fenced is not None else "Quiet" if rest is not None else "Unfenced",
+        mode="Fenced" if fenced is not None else "Quiet" if rest is not None else "Unfenced",
         op_num_before=_numbers(rest),
         op_num_after=_numbers(after),
         late_writes=late,

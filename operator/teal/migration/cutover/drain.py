@@ -1,5 +1,5 @@
-"""Draining: writes that reached the old side too late are carried over, except to points that the application has
-touched on the new side since.
+"""Draining: late writes, which reached the old side during the cut-over, are copied to the new side, except to
+points that the application has changed there since.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The fence: strict mode on the side that is left answers writers 429 while the alias moves.
+"""The fence: while the alias moves, strict mode on the old side answers writers 429.
 
-The mark that says how to lift it is written first, so whoever finds the mark can lift the fence.
+The mark that says how to lift it is written first, so whoever reads the mark can lift the fence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ TOKENS_PER_SHARD = 4
 
 
 async def raise_fence(ctx: Context, old: CollectionState) -> None:
-    """First the mark that says how to lift it, then the fence: a crash in between leaves nothing to lift."""
+    """First the mark that says how to lift it, then the fence.
+
+    A crash in between leaves the mark without a fence. `lift_fence` then restores limits that were not changed;
+    where there was no limit it sets `UNLIMITED`, because Qdrant cannot unset one.
+    """
     strict = old.config.get("strict_mode_config") or {}
     fence = Fence(ctx.clock.now(), bool(strict.get("enabled")), strict.get("write_rate_limit"))
     await ctx.server.mark(old.name, fence)
@@ -28,7 +32,8 @@ async def raise_fence(ctx: Context, old: CollectionState) -> None:
 
 
 async def spend_tokens(ctx: Context, old: CollectionState) -> None:
-    """The limit lets one single-point write a minute through on each shard: use it up with deletes of nobody."""
+    """The limit still allows one single-point write a minute on each shard: use it up by deleting ids that do not
+    exist."""
     shards = old.schema.shard_number or 1
     for _ in range(1 if shards == 1 else shards * TOKENS_PER_SHARD):
         with contextlib.suppress(TransientError):
@@ -36,7 +41,7 @@ async def spend_tokens(ctx: Context, old: CollectionState) -> None:
 
 
 async def lift_fence(server: Server, name: str) -> None:
-    """Give a collection its own strict mode back; called on every way out, and again after a crash."""
+    """Restore a collection's own strict mode. Idempotent: called after every fence, and again after a crash."""
     state = await server.admin.collection(name)
     if state is None or state.marks.fence is None:
         return

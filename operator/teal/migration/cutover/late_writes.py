@@ -1,7 +1,7 @@
-"""Writes that reached the old side of a switch whose operator died before it could look after them.
+"""Late writes: they reached the old side of a cut-over, and the operator died before it could copy them.
 
-The switch left marks on the new side: what both sides were right before it. So each late write is found, and each
-point that the application has touched on the new side since is told apart and left as it is.
+The marks on the new side hold checksums by bucket of both sides right before the cut-over. So each late write is
+found, and each point that the application has changed on the new side since is recognised and left as it is.
 """
 
 from __future__ import annotations

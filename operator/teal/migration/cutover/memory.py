@@ -25,12 +25,12 @@ class CutoverMemory(Part, survives_plan=False):
 
 
 @dataclass(frozen=True)
-class WayBack:
-    """What a cut-over back to a retained collection is told, because applications may have written to that, too.
+class RollbackInput:
+    """What the cut-over of a rollback needs, because applications may have written to the retained collection too.
 
     Attributes:
         in_step: the versions of the new side at which both sides were last in step; `None` if that is not known.
-        announce: is called with the points of every batch before they are written to the new side.
+        announce: write-ahead log; called with the points of every batch before they are written to the new side.
     """
 
     in_step: Mapping[RawId, int] | None

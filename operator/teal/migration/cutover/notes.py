@@ -42,5 +42,5 @@ def stale_since(ctx: Context, old: CollectionState, new: CollectionState) -> tup
     if same_encoder(old.schema, new.schema):
         return ()
     lately = ctx.session.part(ChangedTexts).of(old.name)
-    known = stale_between(new, old.name) | lately.sieve(ctx.clock.monotonic())
+    known = stale_between(new, old.name) | lately.stale(ctx.clock.monotonic())
     return (known.as_mark(old.name),)

@@ -13,12 +13,12 @@ class Proof:
     """How the alias moved. The `op_num`s are those of the old side's shards, `None` where no peer tells them.
 
     Attributes:
-        switch: at a quiet moment, under the fence, or without either.
-        late_writes: writes that reached the old side while the alias moved, and were carried over.
+        mode: at a quiet moment, under the fence, or without either.
+        late_writes: writes that reached the old side while the alias moved, and were copied to the new side.
         fence_millis: how long writers were held back.
     """
 
-    switch: Literal["Quiet", "Fenced", "Unfenced"]
+    mode: Literal["Quiet", "Fenced", "Unfenced"]
     op_num_before: tuple[int, ...] | None = None
     op_num_after: tuple[int, ...] | None = None
     late_writes: int = 0
@@ -27,7 +27,7 @@ class Proof:
 
     def as_json(self) -> dict[str, Any]:
         row = {
-            "switch": self.switch,
+            "switch": self.mode,
             "opNumBefore": _listed(self.op_num_before),
             "opNumAfter": _listed(self.op_num_after),
             "lateWrites": self.late_writes,

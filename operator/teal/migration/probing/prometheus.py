@@ -1,7 +1,7 @@
 """The user's own measurements: instant queries to a Prometheus, each with the range that it must stay in.
 
-A value that is out of range is a finding. Everything else that is not a value (no answer, no series, several of
-them, NaN) says nothing about what serves, and is told apart.
+A value that is out of range is a breach. Anything that is not one value (no answer, no series, several series,
+NaN) says nothing about the serving collection; it is reported apart, as unsure.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 
-from teal.migration.options import Query
+from teal.migration.options import BoundedQuery
 
 SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What the queries said: which are out of range, and which say nothing. Sentences, in the queries' order."""
+    """Which queries are out of range, and which gave no value: sentences, in the queries' order."""
 
     out_of_range: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class UnsureError(Exception):
     """There is no value; the message says why."""
 
 
-async def read(url: str, queries: Sequence[Query]) -> Readings:
+async def read(url: str, queries: Sequence[BoundedQuery]) -> Readings:
     """Ask all queries at once."""
     async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
         answers = await asyncio.gather(*(_judge(client, url, query) for query in queries))
@@ -39,12 +39,12 @@ async def read(url: str, queries: Sequence[Query]) -> Readings:
     return Readings(bad, tuple(text for is_bad, text in answers if not is_bad and text))
 
 
-async def _judge(client: httpx.AsyncClient, url: str, query: Query) -> tuple[bool, str | None]:
-    """Whether the value is out of range, and what there is to say; nothing if all is well."""
+async def _judge(client: httpx.AsyncClient, url: str, query: BoundedQuery) -> tuple[bool, str | None]:
+    """Whether the value is out of range, and the sentence about it; `None` if all is well."""
     try:
         value = await _value(client, url, query.query)
     except UnsureError as error:
-        return False, f"the Prometheus query {query.name!r} says nothing: {error}"
+        return False, f"the Prometheus query {query.name!r} gave no value: {error}"
     if query.low is not None and value < query.low:
         return True, f"the Prometheus query {query.name!r} is {value:g}, below its min {query.low:g}"
     if query.high is not None and value > query.high:
@@ -70,7 +70,7 @@ def _only_value(answer: Any) -> float:
     """The one number of an answer of `/api/v1/query`."""
     if not isinstance(answer, dict) or answer.get("status") != "success":
         problem = answer.get("error") if isinstance(answer, dict) else None
-        raise UnsureError(str(problem or "the answer is not Prometheus'"))
+        raise UnsureError(str(problem or "the answer does not come from Prometheus"))
     try:
         kind, result = answer["data"]["resultType"], answer["data"]["result"]
         samples = [result] if kind == "scalar" else [series["value"] for series in result]

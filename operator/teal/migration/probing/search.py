@@ -1,9 +1,9 @@
-"""Searches as readers make them, before the switch and after it: the figures that a watch compares.
+"""Probes: searches as readers make them, before and after the cut-over. The watch compares their figures.
 
-The same points are asked about on both sides, each by its own vector there, because two encoders' vectors cannot
-be compared but the time that a search takes can. Points that have gone meanwhile are asked about by any vector, so
-that a collection which has lost everything still answers, with nothing. A probe that is refused or takes too long
-has failed; one that finds no server has not been made: nothing is concluded from a Qdrant that is away.
+Both sides are searched by the vectors of the same points. The vectors of two encoders cannot be compared, but the
+latency of a search can. Points that are gone are replaced by an arbitrary vector, so that a collection which has
+lost everything still answers, with no hit. A probe that is refused or times out has failed. A probe that cannot
+reach Qdrant does not count, neither as answered nor as failed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median, quantiles
+from statistics import median
 from uuid import UUID
 
 from teal.domain.errors import TealError, TransientError
 from teal.domain.marks import Baseline, Watched
 from teal.domain.observed import CollectionState
+from teal.domain.percentile import percentile
 from teal.migration.context import Context
 from teal.qdrant import wire
 from teal.qdrant.points import Query, any_search
@@ -31,7 +32,7 @@ AWAY = ("QdrantUnreachable", "QdrantTLSFailed")
 
 @dataclass
 class Figures:
-    """What probes met: seconds of those that were answered, counts of those that failed or found nothing."""
+    """The figures of some probes: seconds of the answered ones, and how many failed or found nothing."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
@@ -45,9 +46,7 @@ class Figures:
     @property
     def p95(self) -> float | None:
         """The 95th percentile of the seconds."""
-        if len(self.seconds) < 2:
-            return self.seconds[0] if self.seconds else None
-        return quantiles(self.seconds, n=20, method="inclusive")[-1]
+        return percentile(self.seconds, 0.95) if self.seconds else None
 
     @property
     def error_rate(self) -> float | None:
@@ -57,7 +56,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked: one vector for each probe, by the vector's name."""
+    """The vectors to search by, one for each probe, and the vector's name in the collection."""
 
     name: str
     vectors: tuple[Query, ...]
@@ -65,30 +64,30 @@ class Questions:
 
 async def ask(ctx: Context, questions: Questions) -> Figures:
     """One round of searches through the alias; it ends early where each takes long."""
-    found, clock = Figures(), ctx.clock
+    figures, clock = Figures(), ctx.clock
     began = clock.monotonic()
     for vector in questions.vectors:
-        await _one(ctx, questions.name, vector, found)
-        if found.away or clock.monotonic() - began > ROUND_SECONDS:
+        await _one(ctx, questions.name, vector, figures)
+        if figures.away or clock.monotonic() - began > ROUND_SECONDS:
             break
-    return found
+    return figures
 
 
-async def _one(ctx: Context, name: str, vector: Query, found: Figures) -> None:
+async def _one(ctx: Context, name: str, vector: Query, figures: Figures) -> None:
     began = ctx.clock.monotonic()
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             hits = await ctx.server.points.query(ctx.desired.alias, vector, LIMIT, name=name)
     except TimeoutError:
-        found.failed += 1
+        figures.failed += 1
     except TealError as error:
         if error.reason in AWAY:
-            found.away = error.message
+            figures.away = error.message
         else:
-            found.failed += 1
+            figures.failed += 1
     else:
-        found.seconds.append(ctx.clock.monotonic() - began)
-        found.empty += not hits
+        figures.seconds.append(ctx.clock.monotonic() - began)
+        figures.empty += not hits
 
 
 async def questions(ctx: Context, state: CollectionState, points: Sequence[str]) -> Questions:
@@ -96,7 +95,7 @@ async def questions(ctx: Context, state: CollectionState, points: Sequence[str])
     name, anything = any_search(state.schema)
     vectors = await _own(ctx, state, name, [_raw(point) for point in points])
     if not vectors and not state.schema.vectors:
-        # No sparse vector finds just anything, so others are asked about.
+        # An arbitrary sparse vector may find nothing, so the vectors of other points are used.
         vectors = await _own(ctx, state, name, await _some(ctx, state))
     return Questions(name, tuple(vectors) or (anything,) * max(1, len(points)))
 
@@ -115,7 +114,7 @@ async def _some(ctx: Context, state: CollectionState) -> list[wire.RawId]:
 
 
 async def prepare_watch(ctx: Context, before: CollectionState) -> None:
-    """Take the baseline that the watch of `subject` will need, once for each way to it."""
+    """Take the baseline that the watch of `subject` will need, once for each migration."""
     migration, known = ctx.the_subject().marks.migration, ctx.the_subject().marks.baseline
     if migration is None or not ctx.options.watch.duration or (known and known.migration == migration.id):
         return
@@ -123,10 +122,10 @@ async def prepare_watch(ctx: Context, before: CollectionState) -> None:
 
 
 async def take_baseline(ctx: Context, before: CollectionState, migration: str) -> None:
-    """Measure `before`, which serves, and keep its figures on the collection that is to replace it.
+    """Measure `before`, the serving collection, and keep its figures on the one that is to replace it.
 
     Raises:
-        TransientError: it does not answer, so there is nothing to compare with later.
+        TransientError: it does not answer, so the watch would have nothing to compare with.
     """
     points = [wire.id_text(point) for point in await _some(ctx, before)]
     asked = await questions(ctx, before, points)
@@ -141,7 +140,7 @@ async def take_baseline(ctx: Context, before: CollectionState, migration: str) -
         raise TransientError(
             "NoBaseline",
             f"{before.name} answers no search through {ctx.desired.alias!r}, so there is nothing to compare with "
-            "after the switch.",
+            "after the cut-over.",
         )
     answered = bool(points) and not whole.empty
     baseline = Baseline(migration, tuple(points), whole.median, whole.p95, whole.error_rate or 0.0, answered)

@@ -1,27 +1,27 @@
-"""Phase and conditions: where things stand, for people and for machines.
+"""Phase and conditions: the phase is for people, the conditions are for machines.
 
-The phase is for people; the conditions follow kstatus: `Reconciling` and `Stalled` are never both there, `Ready`
-says that the serving collection equals the spec, `Available` that the alias serves, whatever the migration does.
+The conditions follow kstatus: `Reconciling` and `Stalled` are never both there, `Ready` says that the serving
+collection equals the spec, `Available` that the alias serves, whatever a migration does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from teal.api.conditions import merge_conditions
 from teal.domain.errors import TransientError
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, stage_of
 from teal.domain.policy import Do
 from teal.domain.transitions import Stage
 from teal.domain.verdict import Verdict
-from teal.migration.clock import iso
 from teal.migration.report.record import ReconcileRecord
 from teal.migration.steps.registry import OF_SUBJECT, REGISTRY
 
 
 def phase(record: ReconcileRecord) -> str:
-    """Where things stand, in one word."""
+    """The phase of the resource."""
     if record.resource.deleting:
         return "Deleting"
     if record.suspended:
@@ -46,7 +46,7 @@ def _subject(record: ReconcileRecord) -> CollectionState | None:
 
 
 def _phase_of_trouble(record: ReconcileRecord) -> str:
-    """Nothing could be decided: what was shown last, if the trouble may pass; else Held where something serves."""
+    """Nothing could be decided. On a transient error the last phase stays; else Held if a collection serves."""
     if isinstance(record.error, TransientError):
         return str(record.resource.status.get("phase") or "Pending")
     return "Held" if record.serving else "Pending"
@@ -55,33 +55,22 @@ def _phase_of_trouble(record: ReconcileRecord) -> str:
 def conditions(record: ReconcileRecord) -> list[dict[str, Any]]:
     """The conditions, each with its reason and a message that says what to do."""
     rows = [_ready(record), _available(record), *_progressing(record), *_verified(record)]
-    generation, since = record.resource.generation, iso(record.now)
-    before = {c["type"]: c for c in record.resource.status.get("conditions") or ()}
-    return [
-        {
-            "type": kind,
-            "status": value,
-            "reason": reason,
-            "message": message,
-            "observedGeneration": generation,
-            "lastTransitionTime": _since(before.get(kind), value, since),
-        }
+    new = [
+        {"type": kind, "status": value, "reason": reason, "message": message}
         for kind, value, reason, message in rows
     ]
+    old = record.resource.status.get("conditions") or ()
+    return merge_conditions(old, new, datetime.fromtimestamp(record.now, UTC), record.resource.generation)
 
 
 Row = tuple[str, str, str, str]
 
 
-def _since(before: Mapping[str, Any] | None, value: str, now: str) -> str:
-    return str(before["lastTransitionTime"]) if before and before["status"] == value else now
-
-
 def _ready(record: ReconcileRecord) -> Row:
     if record.suspended:
-        return "Ready", "Unknown", "Suspended", "spec.suspend is true; nothing is touched."
+        return "Ready", "Unknown", "Suspended", "spec.suspend is true; Teal changes nothing."
     if isinstance(record.error, TransientError) and record.decision and REGISTRY[record.decision.do].tidies:
-        # What serves is as declared; that something old cannot be tidied up yet does not change it.
+        # The serving collection is as declared; a leftover that cannot be tidied up yet does not change that.
         return _serves(record)
     if record.error:
         unknown = isinstance(record.error, TransientError) and record.decision is None
@@ -147,7 +136,7 @@ def _verified(record: ReconcileRecord) -> list[Row]:
 
 
 def _waiting(record: ReconcileRecord) -> str | None:
-    """What the switch waits for, where that is somebody's word or a time: neither progress nor a fault."""
+    """What the cut-over waits for, if that is an approval, a window or a hook: neither progress nor an error."""
     return record.detail if phase(record) == Stage.AWAITING_PROMOTION.value and record.detail else None
 
 

@@ -1,4 +1,4 @@
-"""The status of an EmbeddingSet: one probe of its embedder, now and then, and who uses it."""
+"""The status of an EmbeddingSet: a probe of its embedder, once an hour, and who uses it."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class Probes:
         self._known: dict[str, tuple[str, float, ProbedEncoder | TealError]] = {}
 
     async def status(
-        self, found: EmbeddingSet, namespace: str, used_by: Sequence[str], secrets: Secrets
+        self, declared: EmbeddingSet, namespace: str, used_by: Sequence[str], secrets: Secrets
     ) -> Mapping[str, Any]:
         """The whole status, with `Ready` saying whether the embedder answers as the spec says."""
-        probe = await self._probe(found, namespace, secrets)
+        probe = await self._probe(declared, namespace, secrets)
         status: dict[str, Any] = {
-            "observedGeneration": found.metadata.generation or 0,
+            "observedGeneration": declared.metadata.generation or 0,
             "usedBy": sorted(used_by),
-            "conditions": [self._ready(found, probe)],
+            "conditions": [self._ready(declared, probe)],
         }
         if isinstance(probe, ProbedEncoder):
             status |= {"probedDimensions": probe.dimensions, "fingerprint": probe.fingerprint}
         return status
 
     async def _probe(
-        self, found: EmbeddingSet, namespace: str, secrets: Secrets
+        self, declared: EmbeddingSet, namespace: str, secrets: Secrets
     ) -> ProbedEncoder | TealError | None:
-        key = found.metadata.uid or f"{namespace}/{found.metadata.name}"
-        spec = found.spec.model_dump_json()
+        key = declared.metadata.uid or f"{namespace}/{declared.metadata.name}"
+        spec = declared.spec.model_dump_json()
         known, until, answer = self._known.get(key, ("", 0.0, None))
         if known == spec and answer is not None and self._clock.now() < until:
             return answer
-        embedder = embedders.embedder(found, namespace, secrets, OpenAIEmbedder)
+        embedder = embedders.embedder(declared, namespace, secrets, OpenAIEmbedder)
         if embedder is None:
             return None
         async with embedder:
@@ -58,30 +58,30 @@ class Probes:
         self._known[key] = (spec, self._clock.now() + keep, fresh)
         return fresh
 
-    def _ready(self, found: EmbeddingSet, probe: ProbedEncoder | TealError | None) -> dict[str, Any]:
-        status, reason, message = _judge(found, probe)
+    def _ready(self, declared: EmbeddingSet, probe: ProbedEncoder | TealError | None) -> dict[str, Any]:
+        status, reason, message = _judge(declared, probe)
         return {
             "type": "Ready",
             "status": status,
             "reason": reason,
             "message": message,
-            "observedGeneration": found.metadata.generation or 0,
+            "observedGeneration": declared.metadata.generation or 0,
             "lastTransitionTime": iso(self._clock.now()),
         }
 
 
-def _judge(found: EmbeddingSet, probe: ProbedEncoder | TealError | None) -> tuple[str, str, str]:
-    problems = unsupported_source(found.spec)
+def _judge(declared: EmbeddingSet, probe: ProbedEncoder | TealError | None) -> tuple[str, str, str]:
+    problems = unsupported_source(declared.spec)
     if problems:
         return "False", "NotSupportedYet", "; ".join(problems)
     if probe is None:
-        return "True", "NoEmbedder", "Vectors are made elsewhere; nothing to probe."
+        return "True", "NoEmbedder", "The EmbeddingSet has no embedder, so there is nothing to probe."
     if isinstance(probe, TealError):
         return "False", probe.reason, probe.message
-    if probe.dimensions != found.spec.dimensions:
+    if probe.dimensions != declared.spec.dimensions:
         message = (
-            f"The embedder answers vectors of {probe.dimensions} dimensions where the spec declares "
-            f"{found.spec.dimensions}. Correct dimensions or model."
+            f"The embedder answers vectors of {probe.dimensions} dimensions, but the spec declares "
+            f"{declared.spec.dimensions}. Correct dimensions or model."
         )
         return "False", "WrongDimensions", message
-    return "True", "EmbedderAnswers", f"{found.spec.model} answers {probe.dimensions} dimensions."
+    return "True", "EmbedderAnswers", f"{declared.spec.model} answers vectors of {probe.dimensions} dimensions."

@@ -1,4 +1,4 @@
-"""What one reconcile found and did, gathered as it goes: all that the report is made of."""
+"""The record of one reconcile, filled as it goes: everything that the report is made of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from teal.migration.session import Part, Session
 
 @dataclass
 class ReconcileRecord:
-    """What one reconcile found and did, gathered as it goes."""
+    """The record of one reconcile, filled as it goes."""
 
     resource: Resource
     now: float
@@ -40,7 +40,7 @@ class ReconcileRecord:
     failed: bool = False
     needs_guard: bool | None = None
     identity: Identity | None = None
-    """Whose collections are ours, where the spec could not be resolved to `desired`."""
+    """Which collections are ours, also where the spec could not be resolved to `desired`."""
 
     def the_desired(self) -> Desired:
         """What is declared, once it has been resolved."""
@@ -101,7 +101,7 @@ class Finished:
 
 @dataclass
 class History(Part, survives_plan=True):
-    """What has ended in this process, kept in case its status was not written."""
+    """Migrations that have ended in this process, kept in case their status was not written."""
 
     finished: list[Finished] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ def remember(record: ReconcileRecord, result: Result) -> None:
     decision = record.decision
     if decision is None or decision.plan.source is None:
         return
-    by_event = {Event.SWITCHED: "Promoted", Event.FAILED: "Held"}
+    by_event = {Event.CUT_OVER: "Promoted", Event.FAILED: "Held"}
     outcome = result.outcome or (by_event.get(result.event) if result.event else None)
     if outcome is None:
         return

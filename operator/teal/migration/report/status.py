@@ -1,13 +1,14 @@
-"""The status, made of what was found: a report that can be thrown away and is made again."""
+"""The status: a report that is made from scratch, so it can be lost. Nothing is decided from it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from teal.domain.actions import Refusal
-from teal.domain.marks import Declined, StoredVerdict
+from teal.domain.marks import Declined, StoredVerdict, Watched
 from teal.domain.observed import CollectionState
-from teal.domain.ownership import ours
+from teal.domain.ownership import mine
 from teal.domain.plan import Strategy
 from teal.domain.policy import Decision
 from teal.domain.writes import WriteMode, guarantee
@@ -19,7 +20,9 @@ from teal.migration.cutover.proof import LastCutover, Proof
 from teal.migration.report import refused_actions
 from teal.migration.report.conditions import conditions, phase
 from teal.migration.report.record import History, ReconcileRecord
-from teal.migration.sync.memory import InStep
+from teal.migration.session import Session
+from teal.migration.steps.watch import WatchMemory
+from teal.migration.sync.memory import PairMemories
 
 HISTORY = 10
 
@@ -97,21 +100,21 @@ def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
     if not record.serving:
         return None
     if not last or last.get("target") != record.serving.name:
-        newest = record.session.part(InStep).newest
+        newest = record.session.part(PairMemories).newest
         if newest is None:
             return None
         last = {"source": newest.retained, "target": record.serving.name}
     proved = record.session.part(LastCutover).proof
     writes = (_writes(record) if proved else dict(last.get("writes") or {})) | _in_step(record)
-    row = {**last, "phase": phase(record), "writes": writes, "watch": _watch(record.serving)}
+    row = {**last, "phase": phase(record), "writes": writes, "watch": _watch(record.serving, record.session, last)}
     if record.serving.marks.verdict:
         row["verification"] = _verification(record.serving.marks.verdict)
     return {name: value for name, value in row.items() if value not in (None, {}, [])}
 
 
 def _in_step(record: ReconcileRecord) -> dict[str, Any]:
-    """Of the collection that served last, where several are retained."""
-    newest = record.session.part(InStep).newest
+    """The figures of keeping in step, with the collection that served last where several are retained."""
+    newest = record.session.part(PairMemories).newest
     return {"inStep": newest.as_json(record.now)} if newest else {}
 
 
@@ -140,7 +143,7 @@ def _under_way(record: ReconcileRecord, decision: Decision) -> dict[str, Any]:
 
 
 def _stopped(record: ReconcileRecord, decision: Decision, declined: Declined) -> dict[str, Any]:
-    """The migration that was aborted or rolled back; what its last report says of it is kept."""
+    """The migration that was aborted or rolled back; what the last status said of it is kept."""
     last = record.resource.status.get("migration") or {}
     kept = last if last.get("id") == declined.id else {}
     writes = {**(kept.get("writes") or {}), **_in_step(record)}
@@ -157,20 +160,31 @@ def _stopped(record: ReconcileRecord, decision: Decision, declined: Declined) ->
     }
 
 
-def _watch(state: CollectionState) -> dict[str, Any]:
-    """What the watch of `state` compares, in milliseconds, and how far it is."""
-    migration, baseline, watched = state.marks.migration, state.marks.baseline, state.marks.watched
-    row: dict[str, Any] = {}
-    if baseline and migration and baseline.migration == migration.id:
+def _watch(state: CollectionState, session: Session, last: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that the watch of `state` compares, in milliseconds, and its progress.
+
+    The watch's marks are cleared when it has ended; then the last report stays, with the figures of the last look.
+    """
+    migration = state.marks.migration
+    if migration is None:
+        return {}
+    baseline, watched = state.marks.baseline, state.marks.watched or session.part(WatchMemory).watched
+    row: dict[str, Any] = dict(last.get("watch") or {}) if last.get("id") == migration.id else {}
+    if baseline and baseline.migration == migration.id:
         row |= {"medianMillisBefore": _millis(baseline.median), "p95MillisBefore": _millis(baseline.p95)}
-    if watched and migration and watched.migration == migration.id:
-        row["watchedSeconds"] = round(watched.seconds)
-        if watched.p95 is not None:
-            row["p95Millis"] = _millis(watched.p95)
-        if watched.error_rate is not None:
-            row["errorRate"] = round(watched.error_rate, 4)
-        if watched.paused:
-            row["paused"] = watched.paused
+    if watched.migration == migration.id:
+        row = {name: value for name, value in row.items() if name.endswith("Before")} | _watched(watched)
+    return row
+
+
+def _watched(watched: Watched) -> dict[str, Any]:
+    row: dict[str, Any] = {"watchedSeconds": round(watched.seconds)}
+    if watched.p95 is not None:
+        row["p95Millis"] = _millis(watched.p95)
+    if watched.error_rate is not None:
+        row["errorRate"] = round(watched.error_rate, 4)
+    if watched.paused:
+        row["paused"] = watched.paused
     return row
 
 
@@ -179,8 +193,8 @@ def _millis(seconds: float) -> float:
 
 
 def _verification(mark: StoredVerdict) -> dict[str, Any]:
-    found = mark.as_json()
-    return {"verdict": found["verdict"], "checks": found["checks"]}
+    row = mark.as_json()
+    return {"verdict": row["verdict"], "checks": row["checks"]}
 
 
 def _progress(progress: Progress) -> dict[str, Any]:
@@ -215,25 +229,32 @@ def _writes(record: ReconcileRecord) -> dict[str, Any]:
     proof = record.session.part(LastCutover).proof
     if proof:
         row["cutOver"] = proof.as_json()
-        row["proof"] = _in_words(proof) + (f" (the last pass went by {by_field})" if by_field else "")
+        row["proof"] = _in_words(proof) + (
+            f" (the last pass read only what {by_field} shows as changed)" if by_field else ""
+        )
     return row
 
 
 def _in_words(proof: Proof) -> str:
     if proof.op_num_before is None or proof.op_num_after is None:
-        return f"two scans of all versions without a difference; {proof.late_writes} late writes drained"
+        return (
+            "two scans in a row found no change (op_num is not readable); "
+            f"{proof.late_writes} late writes copied to the new collection"
+        )
     if proof.op_num_before == proof.op_num_after:
-        return "no shard's op_num moved from before the last pass until after the switch: no write was missed"
-    return f"{proof.late_writes} writes reached the old collection during the switch and were carried over"
+        return "no shard's op_num moved from before the last pass until after the cut-over: no write was missed"
+    return (
+        f"{proof.late_writes} writes reached the old collection during the cut-over and were copied to the new one"
+    )
 
 
 def _retained(record: ReconcileRecord) -> list[dict[str, Any]]:
     if record.observed is None or record.desired is None:
         return list(record.resource.status.get("retained") or ())
     rows = []
-    for name, state in sorted(record.observed.states.items()):
+    for name, state in mine(record.observed, record.desired.identity).items():
         replaced = state.marks.replaced
-        if replaced and ours(state, record.desired.identity) and state is not record.serving:
+        if replaced and state is not record.serving:
             rows.append(
                 {
                     "collection": name,

@@ -1,4 +1,4 @@
-"""The tools that a resource's own fields and Secrets name: its Qdrant and its embedder.
+"""The servers that a resource's fields and Secrets name: its Qdrant, and its judged queries.
 
 Secrets are read each time they are used, in the resource's own namespace only, and a key goes only to the URL
 that stands beside it in the same spec.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from teal.api.vector_collection import VectorCollectionSpec
 from teal.domain.quality import JudgedQuery
-from teal.migration.contract import Judged, Reads, Resource, Secrets
+from teal.migration.contract import ReadJudgedQueries, Reads, Resource, Secrets
 from teal.migration.verification import judged as judged_queries
 from teal.qdrant.endpoint import Endpoint
 
@@ -29,7 +29,7 @@ async def endpoint(spec: VectorCollectionSpec, namespace: str, secrets: Secrets)
     )
 
 
-def judged(resource: Resource, reads: Reads) -> Judged | None:
+def judged(resource: Resource, reads: Reads) -> ReadJudgedQueries | None:
     """Reads the queries that `verification.goldenQueries` names; `None` where it names none."""
     golden = resource.manifest.spec.verification.golden_queries
     if golden is None:

@@ -1,4 +1,4 @@
-"""From the two resources to what the planner and the steps need: the only place that knows both vocabularies.
+"""From the two resources to what the planner and the steps need: the only place that knows both sets of names.
 
 Kubernetes' camelCase becomes Qdrant's own names; durations become seconds. Only what the spec declares is
 carried over, so that an undeclared value stays Qdrant's or the application's business.
@@ -22,11 +22,11 @@ from teal.domain.marks import Encoder
 from teal.domain.plan import Desired, Identity
 from teal.domain.schema import Datatype, DenseVector, Distance, Schema
 from teal.domain.tuning import Tuning
-from teal.domain.watching import Rules
+from teal.domain.watching import WatchLimits
 from teal.domain.windows import Window, first_problem
 from teal.domain.writes import WriteMode
 from teal.migration.contract import Resource
-from teal.migration.options import Hook, Options, Query
+from teal.migration.options import BoundedQuery, Hook, Options
 
 QUANTIZATION_KINDS = ("scalar", "product", "binary")
 
@@ -65,7 +65,7 @@ def desired(resource: Resource, cluster: str) -> Desired:
 
 
 def options(resource: Resource) -> Options:
-    """How `resource` wants it done."""
+    """How `resource` wants to be migrated; `check_windows` has accepted its windows."""
     spec = resource.manifest.spec
     migration = spec.migration
     embedder = resource.embedding_set.spec.embedder if resource.embedding_set else None
@@ -85,38 +85,39 @@ def options(resource: Resource) -> Options:
         min_recall=spec.verification.golden_queries.min_recall if spec.verification.golden_queries else None,
         max_latency_ratio=spec.verification.max_latency_ratio,
         manual=migration.promotion.mode == "Manual",
-        windows=windows(spec),
+        windows=_windows(spec),
         before_switch=_hook(migration.hooks.before_switch if migration.hooks else None),
         after_switch=_hook(migration.hooks.after_switch if migration.hooks else None),
         watch=_rules(spec.watch),
         prometheus=spec.watch.prometheus.url if spec.watch.prometheus else None,
         queries=_queries(spec.watch),
-        keep_for=spec.retention.keep_for.total_seconds(),
         snapshot=spec.retention.snapshot,
         max_tokens=budget.max_tokens if budget else None,
     )
 
 
-def windows(spec: VectorCollectionSpec) -> tuple[Window, ...]:
-    """When the switch may happen.
+def check_windows(spec: VectorCollectionSpec) -> None:
+    """Refuse windows that can never open.
 
     Raises:
-        TerminalError: reason `InvalidWindow`: a schedule or time zone that there is not; the message has its path.
+        TerminalError: reason `InvalidWindow`: a schedule or time zone does not exist; the message has its path.
     """
-    given = spec.migration.promotion.windows
-    found = tuple(Window(each.schedule, each.duration.total_seconds(), each.time_zone) for each in given)
-    problem = first_problem(found)
+    problem = first_problem(_windows(spec))
     if problem:
         raise TerminalError("InvalidWindow", f"spec.migration.promotion.windows{problem}.")
-    return found
+
+
+def _windows(spec: VectorCollectionSpec) -> tuple[Window, ...]:
+    given = spec.migration.promotion.windows
+    return tuple(Window(each.schedule, each.duration.total_seconds(), each.time_zone) for each in given)
 
 
 def _hook(hook: ApiHook | None) -> Hook | None:
     return Hook(hook.url, hook.timeout.total_seconds(), hook.retries) if hook else None
 
 
-def _rules(watch: Watch) -> Rules:
-    return Rules(
+def _rules(watch: Watch) -> WatchLimits:
+    return WatchLimits(
         watch.duration.total_seconds(),
         watch.interval.total_seconds(),
         watch.max_latency_ratio,
@@ -124,9 +125,9 @@ def _rules(watch: Watch) -> Rules:
     )
 
 
-def _queries(watch: Watch) -> tuple[Query, ...]:
+def _queries(watch: Watch) -> tuple[BoundedQuery, ...]:
     given = watch.prometheus.queries if watch.prometheus else ()
-    return tuple(Query(each.name, each.query, each.min, each.max) for each in given)
+    return tuple(BoundedQuery(each.name, each.query, each.min, each.max) for each in given)
 
 
 def _embedding_set(resource: Resource) -> EmbeddingSetSpec | None:
@@ -143,7 +144,7 @@ def _embedding_set(resource: Resource) -> EmbeddingSetSpec | None:
 
 
 def _encoder(schema: Schema, embedding_set: EmbeddingSetSpec | None) -> Encoder | None:
-    """What clients are told; without a model there is nothing to tell them."""
+    """The encoder mark, which clients read; `None` without a model."""
     if schema.main is None or schema.model is None:
         return None
     url = embedding_set.embedder.open_ai.url if embedding_set and embedding_set.embedder else None

@@ -1,6 +1,6 @@
-"""Each resource's embedders: that of its EmbeddingSet, and those of other encoders which its collections name.
+"""Each resource's embedders: the one of its EmbeddingSet, and those of other encoders that its collections name.
 
-They live as long as the EmbeddingSet stays the same, because each keeps a connection, a count and a cache.
+They are kept as long as the EmbeddingSet stays the same, because each has connections, a token count and a cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from teal.domain.marks import Encoder
 from teal.domain.observed import CollectionState
 from teal.domain.plan import Desired, Population
 from teal.domain.policy import Decision, Do
-from teal.migration.contract import Judged, Reads, Resource, Secrets
+from teal.migration.contract import ReadJudgedQueries, Reads, Resource, Secrets
 from teal.migration.resolve.connections import judged
 from teal.sources.embedder import Embedder, OpenAIEmbedder
 
@@ -52,7 +52,7 @@ class _Made:
 
 
 class Embedders:
-    """Makes them when they are asked for. `None` is answered where nobody can be asked."""
+    """Makes embedders at their first use; the answer is `None` where no embedder can be called."""
 
     def __init__(self, secrets: Secrets, make: MakeClient = OpenAIEmbedder) -> None:
         self._secrets = secrets
@@ -60,17 +60,17 @@ class Embedders:
         self._made: dict[str, _Made] = {}
 
     async def own(self, resource: Resource) -> Client | None:
-        """That of the EmbeddingSet as it is declared now."""
+        """The embedder of the EmbeddingSet as it is declared now."""
         return (await self._of(resource)).own if resource.embedding_set else None
 
     async def of(self, resource: Resource, wanted: Desired, state: CollectionState) -> Client | None:
-        """Whatever made the vectors of `state`: the spec's own embedder, or another model that it has."""
+        """The embedder that made the vectors of `state`: the declared one, or another model of its server."""
         if wanted.encoder and wanted.encoder == state.marks.encoder:
             return await self.own(resource)
         return await self.other(resource, state)
 
     async def other(self, resource: Resource, state: CollectionState) -> Client | None:
-        """That which the marks of `state` name, if the EmbeddingSet's own server has it."""
+        """The encoder that the marks of `state` name, if it has the EmbeddingSet's URL."""
         if resource.embedding_set is None:
             return None
         others, encoder = (await self._of(resource)).others, repr(state.marks.encoder)
@@ -103,10 +103,10 @@ class Embedders:
         return made
 
     def _other(self, known: Encoder | None, resource: Resource) -> Client | None:
-        """The encoder that a retained collection's mark names, if the set's own server has it.
+        """The encoder that a retained collection's mark names, if it has the set's URL.
 
         A mark names no Secret, and a key goes only to the URL that stands beside it in the spec: so another URL
-        than the set's is not asked.
+        than the set's is never called.
         """
         embedding_set = resource.embedding_set
         declared = embedding_set.spec.embedder if embedding_set else None
@@ -165,11 +165,11 @@ class ResourceEncoders:
     async def other(self, state: CollectionState) -> Client | None:
         return await self._embedders.other(self._resource, state)
 
-    def judged(self) -> Judged | None:
+    def judged(self) -> ReadJudgedQueries | None:
         return judged(self._resource, self._reads)
 
     async def of_target(self, decision: Decision, subject: CollectionState | None) -> Client | None:
-        """The encoder of the plan's target: the spec's own, or that of a collection to go back to against it."""
+        """The encoder of the plan's target: the declared one, or in a rollback that of the retained one."""
         if subject is not None and decision.do is Do.FINISH_CUTOVER:
             return await self.of(subject)
         if decision.plan.population is not Population.REEMBED:

@@ -1,7 +1,7 @@
 """Adopting: a collection that Teal did not create becomes this resource's, because the spec names it.
 
-Adoption writes marks and, where there is none, the alias; it changes neither configuration nor data. What the
-spec declares beyond the collection's own shape is then an ordinary change.
+Adoption writes marks and, if it is missing, the alias; it changes neither configuration nor data. Where the spec
+declares something else than the collection has, that is an ordinary change afterwards.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ async def adopt(ctx: Context) -> Result:
 
 
 def as_declared(state: CollectionState, desired: Desired) -> Schema:
-    """What the collection is, in the spec's terms where the two cannot be told apart.
+    """The schema of the collection, completed from the spec where Qdrant cannot tell.
 
-    Qdrant knows neither encoder nor schema version, so vectors of the declared sizes are taken to be what the
-    spec says that they are. Other sizes are another encoder's: its model is unknown, and its version "adopted".
+    Qdrant stores neither encoder nor schema version. If the vectors have the declared sizes, they are assumed to
+    be of the declared encoder. Other sizes mean another encoder: its model is unknown, and its version "adopted".
     """
     wanted = desired.schema
     shards = state.schema.shard_number if wanted.shard_number is not None else None
-    found = replace(state.schema, shard_number=shards)
-    sizes = {v.name: v.size for v in found.vectors}
+    schema = replace(state.schema, shard_number=shards)
+    sizes = {v.name: v.size for v in schema.vectors}
     if sizes == {v.name: v.size for v in wanted.vectors}:
-        return replace(found, schema_version=wanted.schema_version, model=wanted.model)
-    return replace(found, schema_version="adopted", model=None)
+        return replace(schema, schema_version=wanted.schema_version, model=wanted.model)
+    return replace(schema, schema_version="adopted", model=None)
 
 
 async def claim(ctx: Context) -> Result:
-    """The same resource under a new UID (deleted and applied again): its collections follow it."""
+    """The same resource under a new UID (deleted and applied again): its collections get the new one."""
     owner = ctx.the_subject().marks.owner
     if owner is None:
         raise LookupError("only an owned collection is claimed")

@@ -1,9 +1,8 @@
-"""Awaiting promotion: green is complete and verified, and switches when it may.
+"""Awaiting promotion: green is complete and verified, and waits for the cut-over.
 
-It may when somebody has approved this very plan (or the spec lets it approve itself), a window is open, and the
-gate before the switch answers. However long that takes, green stays as fresh as it was when it was verified:
-catching up goes on, and a verdict that has become old, or that is about another green than the one that is there
-now (somebody else has written to it, or nobody remembers), is given again before the switch.
+The cut-over may happen when this very plan is approved (or promotion is automatic), a window is open, and the hook
+before the cut-over agrees. Meanwhile green stays as fresh as when it was verified: catching up goes on. Green is
+verified again if its verdict is old, or if somebody else may have written to it since.
 """
 
 from __future__ import annotations
@@ -27,34 +26,36 @@ VERDICT_SECONDS = 3600.0
 
 @dataclass
 class WaitMemory(Part, survives_plan=False):
-    """Until which monotonic time the last pass is recent enough."""
+    """The monotonic time until which the last pass counts as fresh."""
 
     fresh_until: float = 0.0
 
 
 async def run(ctx: Context) -> Result:
-    """Approve, or wait and keep green fresh. The first revision has nobody to ask and nothing to wait for."""
+    """Approve, or wait and keep green fresh. The first revision needs no approval."""
     if ctx.source is None:
         return Result(Event.APPROVED)
     waiting = obstacle(ctx)
     if waiting:
         return await _wait(ctx, Result(requeue_after=FRESH_SECONDS, detail=waiting))
     if _aged(ctx):
-        message = f"{ctx.subject} was verified over an hour ago; it is verified again before the switch."
+        message = f"{ctx.subject} was verified more than an hour ago; it is verified again before the cut-over."
         return Result(Event.AGED, (Note("VerdictAged", message, "Verify"),))
     if not await _as_verified(ctx):
-        message = f"{ctx.subject} may have changed since it was verified; it is verified again before the switch."
+        message = (
+            f"{ctx.subject} may have changed since it was verified; it is verified again before the cut-over."
+        )
         return Result(Event.AGED, (Note("VerdictAged", message, "Verify"),))
     result = await hooks.before_switch(ctx)
     return result if result.event else await _wait(ctx, result)
 
 
 def obstacle(ctx: Context) -> str | None:
-    """Why the switch may not happen now, in words; `None` if it may."""
+    """Why the cut-over may not happen now, in words; `None` if it may."""
     if ctx.options.manual and ctx.desired.asked.promote != ctx.plan.hash:
         return (
             f"{ctx.subject} is verified and waits for approval: annotate teal.dev/promote={ctx.plan.hash} to "
-            f"switch, or teal.dev/abort={_id(ctx)} to give it up."
+            f"cut over, or teal.dev/abort={_id(ctx)} to abort the migration."
         )
     now, windows = ctx.clock.now(), ctx.options.windows
     if open_until(windows, now) is None:
@@ -88,7 +89,7 @@ async def _as_verified(ctx: Context) -> bool:
 
 
 async def _wait(ctx: Context, result: Result) -> Result:
-    """Use the time for a pass, if the last one is a while ago."""
+    """Make another pass while waiting, if the last one is no longer fresh."""
     memory, verified, clock = ctx.session.part(WaitMemory), ctx.session.part(VerifyMemory), ctx.clock
     if copy_pass.is_under_way(ctx) or clock.monotonic() >= memory.fresh_until:
         if not await _as_verified(ctx):

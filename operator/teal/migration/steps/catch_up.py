@@ -14,7 +14,7 @@ SHORT_SHARE = 0.01
 
 
 async def run(ctx: Context) -> Result:
-    """A pass that found little to copy ends the stage; the promotion makes the last passes itself."""
+    """A pass that found little to copy ends the stage; the cut-over makes the last passes itself."""
     if ctx.source is None:
         return Result(Event.CAUGHT_UP)
     if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS, by_field=True):
@@ -25,14 +25,14 @@ async def run(ctx: Context) -> Result:
 
 
 def _without(ctx: Context) -> tuple[Note, ...]:
-    """Points that the change field does not lead to."""
-    found, name = ctx.session.part(CopyMemory).watermark, ctx.options.change_field
-    if not name or not found.without:
+    """A warning about points that cannot be found by the change field."""
+    watermark, name = ctx.session.part(CopyMemory).watermark, ctx.options.change_field
+    if not name or not watermark.without:
         return ()
-    samples = ", ".join(map(wire.id_text, found.samples))
+    samples = ", ".join(map(wire.id_text, watermark.samples))
     message = (
-        f"{found.without:,} points have no number or date in {name!r} (such as {samples}): their changes are "
-        "found by passes over all points alone."
+        f"{watermark.without:,} points have no number or date in {name!r} (such as {samples}): their changes are "
+        "found only by passes over all points."
     )
-    found.without = 0
+    watermark.without = 0
     return (Note("MigrationWarning", message, "CatchUp", warning=True),)

@@ -1,6 +1,6 @@
-"""Whether the wall clock can be believed: a retention that a wrong one ends early cannot be given back.
+"""Clock skew between Teal and Qdrant: a wrong clock must not end a retention early, for a deletion is final.
 
-Qdrant's own clock is asked, by the `Date` that an HTTP server tells with each answer.
+Qdrant's clock is read from the `Date` header of an HTTP answer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ TOLERATED_SECONDS = 60.0
 async def seconds_behind(ctx: Context) -> float:
     """By how much Teal's clock is behind Qdrant's, negative if it is ahead.
 
-    0 where they agree to a minute, and where Qdrant, or a proxy before it, tells no time.
+    0 if they differ by less than a minute, or if Qdrant, or a proxy before it, sends no `Date`.
     """
     shown = await ctx.server.admin.time()
-    found = 0.0 if shown is None else ctx.clock.elsewhere(shown) - ctx.clock.now()
-    return found if abs(found) > TOLERATED_SECONDS else 0.0
+    skew = 0.0 if shown is None else ctx.clock.elsewhere(shown) - ctx.clock.now()
+    return skew if abs(skew) > TOLERATED_SECONDS else 0.0

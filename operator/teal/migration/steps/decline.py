@@ -1,7 +1,8 @@
-"""Declining a migration: abort, rollback and a breach all come down to one mark on the collection to stay with.
+"""Declining a migration: abort, rollback and a breach of the watch all write one mark, `declined`, on the
+collection that keeps serving or is to serve again.
 
-The mark is what holds, not the annotation: `decide` gives up a green that is under way, goes back from one that
-serves, and stays, whatever is lost or killed in between.
+The mark decides, not the annotation: because of it `decide` drops a green that is under way, or rolls back from
+one that serves, and then stays, also after a crash.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ EVENTS = {ABORTED: "MigrationAborted", ROLLED_BACK: "RollbackRequested", WATCH_B
 
 
 async def run(ctx: Context) -> Result:
-    """Remember on `subject` that the way from it is not wanted."""
+    """Write on `subject` that the migration away from it is declined."""
     if ctx.declined is None:
         raise LookupError("a decision to decline says why")
     return await write(ctx, ctx.subject, ctx.declined)
 
 
 async def write(ctx: Context, name: str, declined: Declined) -> Result:
-    """Write the mark on `name`; the next look acts on it."""
+    """Write the mark on `name`; the next decision acts on it."""
     ctx.session.stop()
     await ctx.server.mark(name, declined)
     note = Note(EVENTS[declined.reason], declined.message, "Decline", warning=True)
@@ -35,11 +36,13 @@ async def write(ctx: Context, name: str, declined: Declined) -> Result:
 
 
 async def lift(ctx: Context) -> Result:
-    """The way is open again: by `retry`, or because the spec asks for something else."""
+    """Lift the decline: `retry` asks for it, or the spec asks for something else."""
     declined = ctx.the_subject().marks.declined
     if declined is None:
         raise LookupError("only what was declined can be lifted")
     await ctx.server.mark(ctx.subject, replace(declined, lifted=True))
     if ctx.declined is None:
         return Result()
-    return Result(notes=(Note("MigrationRetried", f"After {declined.id}, which was stopped.", "Retry"),))
+    return Result(
+        notes=(Note("MigrationRetried", f"Migration {declined.id}, which was stopped, is tried again.", "Retry"),)
+    )

@@ -1,14 +1,14 @@
 """Deleting what a deleted resource owns, for `deletionPolicy: Delete` only.
 
-Only collections that this resource's UID created: one that was adopted was somebody else's before, and stays.
-A failed snapshot keeps everything. What the spec asks for does not matter any more, and cannot always be told: an
-EmbeddingSet that is deleted together with the resource that refers to it is gone first.
+Only collections that this resource created: an adopted one is released and stays. If a snapshot fails, nothing
+more is deleted. The spec is not resolved here, because its EmbeddingSet may have been deleted before it.
 """
 
 from __future__ import annotations
 
-from teal.domain.marks import Migration, Owner
-from teal.domain.ownership import ours
+from teal.domain.marks import Encoder, Key, is_mark
+from teal.domain.observed import CollectionState
+from teal.domain.ownership import mine
 from teal.domain.plan import Identity
 from teal.migration.contract import Note, Resource
 from teal.qdrant.pool import Server
@@ -20,16 +20,22 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
     adopted = spec.adopt.collection if spec.adopt else None
     observed = await server.observe(resource.manifest.alias, adopted, since=server.now())
     notes = []
-    for name, state in sorted(observed.states.items()):
+    for name, state in mine(observed, identity).items():
         owner = state.marks.owner
-        if owner is None or not ours(state, identity):
-            continue
-        if owner.adopted:
-            await server.mark(name, clear=(Owner.KEY, Migration.KEY))
-            notes.append(Note("CollectionReleased", f"{name} was adopted, not created: it stays.", "Delete"))
+        if owner and owner.adopted:
+            await server.mark(name, clear=_left_by_teal(state))
+            notes.append(
+                Note("CollectionReleased", f"{name} was adopted, not created by Teal, so it is kept.", "Delete")
+            )
             continue
         kept = (await server.admin.snapshot(name)).name if spec.retention.snapshot and state.points else None
         await server.delete(name)
         also = f"; its snapshot is {kept}" if kept else ""
         notes.append(Note("CollectionDeleted", f"{name} ({state.points:,} points) was deleted{also}.", "Delete"))
     return notes
+
+
+def _left_by_teal(state: CollectionState) -> list[Key]:
+    """All marks but the encoder: clients of the collection, which stays, go on asking for that."""
+    metadata = state.config.get("metadata") or {}
+    return [Key(key) for key in metadata if is_mark(key) and key != Encoder.KEY]

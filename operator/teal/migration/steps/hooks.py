@@ -1,11 +1,11 @@
-"""Requests around the switch, for teams that can pause their writers: a gate before it, a notice after it.
+"""Hooks: HTTP requests before and after the cut-over, for teams that can pause their writers.
 
-The gate must answer 2xx or nothing is switched; it is then asked again after 1, 5, 10 and 30 minutes, which is
-kept on green, so that a restart does not ask sooner. The notice is told once, and its failure is reported and
-changes nothing. Either may be repeated after a crash: `Idempotency-Key` is the same for the same migration and
-hook. The first revision and a rollback ask nobody.
+`beforeSwitch` is a gate: unless it answers 2xx, there is no cut-over. It is then called again after 1, 5, 10 and
+30 minutes; the time is kept on green, so a restart does not call it sooner. `afterSwitch` is a notice: it is
+called once, and its failure is reported and changes nothing. Either may be repeated after a crash, with the same
+`Idempotency-Key`. The first revision and a rollback call no hook.
 
-A hook may take minutes, so its request goes on between two steps and an edit never waits for it.
+A hook may take minutes, so its request runs in the background and an edit never waits for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BEFORE, AFTER = "beforeSwitch", "afterSwitch"
 
 @dataclass
 class HookRequest(Part, survives_plan=False):
-    """The request under way: `None` is its result if the hook agreed, else in words why not."""
+    """The request under way. Its result is `None` if the hook answered 2xx, else the reason in words."""
 
     task: asyncio.Task[str | None] | None = None
 
@@ -45,7 +45,7 @@ class HookRequest(Part, survives_plan=False):
 
 
 async def before_switch(ctx: Context) -> Result:
-    """APPROVED when the gate has answered, or there is none; else what to wait for."""
+    """APPROVED when the hook has answered 2xx, or there is none; else what to wait for."""
     hook, known = ctx.options.before_switch, _known(ctx)
     if hook is None:
         return Result(Event.APPROVED)
@@ -56,18 +56,27 @@ async def before_switch(ctx: Context) -> Result:
         return Result(requeue_after=POLL_SECONDS, detail=(known.message and _closed(known)) or _asking(hook))
     refused = _answer(ctx)
     if refused is None:
-        return Result(Event.APPROVED, (Note("GateOpened", f"The hook {BEFORE} ({hook.url}) agreed.", "Promote"),))
+        return Result(
+            Event.APPROVED,
+            (
+                Note(
+                    "GateOpened",
+                    f"The hook {BEFORE} ({hook.url}) answered 2xx: the cut-over may begin.",
+                    "Promote",
+                ),
+            ),
+        )
     pause = BACK_OFF[min(known.refusals, len(BACK_OFF) - 1)]
     closed = replace(
         known, refusals=known.refusals + 1, not_before=ctx.clock.now() + pause, message=f"{hook.url} {refused}"
     )
     await _remember(ctx, closed)
-    first = Note("GateClosed", f"{_closed(closed)} Nothing is switched meanwhile.", "Promote", warning=True)
+    first = Note("GateClosed", f"{_closed(closed)} There is no cut-over meanwhile.", "Promote", warning=True)
     return Result(notes=(first,) if closed.refusals == 1 else (), requeue_after=pause, detail=_closed(closed))
 
 
 async def after_switch(ctx: Context) -> tuple[bool, tuple[Note, ...]]:
-    """Whether the notice has been given, as far as it can be; and the Note about it."""
+    """Whether the hook has been called, if there is one; and the Note if it failed."""
     hook, known = ctx.options.after_switch, _known(ctx)
     if hook is None or known.told:
         return True, ()
@@ -77,17 +86,17 @@ async def after_switch(ctx: Context) -> tuple[bool, tuple[Note, ...]]:
     await _remember(ctx, replace(known, told=True))
     if failed is None:
         return True, ()
-    message = f"The hook {AFTER} was not told of the switch: {hook.url} {failed}. The switch stays."
+    message = f"The hook {AFTER} failed: {hook.url} {failed}. The cut-over is not undone."
     return True, (Note("HookFailed", message, "Promote", warning=True),)
 
 
 def _known(ctx: Context) -> Hooks:
-    """What the hooks have said to this attempt at this migration."""
+    """What the hooks have answered to this attempt of this migration."""
     state = ctx.the_subject()
     migration = state.marks.migration
     name = migration.id if migration else ""
-    found = state.marks.hooks
-    return found if found and found.migration == name else Hooks(name)
+    mark = state.marks.hooks
+    return mark if mark and mark.migration == name else Hooks(name)
 
 
 async def _remember(ctx: Context, known: Hooks) -> None:
@@ -96,7 +105,7 @@ async def _remember(ctx: Context, known: Hooks) -> None:
 
 def _closed(known: Hooks) -> str:
     again = iso(known.not_before)
-    return f"The hook {BEFORE} keeps the gate closed: {known.message}. It is asked again at {again}."
+    return f"The hook {BEFORE} does not let the cut-over begin: {known.message}. It is called again at {again}."
 
 
 def _asking(hook: Hook) -> str:
@@ -104,7 +113,7 @@ def _asking(hook: Hook) -> str:
 
 
 async def _over(ctx: Context, hook: Hook, name: str, seconds: float) -> bool:
-    """Whether the request, begun if it is not under way, has ended within `seconds`."""
+    """Begin the request if none is under way, and wait for it up to `seconds`: whether it has ended."""
     request = ctx.session.part(HookRequest)
     if request.task is None:
         request.task = asyncio.create_task(post(hook, _body(ctx, name), f"{_known(ctx).migration}/{name}"))
@@ -137,7 +146,7 @@ def _body(ctx: Context, name: str) -> dict[str, Any]:
 
 
 async def post(hook: Hook, body: dict[str, Any], key: str) -> str | None:
-    """Ask until the answer is 2xx or the attempts are used up: `None`, or in words why not."""
+    """Call until the answer is 2xx or the attempts are used up: `None`, or the reason in words."""
     why = ""
     async with httpx.AsyncClient(timeout=hook.timeout, follow_redirects=False) as client:
         for attempt in range(hook.retries + 1):
@@ -153,7 +162,7 @@ async def post(hook: Hook, body: dict[str, Any], key: str) -> str | None:
 async def _attempt(client: httpx.AsyncClient, hook: Hook, body: dict[str, Any], key: str) -> str | None:
     try:
         async with asyncio.timeout(hook.timeout):
-            # The answer's body says nothing to Teal, so it is not read.
+            # Teal does not use the answer's body, so it is not read.
             async with client.stream("POST", hook.url, json=body, headers={"Idempotency-Key": key}) as response:
                 return None if response.is_success else f"answered {response.status_code}"
     except (TimeoutError, httpx.TimeoutException):

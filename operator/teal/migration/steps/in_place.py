@@ -1,4 +1,4 @@
-"""In place: one PATCH and the payload indexes, then read back, because a server may accept and ignore."""
+"""In place: one PATCH and the payload indexes, then read back: a server may accept a change and ignore it."""
 
 from __future__ import annotations
 

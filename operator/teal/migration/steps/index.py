@@ -40,6 +40,11 @@ async def run(ctx: Context) -> Result:
     readiness = await ctx.server.admin.ready(ctx.subject)
     if readiness.failed:
         raise HeldError("IndexingFailed", f"Qdrant cannot index {ctx.subject}: {readiness.failed}")
+    if readiness.needs_patch is not None:
+        # After a restart a server does not go on indexing by itself: it shows grey until a PATCH comes.
+        await ctx.server.patch(ctx.subject, readiness.needs_patch)
+        memory.ready_polls = 0
+        return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")
     memory.ready_polls = memory.ready_polls + 1 if readiness.ready else 0
     if memory.ready_polls < POLLS:
         return Result(requeue_after=POLL_SECONDS, detail=readiness.waiting_for or "")
@@ -50,7 +55,7 @@ async def run(ctx: Context) -> Result:
 
 
 async def _configure(ctx: Context) -> bool:
-    """Bring green's configuration to the plan's; true when something had to be set."""
+    """Set what differs between green's configuration and the plan's; true if something did."""
     name = ctx.subject
     target = await ctx.server.admin.collection(name)
     if target is None:
@@ -68,7 +73,7 @@ async def _configure(ctx: Context) -> bool:
         await ctx.server.create_index(name, field, schema)
     if patch:
         await ctx.server.patch(name, patch)
-    # Last, or what an edit takes away would pass for the application's own after a crash.
+    # Last, or after a crash an index that an edit removed would look like one that the application made.
     declared = ctx.desired.tuning.declared()
     if target.marks.declared != declared:
         await ctx.server.mark(name, declared)

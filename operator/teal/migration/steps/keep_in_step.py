@@ -1,6 +1,6 @@
 """Keeping live collections in step: the round that is due, or its last one before a collection is retired.
 
-Beside a migration a round gets a part of the time, and its trouble never fails the migration.
+During a migration a round gets only a part of the time, and its errors never fail the migration.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from dataclasses import replace
 
 from teal.domain.errors import TransientError
 from teal.domain.policy import Do
-from teal.domain.policy.in_step import Pair as States
-from teal.domain.policy.in_step import live_pairs
+from teal.domain.policy.due_rounds import LivePair, live_pairs
 from teal.migration.context import Context, Result
 from teal.migration.copying.transform import same_encoder
 from teal.migration.sync import rounds
-from teal.migration.sync.memory import InStep, SyncMemory
+from teal.migration.sync.memory import PairMemories, PairMemory
 from teal.migration.sync.pairs import Pair
 
 BESIDE_SECONDS = 0.5
-"""How long a round may take before the migration beside it goes on."""
+"""How long a round may run before the migration goes on."""
 SHARE = 5.0
-"""How many times as long the migration goes on before the round does."""
+"""How many times as long the migration then runs before the round goes on."""
 POSTPONED_SECONDS = 10.0
 
 
@@ -28,7 +27,9 @@ async def run(ctx: Context) -> Result:
     """Go on with the rounds that the policy named, the newest pair first."""
     alone = ctx.decision.main.do in (Do.REST, Do.STAY, Do.RETIRE)
     until = ctx.until if alone else ctx.clock.monotonic() + BESIDE_SECONDS
-    ctx.session.part(InStep).keep_only((newer.name, retained.name) for newer, retained in live_pairs(ctx.view))
+    ctx.session.part(PairMemories).keep_only(
+        (newer.name, retained.name) for newer, retained in live_pairs(ctx.view)
+    )
     due = set(ctx.decision.pairs)
     for states in live_pairs(ctx.view):
         if (states[0].name, states[1].name) in due:
@@ -42,7 +43,7 @@ async def run(ctx: Context) -> Result:
     return Result()
 
 
-async def _round(ctx: Context, states: States, until: float, *, alone: bool) -> None:
+async def _round(ctx: Context, states: LivePair, until: float, *, alone: bool) -> None:
     newer, retained = states
     memory, began = _memory(ctx, states), ctx.clock.monotonic()
     memory.due = min(memory.due, began)
@@ -56,6 +57,6 @@ async def _round(ctx: Context, states: States, until: float, *, alone: bool) -> 
         memory.due = ctx.clock.monotonic() + SHARE * spent
 
 
-def _memory(ctx: Context, states: States) -> SyncMemory:
+def _memory(ctx: Context, states: LivePair) -> PairMemory:
     newer, retained = states
-    return ctx.session.part(InStep).of(newer.name, retained.name)
+    return ctx.session.part(PairMemories).of(newer.name, retained.name)

@@ -18,7 +18,7 @@ async def run(ctx: Context) -> Result:
         return Result(Event.POPULATED)
     cost = ctx.session.part(Cost)
     if cost.forecast is None:
-        # Lost with the process that made it; it is shown before anything is paid for, in this one too.
+        # A restart lost it. It is made and shown again before anything is paid for.
         cost.forecast = await estimate(ctx)
         return Result(requeue_after=SHOW_SECONDS)
     if not await copy_pass.advance(ctx, ctx.clock.monotonic() + SLICE_SECONDS):

@@ -1,6 +1,7 @@
-"""Promoting: the alias moves to green, by the one cut-over that both directions share.
+"""Promoting: the alias moves to green, by the cut-over that a rollback uses too.
 
-What allowed it must still hold at every attempt, and what served is measured right before, to be watched against.
+The approval and the window are checked again at every attempt. Blue's search latency is measured right
+before, as the baseline of the watch.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ RETRY_SECONDS = 0.5
 
 
 async def run(ctx: Context) -> Result:
-    """One attempt; without a blue there is nobody to miss and the alias is set at once."""
+    """One attempt; without a blue no write can be missed, so the alias is set at once."""
     blue, green = ctx.source, ctx.the_subject()
     if blue is None:
         alias = ctx.desired.alias
         await point_alias(ctx, alias, green.name, expected=ctx.observed.aliases.get(alias))
         note = Note("AliasCreated", f"The alias {alias!r} serves {green.name}.", "Promote")
-        return Result(Event.SWITCHED, (note,))
+        return Result(Event.CUT_OVER, (note,))
     withdrawn = await_promotion.obstacle(ctx)
     if withdrawn:
         ctx.session.drop(CutoverMemory)
@@ -35,12 +36,12 @@ async def run(ctx: Context) -> Result:
     if proof is None:
         return Result(requeue_after=RETRY_SECONDS, detail="waiting for a moment without writes")
     ctx.session.part(LastCutover).proof = proof
-    held = f"writers held for {proof.fence_millis:.0f} ms" if proof.fence_millis else "no writer held"
+    held = f"writers held back for {proof.fence_millis:.0f} ms" if proof.fence_millis else "no writers held back"
     note = Note(
         "CutoverCompleted",
         f"The alias {ctx.desired.alias!r} moved from {blue.name} to {green.name} in "
-        f"{proof.alias_millis:.0f} ms ({proof.switch.lower()}, {held}, "
-        f"{proof.late_writes} late writes drained).",
+        f"{proof.alias_millis:.0f} ms ({proof.mode.lower()}, {held}, "
+        f"{proof.late_writes} late writes copied).",
         "Promote",
     )
-    return Result(Event.SWITCHED, (note,))
+    return Result(Event.CUT_OVER, (note,))

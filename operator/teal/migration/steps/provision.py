@@ -1,7 +1,7 @@
-"""Provisioning: say what the migration will cost, then create green, marked as ours from its first moment.
+"""Provisioning: forecast what the migration will cost, then create green together with its marks.
 
-Creation and ownership are one request, so no crash can leave a collection that nobody owns; the name is
-deterministic, so a repeated create finds its own ctx.
+Creation and ownership are one request, so no crash can leave a collection without an owner. The name is
+deterministic, so creating it is idempotent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, refuse_over_budget
 from teal.domain.marks import Mark, Migration, Owner, is_mark
-from teal.domain.ownership import ours, owner_text
+from teal.domain.ownership import owner_text
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
@@ -20,6 +20,7 @@ from teal.migration.contract import Note
 from teal.migration.copying.forecast import Cost, estimate
 from teal.migration.cutover.alias import may_set
 from teal.migration.steps import stages
+from teal.migration.steps.partners import forget_gone
 
 
 async def run(ctx: Context) -> Result:
@@ -29,14 +30,14 @@ async def run(ctx: Context) -> Result:
     ctx.session.part(Cost).forecast = figures
     plan, now = ctx.plan, ctx.clock.now()
     body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
-    await _forget_namesake(ctx)
+    await forget_gone(ctx)
     await ctx.server.create(plan.target, body)
     warned = await _offer_to_writers(ctx)
     return Result(notes=(*_notes(ctx, figures), *warned), detail=f"created {plan.target}")
 
 
 async def _offer_to_writers(ctx: Context) -> tuple[Note, ...]:
-    """With DualWrite, `<alias>-next` is where the application writes, too. Somebody else's is left alone."""
+    """With DualWrite, the application also writes to `<alias>-next`. An alias of somebody else is left alone."""
     preview, target = next_alias(ctx.desired.alias), ctx.plan.target
     if ctx.options.writes is not WriteMode.DUAL_WRITE or ctx.plan.source is None:
         return ()
@@ -52,14 +53,6 @@ async def _offer_to_writers(ctx: Context) -> tuple[Note, ...]:
         f"{target!r} by its own name."
     )
     return (Note("MigrationWarning", text, "Migrate", warning=True),)
-
-
-async def _forget_namesake(ctx: Context) -> None:
-    """A revision's name comes again with it: what others noted of an earlier one does not hold for this one."""
-    target = ctx.plan.target
-    for name, state in ctx.observed.states.items():
-        if name != target and ours(state, ctx.desired.identity):
-            await ctx.server.mark(name, clear=state.marks.keys_about(target))
 
 
 def _marks(ctx: Context, now: float) -> dict[str, Any]:
@@ -83,13 +76,13 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
 
 
 def _attempt(ctx: Context) -> int:
-    """The first, or the one after what was stopped, so that an old annotation cannot stop it again."""
+    """1, or one more than the attempt that was stopped, so that an old annotation cannot stop this one."""
     before = ctx.source.marks.declined if ctx.source else None
     return before.attempt + 1 if before and before.plan_hash == ctx.plan.hash else 1
 
 
 def _applications_own(ctx: Context) -> dict[str, Any]:
-    """What the application keeps in blue's metadata goes along."""
+    """The application's own keys in blue's metadata, which green gets too."""
     metadata = ctx.source.config.get("metadata") if ctx.source else None
     return {key: value for key, value in (metadata or {}).items() if not is_mark(key)}
 

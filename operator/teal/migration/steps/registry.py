@@ -1,7 +1,7 @@
-"""The registry of actions: for each thing that can be done next, what does it and how it shows.
+"""The registry of actions: for each action, the step that carries it out and how status shows it.
 
 The policy (`domain/policy`) names an action; its row says which step carries it out, in which phase a resource is
-meanwhile, whether the step may hold writers back, and whether it only waits.
+meanwhile, whether the step may hold writers back, and whether it rests.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ OF_SUBJECT = "the stage of the subject"
 class Action:
     """One row.
 
-    `phase` is what status shows meanwhile, `None` for what goes on beside whatever else there is, `OF_SUBJECT` for
-    the stage that the subject is in. `shows`: its
-    status is written at once, before anything else is done. `as_declared`: what serves is as declared meanwhile;
-    `tidies`: it even stays so when the step fails for now.
+    `phase` is what status shows meanwhile: `None` for an action that has no phase of its own, `OF_SUBJECT` for the
+    stage of the subject. `shows`: status is written right after it, before the next action. `as_declared`: the
+    serving collection is as declared meanwhile; `tidies`: it is so even if the step fails with a transient error.
     """
 
     run: Step
@@ -59,7 +58,7 @@ REGISTRY: Mapping[Do, Action] = {
     Do.STAY: Action(rest.run, Stage.HELD, rests=True),
     Do.WAIT_HELD: Action(rest.run, Stage.HELD, rests=True),
     Do.KEEP_IN_STEP: Action(keep_in_step.run),
-    Do.LIFT_FENCE: Action(repair.lift_fence),
+    Do.LIFT_FENCE: Action(repair.lift_left_fence),
     Do.ADOPT: Action(adopt.adopt),
     Do.CLAIM: Action(adopt.claim),
     Do.RESTORE_ALIAS: Action(repair.restore_alias),

@@ -1,9 +1,8 @@
-"""Retiring: after its grace, and only then, blue goes; a snapshot stays.
+"""Retiring: when its retention has ended, and not before, a retained collection is deleted; a snapshot stays.
 
-Checked right before the deletion, not from memory: the deadline has passed by Qdrant's clock, too, and on no peer
-does an alias point at it any more. (A peer can lag behind or not have followed the switch at all, and sends its
-clients to blue.) A failed snapshot keeps the collection, and the snapshot is one of what is deleted: taken after
-the deadline, not some time before.
+Both conditions are checked right before the deletion: the deadline has passed by Qdrant's clock too, and no alias
+points at the collection on any peer. (A peer that lags behind still sends its clients to it.) If the snapshot
+fails, the collection is kept. The snapshot is taken after the deadline, so that it holds the last writes.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
+from teal.migration.steps.partners import forget_gone
 
 BLOCKED_SECONDS = 300.0
 
 
 async def run(ctx: Context) -> Result:
-    """Snapshot and delete `subject`, which served before and is past its grace."""
+    """Snapshot and delete `subject`, whose retention has ended."""
     name, blue = ctx.subject, ctx.the_subject()
     await _refuse_early(ctx, name)
     own = version_alias(ctx.desired.alias, blue.schema.schema_version)
@@ -31,6 +31,7 @@ async def run(ctx: Context) -> Result:
     if aliases.get(own) == name:
         await ctx.server.remove_alias(own, expected=name, ours=ctx.mine)
     await ctx.server.delete(name)
+    await forget_gone(ctx, name)
     ctx.session.part(ChangedTexts).forget(name)
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
@@ -43,7 +44,7 @@ async def _refuse_early(ctx: Context, name: str) -> None:
     if behind < 0 < left:
         raise TransientError(
             "ClocksDiffer",
-            f"{name} is past its retention by Teal's clock, but by Qdrant's, which is {-behind:,.0f} s behind it, "
+            f"The retention of {name} has ended by Teal's clock. By Qdrant's, which is {-behind:,.0f} s behind, "
             f"{left:,.0f} s are left. It is kept until both agree; correct the clock that is wrong.",
             retry_after=min(left, BLOCKED_SECONDS),
         )
@@ -62,7 +63,7 @@ async def _refuse_aliased(ctx: Context, name: str, own: str) -> dict[str, str]:
         alias, peer = min(foreign)
         raise TransientError(
             "RetirementBlocked",
-            f"{name} is past its retention, but at {peer} the alias {alias!r} still points at it. "
+            f"The retention of {name} has ended, but at {peer} the alias {alias!r} still points at it. "
             "Move or delete that alias, or extend spec.retention.keepFor.",
             retry_after=BLOCKED_SECONDS,
         )
@@ -78,13 +79,13 @@ async def _snapshot(ctx: Context, name: str) -> str:
 
 
 def _ended(ctx: Context) -> float:
-    """When the retention was over, in seconds since the epoch."""
-    replaced, keep_for = ctx.the_subject().marks.replaced, ctx.options.keep_for
+    """When the retention ends, in seconds since the epoch."""
+    replaced, keep_for = ctx.the_subject().marks.replaced, ctx.desired.keep_for
     return replaced.until(keep_for) if replaced else ctx.clock.now() + keep_for
 
 
 def _taken(created: str) -> float:
-    """Seconds since the epoch of a server's UTC time; what cannot be read is long ago."""
+    """Seconds since the epoch of a server's UTC time; 0, long ago, if it cannot be read."""
     try:
         return datetime.fromisoformat(created).replace(tzinfo=UTC).timestamp()
     except ValueError:

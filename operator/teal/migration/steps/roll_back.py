@@ -1,8 +1,8 @@
-"""Rolling back: a revision that is still retained is wanted again, so the alias goes back to it.
+"""Rolling back: the alias moves back to a revision that is still retained.
 
-It is wanted because the spec declares it once more, or because the way from it was declined (`decline.py`).
-Nothing is populated again. The pass runs from the serving side to the retained one and takes only what changed
-since the switch, whose versions were noted on the serving side right before it; then the cut-over is the same.
+The spec declares that revision again, or the migration away from it was declined (`decline.py`). Nothing is
+populated again. A pass copies from the serving side to the retained one what changed since the cut-over, by the
+versions that were noted on the serving side right before it. Then the cut-over is the same as in a promotion.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import replace
 
 from teal.domain.errors import TransientError
 from teal.domain.ledger import RawId, ledger_of
-from teal.domain.marks import CutoverBegun, Migration
-from teal.domain.marks import InStep as InStepMark
+from teal.domain.marks import CutoverBegun, InStep, Migration
 from teal.domain.observed import CollectionState
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
@@ -22,23 +21,23 @@ from teal.migration.copying.memory import CopyMemory, Writes
 from teal.migration.copying.transform import LeftBehind
 from teal.migration.cutover import attempt
 from teal.migration.cutover.alias import point_alias
-from teal.migration.cutover.memory import CutoverMemory, WayBack
+from teal.migration.cutover.memory import CutoverMemory, RollbackInput
 from teal.migration.cutover.proof import LastCutover
 from teal.migration.probing import search
 from teal.migration.steps import decline, repair, stages
 from teal.migration.sync import memory as sync
-from teal.migration.sync.memory import InStep
+from teal.migration.sync.memory import PairMemories
 from teal.migration.sync.pairs import Pair
-from teal.migration.sync.rounds import take_back
+from teal.migration.sync.rounds import bring_to_retained
 
 HURRY_SECONDS = 5.0
-"""How long a rollback that somebody asked for, or that the watch did, waits for a moment without writes."""
+"""How long a rollback by annotation, or by a breach of the watch, waits for a moment without writes."""
 PATIENCE_SECONDS = 30.0
-"""How long a breach may last because what serves cannot be read."""
+"""How long a rollback by a breach waits for a serving collection that cannot be read."""
 
 
 async def run(ctx: Context) -> Result:
-    """Mark the retained collection as on its way back, bring it up to date, switch."""
+    """Mark the retained collection as `RollingBack`, bring it up to date, cut over."""
     serving, back = ctx.the_source(), ctx.the_subject()
     migration = back.marks.migration
     if migration is None or migration.stage is not Stage.ROLLING_BACK:
@@ -62,29 +61,31 @@ async def _return(ctx: Context, serving: CollectionState, back: CollectionState,
     copied = ctx.session.part(CopyMemory)
     if copied.ledger is None:
         until = ctx.clock.monotonic() + SLICE_SECONDS
-        memory = ctx.session.part(InStep).of(serving.name, back.name)
+        memory = ctx.session.part(PairMemories).of(serving.name, back.name)
         pair = Pair(serving, back, ctx.embedder, ctx.desired.text_field)
-        if not await take_back(ctx, pair, memory, until):
+        if not await bring_to_retained(ctx, pair, memory, until):
             return Result(detail="bringing the retained collection up to date")
         copied.ledger = ledger_of(memory.known_serving or {})
-        ctx.session.part(Writes).copied += memory.back
+        ctx.session.part(Writes).copied += memory.to_retained
     if repair.is_watched_again(ctx, migration):
         await search.prepare_watch(ctx, serving)
-    proof = await attempt.attempt(ctx, serving, back, _way_back(ctx))
+    proof = await attempt.attempt(ctx, serving, back, _rollback_input(ctx))
     if proof is None:
         return Result(requeue_after=0.2, detail="waiting for a moment without writes")
     ctx.session.part(LastCutover).proof = proof
     await ctx.server.mark(back.name, clear=(CutoverBegun.KEY,))
     writes = ctx.session.part(Writes)
     taken, losses = writes.copied + writes.deleted, _losses(ctx)
-    message = f"The alias {ctx.desired.alias!r} is back on {back.name}; {taken:,} points were brought up to date"
-    ctx.session.part(InStep).clear()
+    message = (
+        f"The alias {ctx.desired.alias!r} points at {back.name} again; {taken:,} points were brought up to date"
+    )
+    ctx.session.part(PairMemories).clear()
     note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
     return Result(notes=(note,), outcome="RolledBack")
 
 
-def _way_back(ctx: Context) -> WayBack:
-    """What `sync` knows of both sides; and it is told, durably, what the passes are about to write."""
+def _rollback_input(ctx: Context) -> RollbackInput:
+    """What `sync` knows of both sides, and its write-ahead log for the points that the passes will write."""
 
     async def announce(points: Collection[RawId]) -> None:
         memory = sync.of(ctx)
@@ -92,11 +93,11 @@ def _way_back(ctx: Context) -> WayBack:
             await memory.carried.tell(ctx, ctx.the_source().name, ctx.subject, points)
 
     memory = sync.of(ctx)
-    return WayBack(memory.known_retained if memory else None, announce)
+    return RollbackInput(memory.known_retained if memory else None, announce)
 
 
 def _cannot_wait(ctx: Context) -> bool:
-    """Whether what serves has been found bad and cannot even be read: readers come first then."""
+    """Whether the watch was breached and the serving collection cannot be read either: then do not wait for it."""
     declined = ctx.declined
     if declined is None or declined.reason != decline.WATCH_BREACHED:
         return False
@@ -104,38 +105,38 @@ def _cannot_wait(ctx: Context) -> bool:
 
 
 async def _force(ctx: Context, serving: CollectionState, back: CollectionState, error: TransientError) -> Result:
-    """Switch without the last pass. Both sides' versions of the switch stay, seen from the other side.
+    """Cut over without the last pass. The versions noted at the last cut-over are kept, with the sides exchanged.
 
-    So staying in step (`sync/rounds.py`) brings over what was written meanwhile, as soon as it can be read.
+    So the rounds (`sync/rounds.py`) copy what was written meanwhile as soon as it can be read.
     """
     noted = serving.marks.in_step.get(back.name)
     if noted and noted.here and noted.there:
-        await ctx.server.mark(back.name, InStepMark(serving.name, here=noted.there, there=noted.here))
+        await ctx.server.mark(back.name, InStep(serving.name, here=noted.there, there=noted.here))
     ctx.session.stop()
-    ctx.session.part(InStep).clear()
+    ctx.session.part(PairMemories).clear()
     ctx.session.drop(CutoverMemory)
     await point_alias(ctx, ctx.desired.alias, back.name, expected=serving.name)
     message = (
-        f"The alias {ctx.desired.alias!r} is back on {back.name} without what was written since the switch, "
-        f"because {serving.name} cannot be read ({error.message}) It is brought over as soon as it can be."
+        f"The alias {ctx.desired.alias!r} points at {back.name} again, but writes since the cut-over are missing "
+        f"there, because {serving.name} cannot be read ({error.message}) They are copied once it can be."
     )
     note = Note("MigrationRolledBack", message, "RollBack", warning=True)
     return Result(notes=(note,), outcome="RolledBack")
 
 
 def _losses(ctx: Context) -> str:
-    """What did not go back, and where it is."""
+    """Which points were not copied back, and where they are."""
     left_behind, memory = ctx.session.part(LeftBehind), sync.of(ctx)
-    left, said = len({*left_behind.points, *(memory.left_back if memory else ())}), ""
+    left, said = len({*left_behind.points, *(memory.uncarried_to_retained if memory else ())}), ""
     if left:
         told = [left_behind.because, memory.reason if memory else None, *ctx.plan.warnings]
         why = next((text for text in told if text), "they have no text to embed")
-        said += f", {left:,} could not be and are on {ctx.plan.source} alone ({why})"
+        said += f", {left:,} could not be copied and are only on {ctx.plan.source} ({why})"
     kept = max(ctx.session.part(Writes).kept, memory.kept if memory else 0)
     if kept:
         said += (
-            f"; {kept:,} points that have gone from {ctx.plan.source} are kept, because they are more than half "
-            "of all: if they were deleted on purpose, delete them again"
+            f"; {kept:,} points that are gone from {ctx.plan.source} are kept, because losing "
+            "more than half of all points looks like an accident: if it was on purpose, delete them again"
         )
     return said
 
@@ -145,6 +146,6 @@ async def _begin(ctx: Context, migration: Migration | None) -> None:
     before = migration or Migration(plan.hash, plan.data_hash, Stage.READY, plan.source, now)
     breached = ctx.declined is not None and ctx.declined.reason == decline.WATCH_BREACHED
     stage = advance(before.stage, Event.BREACHED if breached else Event.REVERTED)
-    # Another attempt each time, so that an annotation that named an earlier way to it cannot act on this one.
+    # A new attempt number each time, so that an annotation for an earlier one cannot act on this one.
     begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
     await stages.write(ctx, ctx.subject, begun)

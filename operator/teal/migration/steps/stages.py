@@ -1,17 +1,18 @@
-"""Where a migration's stage is written, and what leads from one stage to the next.
+"""The only place where a migration's stage is written.
 
-`write` is the only place that writes a stage, always after the step's effect is durable, by the transition table.
-A step that cannot go on for good puts the migration into `Held`, where it stays, through restarts, until the plan
+`write` runs after the step's effect is durable, and the transition table gives the next stage. A step that cannot
+go on without somebody's help puts the migration into `Held`. It stays there, also after a restart, until the plan
 changes or `teal.dev/retry` names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from teal.domain.errors import HeldError
-from teal.domain.marks import Checkpoint, CutoverBegun, Frozen, Key, Mark, Migration, StoredVerdict
+from teal.domain.marks import Checkpoint, Frozen, Mark, Migration, StoredVerdict
+from teal.domain.marks.table import cleared_on
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import Context, Result
@@ -25,7 +26,7 @@ Step = Callable[[Context], Awaitable[Result]]
 
 
 def staged(step: Step) -> Step:
-    """`step`, after which the stage of `subject` moves on as its answer says."""
+    """`step`, and after it the stage of `subject` that follows from its event."""
 
     async def run(ctx: Context) -> Result:
         try:
@@ -57,31 +58,30 @@ def migration_of(ctx: Context) -> Migration:
 
 
 async def enter(ctx: Context, migration: Migration) -> None:
-    """Write the stage; from *Verifying* on `<alias>-next` shows green to whoever wants to look.
+    """Write the stage; from *Verifying* on, `<alias>-next` points at green, as a preview.
 
-    The stage is written last: it says that all that belongs to entering it is done.
+    The stage is written last, because it says that everything that belongs to entering it is done.
     """
     preview = next_alias(ctx.desired.alias)
     if migration.stage is Stage.VERIFYING and ctx.plan.source and may_set(ctx, preview):
         before = ctx.observed.aliases.get(preview)
         await ctx.server.set_alias(preview, ctx.subject, expected=before, ours=ctx.mine)
-    done = (CutoverBegun.KEY,) if migration.stage is Stage.WATCHING else ()
-    await write(ctx, ctx.subject, migration, clear=done)
+    await write(ctx, ctx.subject, migration)
     ctx.session.drop(IndexMemory)
 
 
-async def write(ctx: Context, name: str, migration: Migration, *also: Mark, clear: Iterable[Key] = ()) -> None:
-    """Write the stage of the migration into `name`, together with what belongs to it."""
-    await ctx.server.mark(name, *also, born(migration), clear=clear)
+async def write(ctx: Context, name: str, migration: Migration, *also: Mark) -> None:
+    """Write the stage of the migration into `name`, with what belongs to it, and clear what it ends the use of."""
+    await ctx.server.mark(name, *also, born(migration), clear=cleared_on(migration.stage))
 
 
 def born(migration: Migration) -> Mark:
-    """The stage as a mark: also for a collection that gets it in the request that makes it ours."""
+    """The stage as a mark, for a collection that gets it in the request that creates it."""
     return migration
 
 
 async def hold(ctx: Context, error: HeldError) -> Result:
-    """The migration stops here, for a reason that somebody has to look at; blue keeps serving."""
+    """The migration is held, for a reason that needs somebody's attention; blue keeps serving."""
     migration = migration_of(ctx)
     stage = advance(migration.stage, Event.FAILED)
     await enter(ctx, migration.at(stage, ctx.clock.now(), error.reason, error.message))
@@ -91,24 +91,30 @@ async def hold(ctx: Context, error: HeldError) -> Result:
 
 
 async def abort_first(ctx: Context) -> Result:
-    """The first revision is stopped: with no blue to remember it on, green is kept and remembers."""
-    why = f"The first revision was stopped by the annotation teal.dev/abort={migration_of(ctx).id}."
+    """The first revision is aborted. There is no blue to write the mark `declined` on, so green is held."""
+    why = f"The first revision was aborted by the annotation teal.dev/abort={migration_of(ctx).id}."
     return await hold(ctx, HeldError(decline.ABORTED, why))
 
 
 async def retry(ctx: Context) -> Result:
-    """From the beginning: what was taken for copied may be what is wrong."""
+    """From the beginning: the points that count as copied may be what is wrong."""
     migration = migration_of(ctx)
     ctx.session.stop()
     ctx.session.drop(CopyMemory)
     await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY, Checkpoint.KEY, Frozen.KEY))
     again = replace(migration, attempt=migration.attempt + 1)
     await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))
-    return Result(notes=(Note("MigrationRetried", f"Attempt {again.attempt} into {ctx.subject}.", "Retry"),))
+    return Result(
+        notes=(
+            Note(
+                "MigrationRetried", f"Attempt {again.attempt} of the migration to {ctx.subject} begins.", "Retry"
+            ),
+        )
+    )
 
 
 async def retune(ctx: Context) -> Result:
-    """The settings were edited, not what decides the points: what was populated stays, the verdict does not."""
+    """Only settings were edited: copied points are kept, the verdict and earlier approvals are not."""
     migration = migration_of(ctx)
     await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY,))
     edited = replace(migration, plan_hash=ctx.plan.hash)

@@ -1,8 +1,8 @@
-"""Verifying: catch up, then compare green with blue; the verdict is kept on green and is sticky for this plan.
+"""Verifying: catch up, then compare green with blue; the verdict is kept on green and holds for this plan.
 
-Every question is asked of Qdrant again, none is answered from what Teal believes to have done. A comparison can
-take minutes, so it goes on in the background while this step is called again and again; it is dropped and begun
-anew when the plan or what is asked for changes.
+Every check reads from Qdrant; none relies on what Teal believes to have done. A comparison can take minutes, so it
+runs in the background while this step is called repeatedly. It starts again when the plan or the thresholds
+change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from teal.migration.copying import copy_pass
 from teal.migration.copying.memory import CopyMemory
 from teal.migration.session import Part
 from teal.migration.verification.background import Running
-from teal.migration.verification.comparison import Comparison, Encoders, Gates, Side
+from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders
 from teal.qdrant.collection import Quiescence
 
 AGAIN_SECONDS, AGAIN_AT_MOST = 10.0, 300.0
@@ -28,12 +28,12 @@ AGAIN_SECONDS, AGAIN_AT_MOST = 10.0, 300.0
 
 @dataclass
 class VerifyMemory(Part, survives_plan=False):
-    """What goes on, and what the verdict is about.
+    """The comparison in the background, and which state of green the verdict is about.
 
     Attributes:
         running: the comparison under way.
         unanswered: how often in a row there was no verdict.
-        verified_at: green's `op_num`s when it was compared; `None` if they are unknown or no longer hold.
+        verified_at: green's `op_num`s when it was compared; `None` if unknown, or if green has changed since.
     """
 
     running: Running | None = None
@@ -47,7 +47,7 @@ class VerifyMemory(Part, survives_plan=False):
 
 
 async def run(ctx: Context) -> Result:
-    """Wait for the answers a moment; with all of them, judge."""
+    """Wait a moment for the checks; with all of them, give the verdict."""
     if ctx.source is None:
         return Result(Event.VERIFIED)
     running = await _running(ctx)
@@ -97,7 +97,7 @@ async def comparison(ctx: Context) -> Comparison:
         tuning=ctx.plan.tuning,
         gates=Gates(options.min_coverage, options.min_overlap, options.min_recall, options.max_latency_ratio),
         sample=options.sample,
-        encoders=Encoders(
+        encoders=SideEncoders(
             await ctx.encoders.other(ctx.the_source()), await ctx.encoders.own(), ctx.desired.text_field
         ),
         judged=ctx.encoders.judged(),
@@ -120,11 +120,11 @@ def _judge(ctx: Context, checks: list[Check]) -> Result:
 
 
 def _ask_again(ctx: Context, checks: list[Check], verdict: Verdict) -> Result:
-    """No answer is no verdict: blue keeps serving, and green is asked again, less and less often."""
+    """No verdict yet: blue keeps serving, and the checks are made again, with backoff."""
     memory = ctx.session.part(VerifyMemory)
     open_ = _said(c for c in checks if c.verdict is Verdict.ERROR or (c.gate and c.verdict is verdict))
     again = min(AGAIN_AT_MOST, AGAIN_SECONDS * 2**memory.unanswered)
-    text = f"{open_}. Asked again in {again:.0f} s."
+    text = f"{open_}. Checked again in {again:.0f} s."
     first = memory.unanswered == 0
     memory.unanswered += 1
     notes = (Note(f"Verification{verdict}", text, "Verify", warning=True),) if first else ()

@@ -1,8 +1,8 @@
-"""Watching: for a while after the switch, is what serves as good as what served before?
+"""Watching: for a while after the cut-over, does green serve as well as blue did?
 
-Probes through the alias and the user's Prometheus queries at every interval, judged by `domain.watching`. A breach
-declines the migration on blue, and everything else follows from that mark. How long has been watched is kept on
-green, so a restart goes on from there; the time in which nobody looked does not count.
+At every interval it probes through the alias and asks the user's Prometheus queries; `domain.watching` judges
+them. A breach writes the mark `declined` on blue, which causes the rollback. The seconds watched so far are kept
+on green, so a restart continues; time without measurements does not count.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from teal.domain.marks import Declined, Migration, Watched
 from teal.domain.policy import retained_source
 from teal.domain.transitions import Event
-from teal.domain.watching import Look, Rules, is_over, judge
+from teal.domain.watching import Look, WatchLimits, is_over, judge
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.probing import prometheus, search
@@ -21,7 +21,7 @@ from teal.migration.steps import decline, hooks
 
 WRITE_SECONDS = 30.0
 GAP = 2.0
-"""Intervals; a longer time between two looks is one in which nobody looked."""
+"""Intervals; a longer time between two looks is a gap and does not count."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class WatchMemory(Part, survives_plan=False):
 
 
 async def run(ctx: Context) -> Result:
-    """One look, if it is time; done when `watch.duration` has been watched and the hook has been told."""
+    """One look, if it is due; done when `watch.duration` has been watched and the hook has been called."""
     migration = ctx.the_subject().marks.migration
     if migration is None or migration.source is None:
         return Result(Event.WATCHED)
@@ -56,7 +56,7 @@ async def run(ctx: Context) -> Result:
 
 
 def _memory(ctx: Context, migration: Migration) -> WatchMemory:
-    """That of this process, else what green remembers of the same migration."""
+    """The memory of this process, else the mark on green of the same migration."""
     memory = ctx.session.part(WatchMemory)
     if memory.watched.migration == migration.id:
         return memory
@@ -68,7 +68,7 @@ def _memory(ctx: Context, migration: Migration) -> WatchMemory:
 
 async def _look(ctx: Context, migration: Migration, memory: WatchMemory) -> str | None:
     """Probe and ask; the breach in words if it is one."""
-    rules, clock, green = ctx.options.watch, ctx.clock, ctx.the_subject()
+    limits, clock, green = ctx.options.watch, ctx.clock, ctx.the_subject()
     baseline = green.marks.baseline
     if baseline and baseline.migration != migration.id:
         baseline = None
@@ -80,7 +80,7 @@ async def _look(ctx: Context, migration: Migration, memory: WatchMemory) -> str 
         readings = await prometheus.read(ctx.options.prometheus, ctx.options.queries)
     now = clock.monotonic()
     look = Look(
-        seconds=_since(memory.looked, now, rules),
+        seconds=_since(memory.looked, now, limits),
         p95=figures.p95,
         error_rate=figures.error_rate,
         empty=figures.empty,
@@ -88,18 +88,18 @@ async def _look(ctx: Context, migration: Migration, memory: WatchMemory) -> str 
         unsure=(*((figures.away,) if figures.away else ()), *readings.unsure),
     )
     paused_before = memory.watched.paused
-    memory.watched, breach = judge(rules, baseline, memory.watched, look)
+    memory.watched, breach = judge(limits, baseline, memory.watched, look)
     memory.looked = now
-    left = rules.duration - memory.watched.seconds
-    memory.due = now + (min(rules.interval, left) if left > 0 else rules.interval)
+    left = limits.duration - memory.watched.seconds
+    memory.due = now + (min(limits.interval, left) if left > 0 else limits.interval)
     if memory.watched.paused != paused_before or now - memory.written >= WRITE_SECONDS:
         await _write(ctx, memory)
     return breach
 
 
-def _since(looked: float | None, now: float, rules: Rules) -> float:
+def _since(looked: float | None, now: float, limits: WatchLimits) -> float:
     """Seconds since the last look; none if there was a gap."""
-    if looked is None or now - looked > GAP * rules.interval + search.ROUND_SECONDS:
+    if looked is None or now - looked > GAP * limits.interval + search.ROUND_SECONDS:
         return 0.0
     return now - looked
 
@@ -112,7 +112,7 @@ async def _write(ctx: Context, memory: WatchMemory) -> None:
 async def _breached(
     ctx: Context, migration: Migration, memory: WatchMemory, breach: str, notes: tuple[Note, ...]
 ) -> Result:
-    """Back to blue, if it is still there."""
+    """Decline the migration, which causes the rollback, if blue is still there."""
     back = retained_source(ctx.mine, ctx.the_subject())
     await _write(ctx, memory)
     if back is None:
@@ -120,7 +120,7 @@ async def _breached(
         told = () if memory.nothing_left else (_alone(ctx, breach),)
         memory.nothing_left = True
         return Result(None, (*notes, *told), max(0.01, memory.due - ctx.clock.monotonic()))
-    why = f"The switch to {ctx.subject} is undone: {breach}."
+    why = f"The migration to {ctx.subject} is rolled back: {breach}."
     declined = Declined(
         ctx.desired.wish, migration.plan_hash, migration.attempt, decline.WATCH_BREACHED, why, ctx.clock.now()
     )
@@ -129,13 +129,14 @@ async def _breached(
 
 
 def _alone(ctx: Context, breach: str) -> Note:
-    message = f"{breach}; but what {ctx.subject} replaced is gone, so there is nothing to go back to."
+    message = (
+        f"{breach}; but the collection that {ctx.subject} replaced is gone, so there is nothing to roll back to."
+    )
     return Note("WatchBreached", message, "Watch", warning=True)
 
 
 async def _end(ctx: Context, memory: WatchMemory, notes: tuple[Note, ...]) -> Result:
     await _write(ctx, memory)
-    ctx.session.drop(WatchMemory)
     message = f"{ctx.subject} has served for {memory.watched.seconds:.0f} s{_figures(ctx, memory)}."
     return Result(Event.WATCHED, (*notes, Note("MigrationCompleted", message, "Watch")))
 

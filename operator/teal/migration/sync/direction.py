@@ -19,7 +19,7 @@ from teal.qdrant.wire import RawPoint
 
 
 @dataclass
-class Way:
+class Direction:
     """From one side to the other: the versions known of both, those at which the target's points were seen, what
     could not be carried, and how it is made."""
 

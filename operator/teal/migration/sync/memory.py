@@ -19,8 +19,11 @@ WORTH_SHOWING = 60
 
 
 @dataclass
-class SyncMemory:
-    """What is remembered between rounds, and what status shows."""
+class PairMemory:
+    """What is remembered of one pair between rounds.
+
+    `to_serving` and `to_retained` count the points that were copied; `uncarried_…` are those that could not be.
+    """
 
     retained: str
     due: float = 0.0
@@ -28,12 +31,12 @@ class SyncMemory:
     known_serving: dict[RawId, int] | None = None
     known_retained: dict[RawId, int] | None = None
     at_rest: tuple[Quiescence | None, Quiescence | None] = (None, None)
-    forth: int = 0
-    back: int = 0
+    to_serving: int = 0
+    to_retained: int = 0
     conflicts: int = 0
     samples: list[str] = field(default_factory=list)
-    left_back: dict[RawId, int] = field(default_factory=dict)
-    left_forth: dict[RawId, int] = field(default_factory=dict)
+    uncarried_to_retained: dict[RawId, int] = field(default_factory=dict)
+    uncarried_to_serving: dict[RawId, int] = field(default_factory=dict)
     carried: WriteAheadLog = field(init=False)
     kept: int = 0
     reason: str | None = None
@@ -45,15 +48,15 @@ class SyncMemory:
     @property
     def left_behind(self) -> int:
         """Points that one side has and the other cannot be given."""
-        return len(self.left_back) + len(self.left_forth)
+        return len(self.uncarried_to_retained) + len(self.uncarried_to_serving)
 
     def as_json(self, now: float) -> dict[str, Any]:
         lag = round(now - self.last) if self.last else 0
         row: dict[str, Any] = {
             "collection": self.retained,
             "lagSeconds": lag if lag > WORTH_SHOWING else 0,
-            "toServing": self.forth,
-            "toRetained": self.back,
+            "toServing": self.to_serving,
+            "toRetained": self.to_retained,
             "conflicts": self.conflicts,
             "leftBehind": self.left_behind,
         }
@@ -65,16 +68,16 @@ class SyncMemory:
 
 
 @dataclass
-class InStep(Part, survives_plan=False):
+class PairMemories(Part, survives_plan=False):
     """The memory of every pair that is kept in step, by the names of the newer and of the older collection.
 
     The pair of what serves and what served right before comes first.
     """
 
-    pairs: dict[tuple[str, str], SyncMemory] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], PairMemory] = field(default_factory=dict)
 
     @property
-    def newest(self) -> SyncMemory | None:
+    def newest(self) -> PairMemory | None:
         return next(iter(self.pairs.values()), None)
 
     @property
@@ -82,9 +85,9 @@ class InStep(Part, survives_plan=False):
         """The monotonic time of the next round; `None` where nothing is kept in step."""
         return min((memory.due for memory in self.pairs.values()), default=None)
 
-    def of(self, newer: str, older: str) -> SyncMemory:
+    def of(self, newer: str, older: str) -> PairMemory:
         """That of one pair, made empty when it is first asked for."""
-        return self.pairs.setdefault((newer, older), SyncMemory(older))
+        return self.pairs.setdefault((newer, older), PairMemory(older))
 
     def keep_only(self, names: Iterable[tuple[str, str]]) -> None:
         """These are all pairs, in this order."""
@@ -100,6 +103,6 @@ class InStep(Part, survives_plan=False):
             memory.round = None
 
 
-def of(ctx: Context) -> SyncMemory | None:
+def of(ctx: Context) -> PairMemory | None:
     """That of the plan's source and the subject, where both are live."""
-    return ctx.session.part(InStep).pairs.get((ctx.plan.source or "", ctx.subject))
+    return ctx.session.part(PairMemories).pairs.get((ctx.plan.source or "", ctx.subject))

@@ -12,15 +12,15 @@ from teal.sources.embedder import Embedder
 
 @dataclass(frozen=True)
 class Pair:
-    """The two sides, and the encoder of the retained one if it can be asked."""
+    """The two sides, and the encoder of the retained one if it can be called."""
 
     serving: CollectionState
     retained: CollectionState
-    back_embedder: Embedder | None
+    retained_embedder: Embedder | None
     text_field: str | None
 
-    def forth(self, ctx: Context) -> Transform | None:
+    def to_serving(self, ctx: Context) -> Transform | None:
         return across(ctx, self.retained, self.serving, ctx.embedder, self.text_field)
 
-    def back(self, ctx: Context) -> Transform | None:
-        return across(ctx, self.serving, self.retained, self.back_embedder, self.text_field)
+    def to_retained(self, ctx: Context) -> Transform | None:
+        return across(ctx, self.serving, self.retained, self.retained_embedder, self.text_field)

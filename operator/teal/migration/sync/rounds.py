@@ -1,6 +1,6 @@
 """Both live revisions stay in step, for clients that move with their own deployment.
 
-From the switch until its retention ends, the retained collection can still be written to by
+From the cut-over until its retention ends, the retained collection can still be written to by
 `<alias>-<schemaVersion>`, and a rollback wants it complete. So at intervals both sides' versions are scanned and
 what changed on one is written to the other, with the other's encoder where it differs. A side whose `op_num`s
 have not moved since the last round is not scanned again, and a round that took long is followed by a long pause:
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from teal.domain.in_step import Diff, Side, difference, is_loss
+from teal.domain.in_step import Diff, SideVersions, compare_sides, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
 from teal.domain.marks import Checkpoint, InStep
 from teal.migration.context import Context
@@ -23,8 +23,8 @@ from teal.migration.copying import conditional_writes
 from teal.migration.copying.equality import same
 from teal.migration.copying.scan import Scan
 from teal.migration.copying.transform import same_encoder, stale_between
-from teal.migration.sync.direction import Way
-from teal.migration.sync.memory import SyncMemory
+from teal.migration.sync.direction import Direction
+from teal.migration.sync.memory import PairMemory
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant import wire
@@ -36,7 +36,7 @@ FORGOTTEN_SECONDS = 300.0
 SAMPLES = 10
 
 
-async def keep(ctx: Context, pair: Pair, memory: SyncMemory, until: float = math.inf) -> None:
+async def keep(ctx: Context, pair: Pair, memory: PairMemory, until: float = math.inf) -> None:
     """Go on with a round, or begin one if it is time; returns when it is over or `until` has come.
 
     A round that was left half-way a while ago is given up: what it has seen may not be so any more.
@@ -59,30 +59,30 @@ async def keep(ctx: Context, pair: Pair, memory: SyncMemory, until: float = math
         memory.due, memory.last = current.left_at + max(PAUSE_SECONDS, current.took / SHARE), clock.now()
 
 
-async def take_back(ctx: Context, pair: Pair, memory: SyncMemory, until: float) -> bool:
+async def bring_to_retained(ctx: Context, pair: Pair, memory: PairMemory, until: float) -> bool:
     """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
 
     What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted.
     True when it is over; `memory.known_serving` then are the versions that a pass can go on from.
     """
     current = memory.round
-    if current is None or not current.only_back:
+    if current is None or not current.only_to_retained:
         rest = await _quiescence(ctx, pair)
-        current = _begin(pair, memory, Round(ctx, pair, rest, only_back=True))
+        current = _begin(pair, memory, Round(ctx, pair, rest, only_to_retained=True))
     if not await _advance(current, ctx, pair, memory, until):
         return False
     memory.round = None
     return True
 
 
-def _begin(pair: Pair, memory: SyncMemory, begun: Round) -> Round:
+def _begin(pair: Pair, memory: PairMemory, begun: Round) -> Round:
     if memory.known_serving is None:
         memory.carried = WriteAheadLog.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
     memory.round = begun
     return begun
 
 
-async def _advance(current: Round, ctx: Context, pair: Pair, memory: SyncMemory, until: float) -> bool:
+async def _advance(current: Round, ctx: Context, pair: Pair, memory: PairMemory, until: float) -> bool:
     """A round that broke off is given up: what it had taken in hand is found again by the next one."""
     try:
         return await current.advance(ctx, pair, memory, until)
@@ -111,18 +111,18 @@ class Round:
         pair: Pair,
         rest: tuple[Quiescence | None, Quiescence | None],
         *,
-        only_back: bool = False,
+        only_to_retained: bool = False,
     ) -> None:
         self.took = 0.0
         self.left_at = ctx.clock.monotonic()
         self.rest = rest
-        self.only_back = only_back
+        self.only_to_retained = only_to_retained
         self._serving = Scan(ctx, pair.serving)
         self._retained = Scan(ctx, pair.retained)
         self._diff: Diff | None = None
         self._ahead = False
 
-    async def advance(self, ctx: Context, pair: Pair, memory: SyncMemory, until: float) -> bool:
+    async def advance(self, ctx: Context, pair: Pair, memory: PairMemory, until: float) -> bool:
         """Scan and write until the time is over; true when both sides are in step again."""
         if not await self._serving.advance(until) or not await self._retained.advance(until):
             return False
@@ -130,7 +130,7 @@ class Round:
             self._diff = await self._compare(ctx, pair, memory)
         return await self._apply(ctx, pair, memory, self._diff, until)
 
-    async def _compare(self, ctx: Context, pair: Pair, memory: SyncMemory) -> Diff:
+    async def _compare(self, ctx: Context, pair: Pair, memory: PairMemory) -> Diff:
         here, there = self._serving.seen, self._retained.seen
         restored = memory.known_serving is None or memory.known_retained is None
         if memory.known_serving is None or memory.known_retained is None:
@@ -140,26 +140,28 @@ class Round:
             if noted.here and noted.here.highest is not None:
                 self._know_deleted(memory, there)
             self._know_carried(pair, memory)
-        diff = difference(Side(memory.known_serving, here), Side(memory.known_retained, there))
-        if self.only_back:
-            self._ahead = bool(diff.forth)
-            diff.forth.clear()
+        diff = compare_sides(SideVersions(memory.known_serving, here), SideVersions(memory.known_retained, there))
+        if self.only_to_retained:
+            self._ahead = bool(diff.to_serving)
+            diff.to_serving.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
-        memory.left_back = _pass_over(diff.back, memory.left_back)
-        memory.left_forth = _pass_over(diff.forth, memory.left_forth)
-        await self._settle(ctx, pair, memory, diff, [*diff.back, *diff.forth] if restored else diff.conflicts)
+        memory.uncarried_to_retained = _pass_over(diff.to_retained, memory.uncarried_to_retained)
+        memory.uncarried_to_serving = _pass_over(diff.to_serving, memory.uncarried_to_serving)
+        await self._settle(
+            ctx, pair, memory, diff, [*diff.to_retained, *diff.to_serving] if restored else diff.conflicts
+        )
         memory.conflicts += len(diff.conflicts)
         memory.samples = [*memory.samples, *map(wire.id_text, diff.conflicts)][-SAMPLES:]
         return diff
 
     @staticmethod
-    def _know_deleted(memory: SyncMemory, there: Mapping[RawId, int]) -> None:
+    def _know_deleted(memory: PairMemory, there: Mapping[RawId, int]) -> None:
         """Where the mark vouches for every point of the serving side, each was on the retained one too."""
         known = memory.known_retained or {}
         known.update({point: UNKNOWN for point in memory.known_serving or () if point not in there})
 
-    def _know_carried(self, pair: Pair, memory: SyncMemory) -> None:
+    def _know_carried(self, pair: Pair, memory: PairMemory) -> None:
         """What Teal brought to one side and the other does not have any more was deleted there."""
         for side, other, known, unknown in (
             (self._retained, self._serving, memory.known_retained, memory.known_serving),
@@ -170,7 +172,7 @@ class Round:
                     known[point] = side.seen[point]
                     unknown.setdefault(point, UNKNOWN)
 
-    def _keep_what_was_lost(self, diff: Diff, memory: SyncMemory) -> None:
+    def _keep_what_was_lost(self, diff: Diff, memory: PairMemory) -> None:
         """One side has lost more than half of its points: that must not empty the other one too."""
         for gone, side in ((diff.drop_retained, self._serving), (diff.drop_serving, self._retained)):
             if is_loss(len(gone), len(side.seen)):
@@ -180,7 +182,7 @@ class Round:
                 gone.clear()
 
     async def _settle(
-        self, ctx: Context, pair: Pair, memory: SyncMemory, diff: Diff, doubtful: Sequence[RawId]
+        self, ctx: Context, pair: Pair, memory: PairMemory, diff: Diff, doubtful: Sequence[RawId]
     ) -> None:
         """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
         doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
@@ -195,69 +197,77 @@ class Round:
             equal = {p for p in page if p in here and p in there and same(here[p], there[p], compared)}
             diff.conflicts = [point for point in diff.conflicts if point not in equal]
             for point in equal:
-                if point in (stale_there if point in diff.back else stale_here):
+                if point in (stale_there if point in diff.to_retained else stale_here):
                     continue
-                diff.back.pop(point, None)
-                diff.forth.pop(point, None)
+                diff.to_retained.pop(point, None)
+                diff.to_serving.pop(point, None)
                 self._known(memory, serving=True)[point] = self._serving.seen[point]
                 self._known(memory, serving=False)[point] = self._retained.seen[point]
 
     @staticmethod
-    def _known(memory: SyncMemory, *, serving: bool) -> dict[RawId, int]:
+    def _known(memory: PairMemory, *, serving: bool) -> dict[RawId, int]:
         known = memory.known_serving if serving else memory.known_retained
         if known is None:
             raise LookupError("a comparison leaves what is known")
         return known
 
-    async def _apply(self, ctx: Context, pair: Pair, memory: SyncMemory, diff: Diff, until: float) -> bool:
+    async def _apply(self, ctx: Context, pair: Pair, memory: PairMemory, diff: Diff, until: float) -> bool:
         moved = bool(diff)
-        while diff.forth or diff.back:
+        while diff.to_serving or diff.to_retained:
             if ctx.clock.monotonic() >= until:
                 return False
-            if diff.forth:
-                memory.forth += await self._carry(ctx, pair, self._forth(ctx, pair, memory), diff.forth, memory)
+            if diff.to_serving:
+                memory.to_serving += await self._carry(
+                    ctx, pair, self._to_serving(ctx, pair, memory), diff.to_serving, memory
+                )
             else:
-                memory.back += await self._carry(ctx, pair, self._back(ctx, pair, memory), diff.back, memory)
-        memory.forth += await self._drop(ctx, self._forth(ctx, pair, memory), diff.drop_serving)
-        memory.back += await self._drop(ctx, self._back(ctx, pair, memory), diff.drop_retained)
+                memory.to_retained += await self._carry(
+                    ctx, pair, self._to_retained(ctx, pair, memory), diff.to_retained, memory
+                )
+        memory.to_serving += await self._drop(ctx, self._to_serving(ctx, pair, memory), diff.drop_serving)
+        memory.to_retained += await self._drop(ctx, self._to_retained(ctx, pair, memory), diff.drop_retained)
         if moved:
             await self._remember(ctx, pair, memory)
         return True
 
-    def _forth(self, ctx: Context, pair: Pair, memory: SyncMemory) -> Way:
+    def _to_serving(self, ctx: Context, pair: Pair, memory: PairMemory) -> Direction:
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        seen, left = self._serving.seen, memory.left_forth
-        return Way(pair.retained, pair.serving, there, here, seen, left, pair.forth(ctx))
+        seen, left = self._serving.seen, memory.uncarried_to_serving
+        return Direction(pair.retained, pair.serving, there, here, seen, left, pair.to_serving(ctx))
 
-    def _back(self, ctx: Context, pair: Pair, memory: SyncMemory) -> Way:
+    def _to_retained(self, ctx: Context, pair: Pair, memory: PairMemory) -> Direction:
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
-        seen, left = self._retained.seen, memory.left_back
-        return Way(pair.serving, pair.retained, here, there, seen, left, pair.back(ctx))
+        seen, left = self._retained.seen, memory.uncarried_to_retained
+        return Direction(pair.serving, pair.retained, here, there, seen, left, pair.to_retained(ctx))
 
     @staticmethod
-    async def _drop(ctx: Context, way: Way, points: list[RawId]) -> int:
-        dropped = await conditional_writes.delete(ctx.server.points, way.target, points, way.seen_target)
+    async def _drop(ctx: Context, direction: Direction, points: list[RawId]) -> int:
+        dropped = await conditional_writes.delete(
+            ctx.server.points, direction.target, points, direction.seen_target
+        )
         for point in dropped:
-            way.known_source.pop(point, None)
-            way.known_target.pop(point, None)
+            direction.known_source.pop(point, None)
+            direction.known_target.pop(point, None)
         return len(dropped)
 
     @staticmethod
-    async def _carry(ctx: Context, pair: Pair, way: Way, pending: dict[RawId, int], memory: SyncMemory) -> int:
+    async def _carry(
+        ctx: Context, pair: Pair, direction: Direction, pending: dict[RawId, int], memory: PairMemory
+    ) -> int:
         batch = _take(pending, ctx.options.carry_batch)
-        await memory.carried.tell(ctx, pair.serving.name, way.target.name, batch)
-        count, why_not = await way.carry(ctx, batch)
+        await memory.carried.tell(ctx, pair.serving.name, direction.target.name, batch)
+        count, why_not = await direction.carry(ctx, batch)
         memory.reason = why_not or memory.reason
         return count
 
-    async def _remember(self, ctx: Context, pair: Pair, memory: SyncMemory) -> None:
+    async def _remember(self, ctx: Context, pair: Pair, memory: PairMemory) -> None:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         before = _noted(ctx, pair)
         since_here, since_there = (rest.last if rest else None for rest in self.rest)
-        if memory.left_back or not pair.serving.one_sequence:
+        if memory.uncarried_to_retained or not pair.serving.one_sequence:
             since_here = None
-        if memory.left_forth or self._ahead or not pair.retained.one_sequence:
+        if memory.uncarried_to_serving or self._ahead or not pair.retained.one_sequence:
             since_there = None
         if since_here is not None and since_there is not None:
             memory.carried.keep_lately()

@@ -1,10 +1,10 @@
-"""Which points Teal itself writes to one of two live collections, told durably before it does.
+"""A write-ahead log: which points Teal is about to write to one of two live collections.
 
 After a crash, a point that only one side has is either the application's newest write there, or one that Teal
-brought there and the application has deleted on the other side since. Versions do not tell which; without this
-list every such point would have to be taken for new, and what was deleted would come back to life.
+copied there and the application has deleted on the other side since. Versions do not tell which. Without this log
+every such point would count as new, and deleted points would come back.
 
-The list is short: what both sides' marks vouch for (`domain.ledger.restore`) is dropped from it.
+The log is short: what both sides' marks prove (`domain.ledger.restore`) is dropped from it.
 """
 
 from __future__ import annotations

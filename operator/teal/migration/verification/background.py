@@ -1,6 +1,6 @@
-"""A comparison that goes on while its step returns: it only reads, so nothing is lost when it is dropped.
+"""A comparison in the background: it only reads, so it can be cancelled at any moment.
 
-A step may keep its caller waiting for a moment only, and comparing millions of points takes longer.
+A step must return within seconds, and comparing millions of points takes longer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from teal.migration.verification.comparison import Comparison
 
 
 class Running:
-    """`ask_all` under way. `key` names what it was begun for, `said` is what it does right now."""
+    """`ask_all` under way. `key` names what it compares, `said` what it is doing right now."""
 
     def __init__(self, key: Hashable, comparison: Comparison) -> None:
         self.key = key
@@ -27,7 +27,7 @@ class Running:
         self.said = text
 
     async def wait(self, seconds: float) -> list[Check] | None:
-        """The answers, as soon as they are there; `None` if that takes longer.
+        """The checks, as soon as they are there; `None` if that takes longer than `seconds`.
 
         Raises:
             TealError: as `ask_all`.
@@ -36,11 +36,11 @@ class Running:
         return self._task.result() if self._task.done() else None
 
     def cancel(self) -> None:
-        """Nobody wants to know any more."""
+        """Stop comparing: the result is not needed any more."""
         self._task.cancel()
 
 
 def _taken_note_of(task: asyncio.Task[list[Check]]) -> None:
-    """A comparison that nobody waits for any more may fail in silence: whoever asks again will see it."""
+    """Retrieve the exception of a comparison that nobody waits for, so that asyncio logs no warning about it."""
     if not task.cancelled():
         task.exception()

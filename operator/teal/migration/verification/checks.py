@@ -1,4 +1,4 @@
-"""All questions in order: cheap and decisive ones first, searches last, when caches are warm on both sides."""
+"""All checks in order: cheap and decisive ones first, searches last, when caches are warm on both sides."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ QUALITY: tuple[tuple[str, Question], ...] = (
     ("Latency", latency.ratio),
 )
 MOST = 32
-"""As many as a status holds."""
+"""How many checks a status can hold."""
 
 
 async def ask_all(comparison: Comparison) -> list[Check]:
-    """Every check's answer. What cannot be asked right now is an Error; what Qdrant refuses to be asked, such as
-    exact searches in strict mode, is Inconclusive where green can be judged without it.
+    """The result of every check. One that fails for the moment is an Error. One that Qdrant refuses, such as exact
+    searches in strict mode, is Inconclusive, unless it is essential.
 
-    Searches are left out when green has failed already: they could only say it again, slowly.
+    Searches are left out when green has failed already: they are slow and could not change the verdict.
 
     Raises:
-        TerminalError: an essential question is refused.
+        TerminalError: Qdrant refuses an essential check.
     """
     found: list[Check] = []
     for name, question in ESSENTIAL:
@@ -67,7 +67,7 @@ async def _asked(name: str, question: Question, comparison: Comparison) -> list[
     try:
         return await question(comparison)
     except TransientError as error:
-        return [Check(name, Verdict.ERROR, f"could not be asked: {error.message}")]
+        return [Check(name, Verdict.ERROR, f"could not be checked: {error.message}")]
 
 
 def _is_gate(name: str, comparison: Comparison) -> bool:

@@ -1,9 +1,9 @@
-"""Two collections side by side, and what every check needs to know of them.
+"""Two collections to compare, and what every check needs to know of them.
 
-They may be on different servers. Blue may be written to all the time, so a difference counts only for points
-whose version stands still on blue: `known` has the versions at which green was brought to blue's state, and who
-has moved since is no witness. Samples are the same on every run (the smallest hashes of the ids), so a verdict can
-be reproduced.
+They may be on different servers. Blue may be written to all the time, so a difference counts only for points whose
+version on blue has not changed: `known` has the versions at which green was brought to blue's state, and a point
+that has changed since is left out. Samples are the same on every run (the smallest hashes of the ids), so a
+verdict can be reproduced.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from teal.domain.observed import CollectionState
 from teal.domain.schema import DenseVector
 from teal.domain.tuning import Tuning
 from teal.migration.clock import Clock
-from teal.migration.contract import Judged
+from teal.migration.contract import ReadJudgedQueries
 from teal.migration.options import Options
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
@@ -34,14 +34,14 @@ T = TypeVar("T")
 
 PAGE = 250
 EVERY_POINT = 200_000
-"""Up to so many points, every one is looked at; above, so many of them."""
+"""Up to this many points, all are checked; above, a sample of this size."""
 PROBES = 100
 """Points by whose vectors both sides are searched."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two collections, as it was last looked at."""
+    """One of the two collections, as it was last observed."""
 
     server: Server
     state: CollectionState
@@ -61,7 +61,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Gates:
-    """What must be reached. `None` was not asked for: a default of the check's own holds, where it has one."""
+    """The thresholds. `None` means not set by the user: then the check's default holds, if it has one."""
 
     min_coverage: float = 1.0
     min_overlap: float | None = None
@@ -70,8 +70,8 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class Encoders:
-    """Who makes vectors from texts, for each side, as far as they can be asked."""
+class SideEncoders:
+    """The embedder of each side; `None` if it cannot be called."""
 
     blue: Embedder | None = None
     green: Embedder | None = None
@@ -98,7 +98,7 @@ class Comparison:
         sample: how many points are compared whole.
         warm_up: searches on each side before latency is measured.
         searches: searches on each side whose latency is measured.
-        say: is told, now and then, what is going on.
+        say: is called with a text about the progress.
     """
 
     blue: Side
@@ -108,8 +108,8 @@ class Comparison:
     tuning: Tuning = field(default_factory=Tuning)
     gates: Gates = field(default_factory=Gates)
     sample: int = 1000
-    encoders: Encoders = field(default_factory=Encoders)
-    judged: Judged | None = None
+    encoders: SideEncoders = field(default_factory=SideEncoders)
+    judged: ReadJudgedQueries | None = None
     clock: Clock = field(default_factory=Clock)
     warm_up: int = Options.latency_warm_up
     searches: int = Options.latency_searches
@@ -123,7 +123,7 @@ class Comparison:
         return heapq.nsmallest(count, self.known, key=zlib.crc32)
 
     def extent(self, looked_at: int) -> str:
-        """For a message: were these all points?"""
+        """For a message: all points, or a sample."""
         every = looked_at >= len(self.known)
         return f"all {looked_at:,} points" if every else f"{looked_at:,} of {len(self.known):,} points, sampled"
 
@@ -144,8 +144,8 @@ class Comparison:
         return found
 
     async def neighbours(self, vector: DenseVector) -> list[Neighbour]:
-        """Up to `PROBES` sampled points with their vectors called `vector.name`, without those that have none
-        or a zero one on green: nothing is near to that."""
+        """Up to `PROBES` sampled points with their vectors named `vector.name`. Points without one on green, or
+        with a zero vector there, are left out: a search by a zero vector has no neighbours."""
         if vector.name not in self._neighbours:
             ids = self.sampled(min(self.sample, PROBES))
             read = [await self._vectors(side, ids, vector.name) for side in (self.blue, self.green)]
@@ -178,7 +178,7 @@ def pages(items: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
 
 
 def samples(ids: Iterable[RawId]) -> tuple[str, ...]:
-    """Up to ten ids, in words: the smallest, so that they are the same on every run."""
+    """Up to ten ids as text: the smallest, so that they are the same on every run."""
     return tuple(wire.id_text(raw) for raw in heapq.nsmallest(10, ids, key=_in_order))
 
 

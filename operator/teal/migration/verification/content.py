@@ -1,9 +1,9 @@
-"""Are the same points the same? Payloads everywhere, vectors on a sample.
+"""Are the points equal on both sides? Payloads of all points, vectors of a sample.
 
-Payloads are read slice by slice on both sides, and a slice that is equal costs nothing more. Only in one that
-differs are points looked at one by one: first in canonical form, because a server may send a map in another order
-each time; then their versions on blue, because a point that is being written is no witness; and once more after
-that. Vectors are compared within what their datatype keeps.
+Payloads are read slice by slice on both sides; a slice that is equal needs nothing more. In a slice that differs,
+points are compared one by one: first in canonical form, because a server may send the keys of a map in any order;
+then by their versions on blue, because a point that is being written decides nothing; and then once more. Vectors
+are compared within the precision of their datatype.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ async def payloads(comparison: Comparison) -> list[Check]:
     def progress(done: int) -> None:
         comparison.say(f"comparing payloads: {done:,} of {len(chosen):,}")
 
-    witnesses, different = await _compare(comparison, chosen, SLICE, payload_differs, progress, vectors=False)
-    return [_judged("Payloads", comparison, chosen, witnesses, different)]
+    compared, different = await _compare(comparison, chosen, SLICE, payload_differs, progress, vectors=False)
+    return [_judged("Payloads", comparison, chosen, compared, different)]
 
 
 async def content(comparison: Comparison) -> list[Check]:
     """`Content`: payload and vectors of `sample` points."""
     if not comparison.sample:
-        return [Check("Content", Verdict.INCONCLUSIVE, "no sample is asked for")]
+        return [Check("Content", Verdict.INCONCLUSIVE, "verification.sample is 0")]
     chosen = comparison.sampled(comparison.sample)
 
     def progress(done: int) -> None:
         comparison.say(f"comparing whole points: {done:,} of {len(chosen):,}")
 
-    witnesses, different = await _compare(comparison, chosen, PAGE, point_differs, progress, vectors=True)
-    return [_judged("Content", comparison, chosen, witnesses, different)]
+    compared, different = await _compare(comparison, chosen, PAGE, point_differs, progress, vectors=True)
+    return [_judged("Content", comparison, chosen, compared, different)]
 
 
 def _judged(
-    name: str, comparison: Comparison, chosen: Sequence[RawId], witnesses: int, different: Sequence[RawId]
+    name: str, comparison: Comparison, chosen: Sequence[RawId], compared: int, different: Sequence[RawId]
 ) -> Check:
-    if chosen and not witnesses:
-        return Check(name, Verdict.ERROR, "every point that was looked at was being written; asking again")
+    if chosen and not compared:
+        return Check(name, Verdict.ERROR, "every point that was compared was being written; comparing again")
     what = "payloads" if name == "Payloads" else "points"
     return Check(
         name,
         Verdict.FAILED if different else Verdict.PASSED,
-        f"{len(different):,} of {witnesses:,} {what} differ ({comparison.extent(len(chosen))})",
-        1.0 - len(different) / witnesses if witnesses else 1.0,
+        f"{len(different):,} of {compared:,} {what} differ ({comparison.extent(len(chosen))})",
+        1.0 - len(different) / compared if compared else 1.0,
         1.0,
         samples(different),
     )
@@ -76,22 +76,22 @@ async def _compare(
     *,
     vectors: bool,
 ) -> tuple[int, list[RawId]]:
-    """How many points were witnesses, and which of them differ. Whom green lacks is the question of `ids`."""
+    """How many points were compared, and which of them differ. Missing points are the matter of `ids`."""
 
     async def differing(ids: Sequence[RawId]) -> list[RawId]:
         blue, green = await _both(comparison, ids, vectors=vectors)
         return [p for p in ids if p in blue and p in green and differ(comparison, blue[p], green[p])]
 
-    witnesses, different, done = len(chosen), [], 0
+    compared, different, done = len(chosen), [], 0
     for page in pages(chosen, size):
         suspects = await differing(page)
         if suspects:
             confirmed, excluded = await _drill(comparison, suspects, differing)
             different += confirmed
-            witnesses -= excluded
+            compared -= excluded
         done += len(page)
         progress(done)
-    return witnesses, different
+    return compared, different
 
 
 async def _drill(
@@ -99,7 +99,7 @@ async def _drill(
     suspects: Sequence[RawId],
     differing: Callable[[Sequence[RawId]], Awaitable[list[RawId]]],
 ) -> tuple[list[RawId], int]:
-    """Which of `suspects` truly differ, and how many of them were written meanwhile and say nothing."""
+    """Which of `suspects` really differ, and how many were written meanwhile and are left out."""
     before = await comparison.moved(suspects)
     again = await differing([p for p in suspects if p not in before])
     after = await comparison.moved(again)

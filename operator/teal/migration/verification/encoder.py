@@ -1,9 +1,9 @@
 """Is blue's encoder still the one that made its vectors?
 
-A provider can change a model under its name, and nobody is told. So the texts of some of blue's points are
-embedded anew and compared with the vectors that blue holds: the same model gives the same directions, but for
-rounding; another one does not. Single texts that differ were edited without being embedded again; when most of
-them differ, it is the encoder. A copy would then carry vectors that no query of today's encoder finds: it is held.
+A provider can change a model and keep its name. So the texts of some of blue's points are embedded again and
+compared with the vectors on blue: the same model gives the same directions, except for rounding; another model
+does not. A few texts that differ were edited without being embedded again; if most of them differ, the encoder has
+changed. A copy would then have vectors that no query of the present encoder finds, so the migration is held.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from teal.domain import quality
 from teal.domain.errors import TealError
+from teal.domain.percentile import percentile
 from teal.domain.schema import UNNAMED, DenseVector
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import Comparison, samples
@@ -29,8 +29,8 @@ SAME = 0.99
 async def fingerprint(comparison: Comparison) -> list[Check]:
     """`Encoder`: the median cosine between blue's vectors and new ones of the same texts.
 
-    None where blue's encoder or its text field is not known. Judged for a copy alone: when the vectors are made
-    anew, blue's old encoder does not matter any more, and may be gone on purpose.
+    No check where blue's encoder or its text field is not known. It can fail only a copy: when the texts are
+    embedded again, blue's old encoder does not matter any more.
     """
     encoder, field = comparison.encoders.blue, comparison.encoders.text_field
     vector = comparison.blue.state.schema.main
@@ -72,7 +72,7 @@ def _cosine(one: Floats | None, other: Floats) -> float:
 
 
 def _judge(comparison: Comparison, points: Sequence[RawPoint], cosines: Sequence[float]) -> Check:
-    middle = quality.percentile(cosines, 0.5)
+    middle = percentile(cosines, 0.5)
     far = [point.id for point, cosine in zip(points, cosines, strict=True) if cosine < SAME]
     message = (
         f"median cosine {middle:.4f} between blue's vectors and new ones of the same {len(points)} texts, "
@@ -81,10 +81,10 @@ def _judge(comparison: Comparison, points: Sequence[RawPoint], cosines: Sequence
     if middle >= SAME:
         return Check("Encoder", Verdict.PASSED, message, middle, SAME, samples(far))
     if not comparison.same_vectors:
-        message += ": blue's encoder is not what it was; shown, not judged, because green's vectors are new"
+        message += ": blue's encoder has changed; informational, no threshold, because green's vectors are new"
         return Check("Encoder", Verdict.INCONCLUSIVE, message, middle, SAME, samples(far))
     message += (
-        ": the embedder has become another one under the same name, or it is not the one that these vectors come "
-        "from. Change schemaVersion to make them anew, or correct the EmbeddingSet's model, embedder or textField"
+        ": the provider has changed the model under the same name, or another model made these vectors. Change "
+        "schemaVersion to embed all texts again, or correct the EmbeddingSet's model, embedder or textField"
     )
     return Check("Encoder", Verdict.FAILED, message, middle, SAME, samples(far))

@@ -1,7 +1,7 @@
-"""Does green hold exactly blue's points, and as many as it says?
+"""Does green hold exactly blue's points, and does its count agree with its listing?
 
-A difference is asked again of both sides before it counts: a point that an application wrote or deleted while the
-ids were listed is none.
+A difference is checked again on both sides before it counts, because an application may write or delete points
+while the ids are listed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import Comparison, Side, pages, samples
 
 CONFIRMED = 10_000
-"""So many differences are asked again; where there are more, writers are not the reason."""
+"""How many differences are checked again; more than that cannot come from writers."""
 
 
 async def parity(comparison: Comparison) -> list[Check]:
@@ -33,7 +33,7 @@ async def parity(comparison: Comparison) -> list[Check]:
     ids = Check(
         "IdParity",
         Verdict.PASSED if enough else Verdict.FAILED,
-        f"{listed:,} ids for {len(expected):,} points, {len(lacking):,} missing, {len(surplus):,} too many",
+        f"{listed:,} ids for {len(expected):,} points, {len(lacking):,} missing, {len(surplus):,} not on blue",
         coverage,
         comparison.gates.min_coverage,
         samples([*lacking, *surplus]),
@@ -42,7 +42,7 @@ async def parity(comparison: Comparison) -> list[Check]:
 
 
 async def _counts(comparison: Comparison, counted: int, listed: int) -> Check:
-    """An exact count must give what a listing gives; if not, both are made again: somebody may be writing."""
+    """An exact count must equal the number of listed ids; if not, both are repeated: somebody may be writing."""
     green = comparison.green
     if counted != listed:
         listed = 0

@@ -11,11 +11,13 @@ from teal.migration.verification.comparison import Comparison
 
 PAYLOAD_INDEX = "payload_index."
 SEGMENTS = 8
-"""More segments than a shard has by default: below this many times the threshold, none may have come to it."""
+"""More segments than a shard has by default: in fewer points than the threshold times this, no segment may have
+reached it."""
 
 
 async def configuration(comparison: Comparison) -> list[Check]:
-    """`Configuration` and `PayloadIndexes`: nothing is left to set, and no index is empty that was full."""
+    """`Configuration` and `PayloadIndexes`: all settings are as planned, and no index is empty that has points on
+    blue."""
     green = await _look(comparison)
     left = difference(comparison.tuning, green).changes
     settings = [change for change in left if not change.path.startswith(PAYLOAD_INDEX)]
@@ -49,7 +51,7 @@ def _payload_indexes(comparison: Comparison, green: CollectionState, left: list[
 
 
 async def completeness(comparison: Comparison) -> list[Check]:
-    """`Index`: the optimizer has nothing left to do, and has done something where there was enough to index."""
+    """`Index`: the optimizer is idle, and there is an index if there are enough points for one."""
     green = await _look(comparison)
     readiness = await comparison.green.admin.ready(green.name)
     indexed = f"{green.indexed_vectors:,} vectors indexed"
@@ -71,14 +73,14 @@ async def completeness(comparison: Comparison) -> list[Check]:
 
 
 def _should_be_indexed(comparison: Comparison, green: CollectionState) -> bool:
-    """Whether green, which has no index, can only be so by mistake. Thresholds are in kilobytes for a segment."""
+    """Whether green should have an index but has none. Thresholds are in kilobytes for each segment."""
     blue = comparison.blue.state
     if not blue.indexed_vectors:
         return False
     wanted = (comparison.tuning.sections.get("optimizers_config") or {}).get("indexing_threshold")
     here, there = _threshold(green), _threshold(blue)
     if wanted is None and there and not here:
-        return True  # indexing was put off while green was filled, and nobody put it on
+        return True  # indexing was deferred while green was populated, and never switched on
     kilobytes = green.points * green.schema.vector_bytes / 1024
     return here > 0 and kilobytes > here * SEGMENTS * (green.schema.shard_number or 1)
 

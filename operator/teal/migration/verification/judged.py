@@ -1,7 +1,7 @@
-"""Does green answer questions whose right answers are known?
+"""Golden queries: does green find the points that are known to be relevant?
 
-Another encoder may rank everything differently and be better for it: overlap with blue says nothing then,
-judgements do. Recall decides; nDCG, which also minds the order, and blue's figures are shown beside it.
+Another encoder may rank points differently and be better, so overlap with blue decides nothing then; judged
+queries do. Recall decides. nDCG, which also depends on the order, and blue's figures are informational.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ async def recall(comparison: Comparison) -> list[Check]:
         return [Check("Recall", Verdict.ERROR, error.message, threshold=threshold, gate=gate)]
     vector = comparison.green.state.schema.main
     if comparison.encoders.green is None or vector is None:
-        why = "there is no embedder for green to make vectors of the judged queries"
-        # A copy has the encoder that it had: what is asked for then is answered by the other checks.
+        why = "there is no embedder for green that could embed the judged queries"
+        # A copy has the same encoder as blue, so the other checks suffice.
         return [Check("Recall", Verdict.INCONCLUSIVE, why, threshold=threshold, gate=not comparison.same_vectors)]
     known = _known(comparison, queries)
     if not known:
-        why = f"none of {len(queries)} judged queries names a point that there is"
+        why = f"none of {len(queries)} judged queries names a point that exists"
         return [Check("Recall", Verdict.INCONCLUSIVE, why, threshold=threshold, gate=gate)]
     green = await _Figures.of(comparison, comparison.green, comparison.encoders.green, known)
     blue = await _on_blue(comparison, known)
@@ -97,7 +97,7 @@ async def recall(comparison: Comparison) -> list[Check]:
 
 
 class _Figures:
-    """What one side found, query by query."""
+    """Recall and nDCG of one side, query by query."""
 
     def __init__(self) -> None:
         self.recall: dict[str, float] = {}
@@ -122,7 +122,7 @@ class _Figures:
 
 
 def _known(comparison: Comparison, queries: Sequence[JudgedQuery]) -> list[JudgedQuery]:
-    """The queries with those of their relevant ids that blue has; a judgement about a deleted point is stale."""
+    """The queries with those of their relevant ids that still exist on blue; queries without any are left out."""
     held = comparison.known
 
     def there(ids: Sequence[int | str]) -> tuple[int | str, ...]:
@@ -136,7 +136,7 @@ async def _on_blue(comparison: Comparison, queries: Sequence[JudgedQuery]) -> _F
     """Blue's figures, or why there are none."""
     encoder = comparison.encoders.blue
     if encoder is None or comparison.blue.state.schema.main is None:
-        return "blue's encoder cannot be asked"
+        return "blue's encoder cannot be called"
     try:
         return await _Figures.of(comparison, comparison.blue, encoder, queries)
     except TealError as error:
@@ -161,5 +161,5 @@ def _checks(green: _Figures, blue: _Figures | str, threshold: float | None, stal
             tuple(text[:100] for text in worst[:10]) if not enough else (),
             gate=threshold is not None,
         ),
-        Check("NDCG", Verdict.PASSED, f"nDCG {gain:.3f} ({gain_beside}); shown, not judged", gain),
+        Check("NDCG", Verdict.PASSED, f"nDCG {gain:.3f} ({gain_beside}); informational, no threshold", gain),
     ]

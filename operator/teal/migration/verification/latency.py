@@ -1,15 +1,15 @@
-"""Is green as fast as blue? The same searches on both, in turns, after warming both up.
+"""Is green as fast as blue? The same searches on both, alternately, after a warm-up.
 
-In turns, because whatever else the machines do then slows down both. A figure is believed to be bad only if it is
-so three times in a row, and times under `FLOOR` count as `FLOOR`: there noise is larger than what is measured, so
-a fast green cannot fail because blue was faster still.
+Alternately, so that other load on the machines slows down both. The check fails only if the ratio is too high in
+three rounds in a row, and times under `FLOOR` count as `FLOOR`: below it, noise is larger than the difference, so
+a fast green cannot fail because blue was even faster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from teal.domain import quality
+from teal.domain.percentile import percentile
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import Comparison, Neighbour, Side
 from teal.qdrant.wire import Floats
@@ -31,8 +31,8 @@ class _Times:
 
     def ratio(self, share: float, floor: float = 0.0) -> float:
         """Green's percentile as a multiple of blue's, which counts as `floor` at least."""
-        blue = max(quality.percentile(self.blue, share), floor, 1e-9)
-        return quality.percentile(self.green, share) / blue
+        blue = max(percentile(self.blue, share), floor, 1e-9)
+        return percentile(self.green, share) / blue
 
     def worst(self, floor: float = 0.0) -> float:
         return max(self.ratio(0.5, floor), self.ratio(0.95, floor))
@@ -40,7 +40,7 @@ class _Times:
     def __str__(self) -> str:
         shown = []
         for name, share in (("median", 0.5), ("p95", 0.95)):
-            blue, green = (quality.percentile(times, share) * 1000 for times in (self.blue, self.green))
+            blue, green = (percentile(times, share) * 1000 for times in (self.blue, self.green))
             shown.append(f"{name} {green:.1f} ms, {blue:.1f} ms on blue")
         return "; ".join(shown)
 
@@ -69,8 +69,8 @@ def _judge(times: _Times, threshold: float, *, gate: bool) -> Check:
     if times.worst(FLOOR) > threshold:
         return Check("Latency", Verdict.FAILED, message, observed, threshold, gate=gate)
     if observed > threshold:
-        message += f"; under {FLOOR * 1000:.0f} ms a ratio says nothing"
-        # Nobody needs to be asked again: it is fast enough, whatever the ratio is.
+        message += f"; below {FLOOR * 1000:.0f} ms a ratio is not meaningful"
+        # No gate, so it is not checked again: green is fast enough, whatever the ratio is.
         return Check("Latency", Verdict.INCONCLUSIVE, message, observed, threshold)
     return Check("Latency", Verdict.PASSED, message, observed, threshold, gate=gate)
 

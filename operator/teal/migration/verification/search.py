@@ -1,11 +1,12 @@
-"""Does green find what it holds, and the same as blue?
+"""Does green find its own points, and the same points as blue?
 
-Both are asked by the vectors of sampled points, which need no encoder. *Self-recall*: a point's own vector must
-find that point through green's index. *Overlap*: for the same vectors, an exact search on blue says what is right,
-and green's index must give the same. For another encoder the overlap only shows how far the results drift.
+Both are searched by the vectors of sampled points, which needs no encoder. *Self-recall*: a point's own vector
+must find that point through green's index. *Overlap*: for the same vectors, an exact search on blue is the
+reference, and green's index must give the same. With another encoder the overlap is informational: it shows the
+drift.
 
-A graph is approximate by design, so what it misses counts only against what an exact search finds, and points that
-are equally near are interchangeable.
+HNSW is approximate by design, so a missed point counts only if an exact search finds it, and points with equal
+scores are interchangeable.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from teal.qdrant.wire import Floats
 
 K = 10
 MORE = 32
-"""So many are asked for: to see who ties with the k-th, and to fill up for those that are left out."""
+"""How many hits are requested: more than `K`, to see ties with the k-th and to replace hits that are left out."""
 SELF_RECALL = 0.9
-"""Below this green's index is broken, unless blue's is no better."""
+"""Below this share green's index is broken, unless blue's is no better."""
 MARGIN = 0.05
 MIN_OVERLAP = 0.95
 FEWEST = 5
@@ -74,7 +75,7 @@ async def _missed(
         exact = await side.points.query(side.name, row, K, name=vector.name, exact=True)
         own = next((hit for hit in exact if hit.id == point), None)
         if own is None:
-            asked -= 1  # by its own vector others are nearer (Dot), or so many are the same: no question at all
+            asked -= 1  # other points are nearer to its vector (Dot), or too many are equal: not usable as a query
         elif not hits or not quality.tied(hits[-1].score, own.score):
             missed.append(point)
         comparison.say(f"searching for sampled points by their own vector: {asked:,} of {len(points):,}")
@@ -112,7 +113,7 @@ async def _overlap(comparison: Comparison, old: DenseVector, new: DenseVector) -
         return Check(name, Verdict.PASSED, message, share, threshold, gate=gate)
     if not _comparable(old, new, there):
         message += (
-            f"; {_kind(old)} and {_kind(new)} rank these vectors differently, so it says nothing about green"
+            f"; {_kind(old)} and {_kind(new)} rank these vectors differently, so the overlap decides nothing"
         )
         if gate:
             message += ". Remove spec.verification.minOverlap if the change is wanted"
@@ -134,8 +135,8 @@ class _Answers:
     found: Sequence[Hit]
 
     def share(self, moved: AbstractSet[RawId] = frozenset()) -> float | None:
-        """How much of what is right was found; `None` if there is nothing right to be found, or if so many of
-        green's answers are left out that what is right may have come after them."""
+        """The share of blue's answers that green found; `None` if there are none, or if so many of green's answers
+        are left out that the right ones may have come after them."""
         without = moved | {self.of}
         yardstick = [(hit.id, hit.score) for hit in self.right if hit.id not in without]
         found = [hit.id for hit in self.found if hit.id not in without]
@@ -163,8 +164,8 @@ async def _ask(
 def _shares(asked: Sequence[_Answers], *, moved: AbstractSet[RawId] = frozenset()) -> dict[RawId, float]:
     """What green found of blue's exact answers, by sampled point.
 
-    `moved` points are left out on both sides: they have changed on blue since they were copied. They must be asked
-    for after the searches, or whoever was written to during these would count against green.
+    `moved` points, which have changed on blue since they were copied, are left out on both sides. They must be
+    read after the searches, or points written during the searches would count against green.
     """
     shares = {answers.of: answers.share(moved) for answers in asked}
     return {point: share for point, share in shares.items() if share is not None}
@@ -203,7 +204,7 @@ def _unit(old: DenseVector, there: Sequence[Neighbour]) -> bool:
 
 
 async def _drift(comparison: Comparison, old: DenseVector, new: DenseVector) -> Check:
-    """The same question by each side's own vectors: how much of the neighbourhood another encoder keeps."""
+    """Drift: the share of a point's neighbours that is the same by each side's own vectors."""
     shares = []
     for n in await comparison.neighbours(new):
         if n.blue is None or n.green is None or not np.any(n.blue):
@@ -217,7 +218,7 @@ async def _drift(comparison: Comparison, old: DenseVector, new: DenseVector) -> 
         return Check(name, Verdict.INCONCLUSIVE, "no sampled point has neighbours on both sides")
     share = quality.mean(shares)
     message = f"{share:.2f} of a point's {K} neighbours are the same as with blue's encoder ({len(shares)} points)"
-    return Check(name, Verdict.PASSED, f"{message}; shown, not judged", share)
+    return Check(name, Verdict.PASSED, f"{message}; informational, no threshold", share)
 
 
 def _named(check: str, vector: DenseVector) -> str:

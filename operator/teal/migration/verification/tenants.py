@@ -1,7 +1,7 @@
-"""Has every tenant all of its points? A whole tenant may be missing though the totals hardly differ.
+"""Does every tenant have all of its points? A small tenant can be missing although the totals hardly differ.
 
-Counted by exact facets on both sides. Where they differ, who was written since green was brought to blue's state
-is left out on both sides, and they are counted again.
+Points are counted by exact facets on both sides. Where the counts differ, points written since green was brought
+to blue's state are left out on both sides, and they are counted again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from teal.migration.verification.comparison import Comparison, Side
 from teal.qdrant import wire
 
 VALUES = 10_000
-"""A field with more values than this is too wide to be counted value by value."""
+"""A field with more values than this is not compared value by value."""
 MOVED = 10_000
 ROUNDS = 3
 
@@ -59,7 +59,7 @@ async def _field(comparison: Comparison, field: str) -> Check:
 
 
 class _UnsettledError(Exception):
-    """The tenants cannot be counted so that the counts say something."""
+    """The tenants cannot be counted in a way that decides anything."""
 
 
 async def _counted(comparison: Comparison, field: str) -> tuple[Counts, Counts]:

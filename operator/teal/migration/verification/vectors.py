@@ -1,9 +1,9 @@
-"""Has every point the vectors that it needs, and are they vectors?
+"""Does every point have the vectors that it needs, and are they valid?
 
-Presence is counted by Qdrant. Whether a vector is finite shows in its exact score for any query: scores of a whole
-collection are read as fast as versions, contents are not. No score, or one that is no number, is suspected of a
-vector that is not finite; a score of exactly zero of a zero vector, which is near to nothing where angles are
-compared. Suspects are read.
+Presence is counted by Qdrant. Whether a vector is finite is found by its exact score for any query, because scores
+of a whole collection are read much faster than vectors. A point without a score, or with a score that is not a
+number, may have a vector that is not finite; a point with a score of exactly zero may have a zero vector, which no
+Cosine or Dot search can rank. The vectors of these suspects are read.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ async def _looked_at(side: Side, name: str, ids: Sequence[RawId]) -> tuple[set[R
 
 
 def _direction(vector: DenseVector) -> Floats:
-    """A fixed unit vector without zeros, so that hardly anything but a zero vector is at right angles to it."""
+    """A fixed unit vector without zeros: hardly any vector but a zero one has the score zero for it."""
     random = np.random.default_rng(7).uniform(0.5, 1.5, vector.size).astype(np.float32)
     unit: Floats = random / np.linalg.norm(random)
     return unit[np.newaxis] if vector.multivector else unit

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from teal.migration.sync.memory import InStep
+from teal.domain.ledger import RawId
+from teal.migration.sync.memory import PairMemories
+from teal.qdrant import wire
+from tests.unit.migration.fake_qdrant import FakePoints, Stored
 from tests.unit.migration.world import World
 
 
@@ -59,7 +62,7 @@ def test_a_return_over_two_generations_takes_back_what_was_written_in_the_one_be
     world.come_to_rest()
 
 
-def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serves() -> None:
+def test_a_second_edit_right_after_the_cutover_leaves_nothing_stale_in_what_serves() -> None:
     """Both old collections learned late that they were replaced, by the same one: the older was taken for its
     pair, and its content went over what serves."""
     world = World(latency=0.05)
@@ -78,7 +81,7 @@ def test_a_second_edit_right_after_the_switch_leaves_nothing_stale_in_what_serve
     world.close()
 
 
-def test_an_alias_that_is_deleted_right_after_a_switch_comes_back_to_what_it_had_moved_to() -> None:
+def test_an_alias_that_is_deleted_right_after_a_cutover_comes_back_to_what_it_had_moved_to() -> None:
     """Neither side knew yet that one had replaced the other, and the one of the better name was taken."""
     world = World(latency=0.05)
     first = world.serving
@@ -100,7 +103,7 @@ def test_the_time_in_which_nobody_came_by_is_not_taken_for_work_on_a_round() -> 
     world = World(latency=0.1)
     world.edit(migration={"throttle": {"maxReadLatencyMillis": 1000}})
     move_to(world, "v2")
-    while not (memory := world.session.part(InStep).newest) or memory.round is None:
+    while not (memory := world.session.part(PairMemories).newest) or memory.round is None:
         world.application.write("change", 1)
         world.wait(15.0)
         world.reconcile()
@@ -110,3 +113,30 @@ def test_the_time_in_which_nobody_came_by_is_not_taken_for_work_on_a_round() -> 
     world.application.write("change", 2)
     world.come_to_rest()
     world.close()
+
+
+def test_what_a_rollback_is_about_to_write_is_announced_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else, after a crash, what the application deletes afterwards would come back to life."""
+    first = world.serving
+    move_to(world, "v2")
+    second, written = world.serving, FakePoints._written
+    told: list[int] = []
+
+    def watched(points: FakePoints, name: str, changed: Mapping[RawId, Stored | None]) -> object:
+        made = {point for point, stored in changed.items() if stored}
+        if made and name == first and world.serving == second:
+            assert second
+            log = world.state(second).marks.carried.get(name)
+            ids = log.points.get(name, ()) if log else ()
+            assert made <= {wire.raw_id(each) for each in ids}
+            told.append(len(made))
+        return written(points, name, changed)
+
+    monkeypatch.setattr(FakePoints, "_written", watched)
+    world.encode_by(schemaVersion="v1")
+    while world.serving == second:
+        world.reconcile(busy=7)
+    assert told
+    world.come_to_rest()

@@ -1,7 +1,7 @@
-"""When a round that keeps live collections in step goes before what would be done otherwise.
+"""When a round that keeps live collections in step goes before the action that was decided.
 
-Rounds go beside everything that may be interrupted for a moment, and never between the steps of a cut-over. A
-retained collection gets its last round after its retention has ended and before it is retired.
+A round may interrupt any action but a cut-over. A retained collection gets its last round after its retention has
+ended and before it is retired.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from teal.domain.transitions import Stage
 
 INTERRUPTIBLE = frozenset({Do.REST, Do.STAY, *OF_STAGE.values()} - {OF_STAGE[Stage.PROMOTING]})
 
-Pair = tuple[CollectionState, CollectionState]
-"""The newer side, and the retained one that it replaced."""
+LivePair = tuple[CollectionState, CollectionState]
+"""A newer collection, and the retained one that it replaced."""
 
 
 def interleave(view: View, decision: Decision) -> Decision:
@@ -31,7 +31,7 @@ def interleave(view: View, decision: Decision) -> Decision:
     )  # fmt: skip
 
 
-def due_pairs(view: View, decision: Decision) -> list[Pair]:
+def due_pairs(view: View, decision: Decision) -> list[LivePair]:
     """The pairs whose round goes before `decision`, the newest first."""
     if decision.do is Do.RETIRE:
         ended = _retention_end(view, decision.subject)
@@ -42,7 +42,7 @@ def due_pairs(view: View, decision: Decision) -> list[Pair]:
     return [pair for pair in live_pairs(view) if _times(view, pair).due <= view.now]
 
 
-def _times(view: View, pair: Pair) -> RoundTimes:
+def _times(view: View, pair: LivePair) -> RoundTimes:
     return (view.rounds or {}).get((pair[0].name, pair[1].name), RoundTimes())
 
 
@@ -52,27 +52,27 @@ def _retention_end(view: View, name: str | None) -> float:
     return replaced.until(view.desired.keep_for) if replaced else 0.0
 
 
-def live_pairs(view: View) -> list[Pair]:
+def live_pairs(view: View) -> list[LivePair]:
     """The pairs of collections that are kept in step, the newest first."""
     serving = view.mine.get(view.serving.name) if view.serving else None
     return pairs_of(serving, list(view.mine.values()))
 
 
-def pairs_of(serving: CollectionState | None, mine: Sequence[CollectionState]) -> list[Pair]:
+def pairs_of(serving: CollectionState | None, mine: Sequence[CollectionState]) -> list[LivePair]:
     """Which collections are kept in step, each with the one that replaced it: the newest pair first.
 
-    Where several are retained, what is written to the oldest goes up to the serving one by those in between, and
-    what is written there comes down.
+    Where several are retained, a write to the oldest reaches the serving one through those in between, and the
+    other way round.
     """
-    found: list[Pair] = []
+    pairs: list[LivePair] = []
     newer_ones, left = [serving] if serving else [], {each.name: each for each in mine}
     for newer in newer_ones:
         left.pop(newer.name, None)
         for older in retained_by(newer, list(left.values())) if newer.marks.in_step else ():
             del left[older.name]
-            found.append((newer, older))
+            pairs.append((newer, older))
             newer_ones.append(older)
-    return found
+    return pairs
 
 
 def retained_by(serving: CollectionState, mine: Sequence[CollectionState]) -> list[CollectionState]:

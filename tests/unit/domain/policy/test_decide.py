@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from teal.domain.errors import TerminalError, TransientError
+from teal.domain.errors import TransientError
 from teal.domain.marks import Encoder, Marks
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.ownership import has_served, ours, stage_of
-from teal.domain.plan import Desired, Population, Reason, Strategy
-from teal.domain.policy import Decision, Do, View, decide
+from teal.domain.plan import Population, Reason, Strategy
+from teal.domain.policy import Do, View, decide
 from teal.domain.policy.actions import OF_STAGE
 from teal.domain.policy.repairs import misplaced_aliases
 from teal.domain.schema import Distance, Schema
-from teal.domain.transitions import HAS_SERVED, Stage
+from teal.domain.transitions import Stage
 from teal.domain.tuning import Change, Tuning
 from tests.unit.domain.builders import (
     ALIAS,
@@ -28,36 +28,22 @@ from tests.unit.domain.builders import (
     desired,
     name_of,
     observed,
-    planned,
     schema,
     state,
 )
-
-V1, V2, V3 = schema(), schema(version="v2"), schema(version="v3")
-BLUE, GREEN, THIRD = name_of(V1), name_of(V2), name_of(V3)
-WORKING = sorted(set(Stage) - HAS_SERVED - {Stage.PROVISIONING, Stage.PROMOTING})
-OLD_ME = replace(ME, uid="uid-0")
-LESSER = {"docs-v1": BLUE, "docs-v2": GREEN, "docs-v3": THIRD}
-
-
-def next_of(wanted: Schema | Desired, *states: CollectionState, alias: str | None = None, **more: Any) -> Decision:
-    """The decision about these collections, with the lesser aliases where they belong."""
-    names = {each.name for each in states}
-    aliases = {lesser: name for lesser, name in LESSER.items() if name in names and name == alias}
-    target = wanted if isinstance(wanted, Desired) else desired(wanted)
-    seen = observed(*states, alias=alias, **aliases, **more)
-    return decide(target, planned(target, seen), NOW)
-
-
-def refused(wanted: Schema | Desired, *states: CollectionState, alias: str | None = None, **more: Any) -> str:
-    """The reason and the message of the refusal."""
-    with pytest.raises(TerminalError) as error:
-        next_of(wanted, *states, alias=alias, **more)
-    return f"{error.value.reason}: {error.value.message}"
-
-
-def does(decision: Decision) -> tuple[Do, str | None]:
-    return decision.do, decision.subject
+from tests.unit.domain.policy.asking import (
+    BLUE,
+    GREEN,
+    OLD_ME,
+    THIRD,
+    V1,
+    V2,
+    V3,
+    WORKING,
+    does,
+    next_of,
+    refused,
+)
 
 
 class TestTheFirstRevision:
@@ -126,11 +112,16 @@ class TestBlueGreen:
     def test_green_is_abandoned_although_it_was_about_to_serve(self) -> None:
         assert does(next_of(V3, state(V1), state(V2, Stage.PROMOTING), alias=BLUE)) == (Do.DROP_ABANDONED, GREEN)
 
-    def test_an_edit_right_after_the_switch_first_finishes_it(self) -> None:
+    def test_an_edit_right_after_the_cutover_first_finishes_it(self) -> None:
         """Else green, which serves, would later look like one that never did, and be dropped."""
         both = state(V1), state(V2, Stage.PROMOTING)
         assert does(next_of(V3, *both, alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
         assert does(next_of(V1, *both, alias=GREEN)) == (Do.FINISH_CUTOVER, GREEN)
+
+    def test_blue_learns_it_although_the_spec_asks_for_a_third_by_now(self) -> None:
+        """Later the third would be noted as what has replaced it, and the two have never been in step."""
+        both = state(V1), state(V2, Stage.WATCHING)
+        assert does(next_of(V3, *both, alias=GREEN)) == (Do.STAMP_REPLACED, BLUE)
 
     def test_an_edit_while_watching_goes_on_from_there(self) -> None:
         decision = next_of(V3, state(V1, replaced=NOW), state(V2, Stage.WATCHING), alias=GREEN)
@@ -147,7 +138,7 @@ class TestBlueGreen:
         assert refused(wanted, state(V1), state(V2, Stage.INDEXING), alias=BLUE).startswith("EmbedderRequired")
 
 
-class TestSwitchingBack:
+class TestRollingBack:
     def test_the_declared_revision_is_retained(self) -> None:
         decision = next_of(V1, state(V1, replaced=NOW), state(V2), alias=GREEN)
         assert does(decision) == (Do.ROLL_BACK, BLUE)
@@ -263,7 +254,7 @@ class TestTheAliasIsWrong:
     def test_it_is_on_a_collection_without_marks(self) -> None:
         text = refused(V1, state(V1, name="legacy", identity=None), alias="legacy")
         assert text.startswith("AliasNotOwned")
-        assert "Teal did not create" in text
+        assert "was not created by Teal" in text
         assert "spec.adopt.collection: legacy" in text
 
 
@@ -453,6 +444,12 @@ class TestInPlace:
         assert not decision.in_place.patch
         known = replace(serving, marks=replace(serving.marks, encoder=encoder))
         assert does(next_of(desired(V1, encoder=encoder), known, alias=BLUE)) == (Do.REST, BLUE)
+
+    def test_an_encoder_that_has_left_the_spec_stays_told(self) -> None:
+        """It still made the vectors. With nothing to write in its place, a change of it would never be over."""
+        serving = state(V1)
+        told = replace(serving, marks=replace(serving.marks, encoder=Encoder("m", "v1", 4)))
+        assert does(next_of(desired(V1), told, alias=BLUE)) == (Do.REST, BLUE)
 
 
 RETAINED_AND_SERVING = {BLUE: state(V1, replaced=NOW), GREEN: state(V2)}

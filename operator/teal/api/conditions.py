@@ -51,10 +51,10 @@ Conditions = Annotated[Items[Condition], Field(max_length=16), Distinct("type")]
 def merge_conditions(
     old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], now: datetime, generation: int
 ) -> list[dict[str, Any]]:
-    """`new`, complete and in the order of their types; one that kept its status keeps its transition time.
+    """`new`, completed and in the order of their types; one with the same status keeps its transition time.
 
-    What `new` leaves out is gone. `generation` stands in for a missing `observedGeneration`, `now` (aware of its
-    zone) for a missing `lastTransitionTime`.
+    Conditions that `new` does not have are dropped. `generation` is the default of `observedGeneration`, `now`
+    (with a time zone) that of `lastTransitionTime`.
     """
     before = {condition["type"]: condition for condition in old}
     return [_completed(before.get(each["type"]), each, now, generation) for each in sorted(new, key=_type)]

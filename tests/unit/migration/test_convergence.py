@@ -72,9 +72,9 @@ def needs_a_person(world: World) -> str | None:
             world.reconcile_in_time()
             assert world.condition("Stalled") == "True", world.describe()
             return end.reason
-        if decision.do is Do.REST:
+        if decision.do is Do.REST and world.is_ready():
             return None
-        world.reconcile_in_time(busy=10)
+        world.reconcile_in_time(busy=10 if world.phase != "Promoting" else 0)
         if decision.do in (Do.STAY, Do.WAIT_HELD):
             world.annotate("retry")
         if world.reason in ("StillServing", "RetirementBlocked"):

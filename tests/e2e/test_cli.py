@@ -272,7 +272,7 @@ def test_an_interrupted_apply_goes_on(pipeline: Docs, tmp_path: Path, how: signa
         running.wait_ready(lambda: pipeline.encoders.calls("teal").texts > paid.texts + IN_FLIGHT, 60)
         running.popen.send_signal(how)
         assert running.popen.wait(30) == 130
-        assert "goes on where it stopped" in running.tail(1)
+        assert "continues where it stopped" in running.tail(1)
         assert "Traceback" not in running.tail(200)
     assert pipeline.info(pipeline.alias)["config"]["params"]["vectors"]["size"] != LARGE["dimensions"]
 

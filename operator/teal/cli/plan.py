@@ -11,11 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from teal.cli.complaints import complaints
-from teal.cli.gates import gates
 from teal.cli.options import DEFAULT_NAMESPACE, Files, Namespace, Output
 from teal.domain.plan import Strategy
 from teal.domain.policy import Do
-from teal.migration.copying.forecast import Cost
 
 if TYPE_CHECKING:
     from teal.cli.manifests import Manifests
@@ -82,6 +80,9 @@ async def _plan(manifests: Manifests) -> list[ReconcileRecord]:
 
 def describe(found: ReconcileRecord) -> dict[str, Any]:
     """The plan of one resource, for machines."""
+    from teal.cli.gates import gates
+    from teal.migration.copying.forecast import Cost
+
     row: dict[str, Any] = {"resource": found.resource.key, "alias": found.resource.manifest.alias}
     if found.error:
         return row | {"error": {"reason": found.error.reason, "message": found.error.message}}
@@ -122,6 +123,9 @@ def steps(found: ReconcileRecord) -> list[str]:
 
 
 def render(console: Console, found: ReconcileRecord) -> None:
+    from teal.cli.gates import gates
+    from teal.migration.copying.forecast import Cost
+
     row = describe(found)
     console.print(f"[bold]{row['resource']}[/bold] (alias {row['alias']})", highlight=False)
     if "error" in row:

@@ -55,9 +55,11 @@ def test_retained_while_writers_are_held_back(gate: Gate, blue: Docs) -> None:
 
 
 @pytest.mark.fault(21)
+@pytest.mark.parametrize("status", ["kept", "wiped"])
 def test_retained_after_the_operator_that_held_writers_back_was_killed(
-    docs: Docs, operator: StartOperator
+    docs: Docs, operator: StartOperator, status: str
 ) -> None:
+    """The finalizer on the object and the mark on the collection say what is to be done, the status does not."""
     with Gate(docs.qdrant, docs.alias) as gate:
         docs.through(gate.url, gate.grpc_port)
         docs.edit(collection={"migration": {"promotion": {"quietWait": "0s"}}})
@@ -68,8 +70,11 @@ def test_retained_after_the_operator_that_held_writers_back_was_killed(
             held(docs, gate, RAISED)
             first.kill()
             gate.abandon()
+            if status == "wiped":
+                docs.wipe_status()
             docs.cluster.delete("VectorCollection", docs.name)
-            assert docs.resource()["metadata"]["finalizers"]
+            assert docs.resource()["metadata"]["finalizers"] == ["teal.dev/fence"]
+            assert bool(docs.status()) is (status == "kept")
             operator("--no-lease")
             docs.wait_gone()
             docs.no_fence()

@@ -189,6 +189,7 @@ class Engine:
         until = self._clock.monotonic() + SLICE_SECONDS
         while True:
             view, decision = await self._look(record, server)
+            log.debug("%s %s, by the rule %s", decision.do, decision.subject or "", decision.rule)
             action = REGISTRY[decision.do]
             if may_hold_writers(decision) and not record.resource.guarded:
                 record.requeue_after, record.needs_guard = UNGUARDED_SECONDS, True

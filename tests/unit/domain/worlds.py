@@ -81,7 +81,11 @@ declarations = st.builds(
 
 @dataclass(frozen=True)
 class Resident:
-    """A collection to begin with. `edited`: its migration was begun with other settings than its own."""
+    """A collection to begin with.
+
+    `replaced_for`: since when it does not serve, in seconds. `edited`: its migration was begun with other settings
+    than its own.
+    """
 
     name: str
     revision: Schema
@@ -133,20 +137,27 @@ def residents(draw: st.DrawFn) -> Resident:
 def worlds(draw: st.DrawFn, now: float = NOW) -> Qdrant:
     """Some residents, and aliases wherever somebody may have put them."""
     server = Qdrant()
-    for each in draw(st.lists(residents(), max_size=5, unique_by=lambda r: r.name)):
-        settle(server, each, now)
+    found = draw(st.lists(residents(), max_size=5, unique_by=lambda r: r.name))
+    served = [each.name for each in found if each.identity in (ME, OLD_ME) and each.finished]
+    last = draw(st.sampled_from([*served, "gone"]))
+    for each in found:
+        settle(server, each, now, last if each.name != last else "gone")
     if server.collections:
         somewhere = st.sampled_from(sorted(server.collections))
         own = [name for name in server.collections if ours(server.state(name), ME)]
         aliases = st.sampled_from([f"{ALIAS}-next", f"{ALIAS}-v1", f"{ALIAS}-v2", "theirs"])
         server.aliases.update(draw(st.dictionaries(aliases, somewhere, max_size=3)))
         if draw(st.integers(0, 4)) and (own or not draw(st.integers(0, 4))):
-            server.aliases[ALIAS] = draw(st.sampled_from(own) if own else somewhere)
+            likely = [*own, *(name for name in own if name == last)]
+            server.aliases[ALIAS] = draw(st.sampled_from(likely) if likely else somewhere)
     return server
 
 
-def settle(server: Qdrant, each: Resident, now: float) -> None:
-    """Create it as it would have come to be. What has served holds all points, anything else some of them."""
+def settle(server: Qdrant, each: Resident, now: float, by: str) -> None:
+    """Create it as it would have come to be, and perhaps replaced by another one since.
+
+    What has served holds all points, anything else some of them.
+    """
     metadata = {}
     if each.identity:
         plan = make_plan(declared(each.revision, tuning=each.tuning), state(each.source) if each.source else None)
@@ -161,7 +172,7 @@ def settle(server: Qdrant, each: Resident, now: float) -> None:
             Encoder.KEY: encoder(each.revision).as_json(),
         }
         if each.replaced_for is not None:
-            metadata[Replaced.KEY] = Replaced("x", now - each.replaced_for).as_json()
+            metadata[Replaced.KEY] = Replaced(by, now - each.replaced_for).as_json()
         if each.fenced:
             metadata[Fence.KEY] = Fence(now, enabled=False, write_rate_limit=None).as_json()
     server.create(each.name, create_body(each.revision, each.tuning, metadata, defer=False))

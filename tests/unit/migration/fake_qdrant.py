@@ -129,6 +129,11 @@ class FakeQdrant:
     def points(self, name: str) -> dict[RawId, Stored]:
         return self.shards[name].points
 
+    def shown(self) -> Any:
+        """All that somebody else could see of it, for comparing before with after."""
+        configs = {name: (each.config, each.indexes) for name, each in self.model.collections.items()}
+        return configs, self.aliases, {name: (each.op_nums, each.points) for name, each in self.shards.items()}
+
     # Writing points
 
     def limited(self, name: str, points: Iterable[RawId]) -> bool:

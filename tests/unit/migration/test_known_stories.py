@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from teal.domain.ledger import RawId
+from teal.domain.ownership import stage_of
+from teal.domain.transitions import Stage
 from teal.migration.sync.memory import PairMemories
 from teal.qdrant import wire
 from tests.unit.migration.fake_qdrant import FakePoints, Stored
@@ -139,4 +141,27 @@ def test_what_a_rollback_is_about_to_write_is_announced_before(
     while world.serving == second:
         world.reconcile(busy=7)
     assert told
+    world.come_to_rest()
+
+
+def test_a_return_that_was_stopped_and_asked_for_again_does_not_stop_again(world: World) -> None:
+    """Both annotations stayed, as they may, and named the same attempt: each undid what the other had done."""
+    first = world.serving
+    move_to(world, "v2")
+    second = world.serving
+    world.encode_by(schemaVersion="v1")
+    while stage_of(world.state(str(first))) is not Stage.ROLLING_BACK:
+        world.reconcile_in_time()
+    world.annotate("abort")
+    world.until("Held")
+    assert world.serving == second
+    stopped = world.state(str(first)).marks.migration
+    world.annotate("retry")
+    world.until_ready()
+    assert world.serving == first
+    retried = world.state(str(first)).marks.migration
+    assert stopped
+    assert retried
+    assert retried.attempt == stopped.attempt + 1, "so that it could have been stopped again"
+    assert [note.reason for note in world.notes].count("MigrationAborted") == 1
     world.come_to_rest()

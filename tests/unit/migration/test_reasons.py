@@ -219,7 +219,8 @@ def test_an_adopted_collection_stays_when_its_resource_is_deleted(world: World) 
     owner = world.state(blue).marks.owner
     assert owner
     world.server._mark(blue, {"metadata": {Owner.KEY: replace(owner, adopted=True).as_json()}})
-    world.edit(deletionPolicy="Delete")
-    outcome = world.delete()
+    world.delete("Delete")
+    outcome = world.reconcile()
+    assert outcome
     assert [note.reason for note in outcome.notes] == ["CollectionReleased"]
     assert (world.serving, world.state(blue).marks.owner) == (blue, None)

@@ -128,6 +128,21 @@ SITUATIONS: dict[str, tuple[ReconcileRecord, str, tuple[str, str], tuple[str, st
         found(V2, state(V1), state(V2, Stage.PROMOTING), alias=BLUE, error=TransientError("FenceTooLong", "")),
         "Promoting", ("False", "FenceTooLong"), ("True", "AliasServes"), "Reconciling",
     ),
+    "what cannot be retired yet": (
+        found(
+            V2, state(V1, replaced=0.0), state(V2), alias=GREEN,
+            error=TransientError("RetirementBlocked", "Move it."),
+            resource=replace(RESOURCE, status={"phase": "Promoting"}),
+        ),
+        "Ready", ("True", "Serving"), ("True", "AliasServes"), "Reconciling",
+    ),
+    "a held green that cannot be dropped": (
+        found(
+            V2, state(V1), state(V2, Stage.HELD, plan_hash="x", data_hash="before"), alias=BLUE,
+            error=TransientError("StillServing", "Move it."), resource=replace(RESOURCE, status={"phase": "Held"}),
+        ),
+        "Held", ("False", "StillServing"), ("True", "AliasServes"), "Reconciling",
+    ),
     "suspended": (
         replace(found(V2, state(V1), alias=BLUE), decision=None, suspended=True), "Suspended",
         ("Unknown", "Suspended"), ("True", "AliasServes"), None,

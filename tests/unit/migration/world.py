@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import permutations
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -25,7 +26,8 @@ from teal.api.status import VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
 from teal.cli.manifests import FileSecrets
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.marks import Owner
+from teal.domain.ledger import checkpoint_of
+from teal.domain.marks import InStep, Owner
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired
@@ -35,6 +37,7 @@ from teal.domain.transitions import Stage
 from teal.migration.contract import Note, Outcome, Resource
 from teal.migration.engine import Engine
 from teal.migration.options import Options
+from teal.migration.report.record import ReconcileRecord
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.session import Session
 from teal.qdrant import wire
@@ -178,7 +181,8 @@ class World:
         self._looked = 0
         self._served: str | None = None
         self._cutting_over = False
-        self.begun = False
+        self.begun = self.deleted = False
+        self.kept = True
         if declared:
             self.declare(declared)
         self._bystanders()
@@ -195,8 +199,11 @@ class World:
 
     def _start(self) -> None:
         self.line = Line(self)
+        self._engine = self._an_engine()
+
+    def _an_engine(self) -> Engine:
         pool = QdrantPool(make=server_of(self.server, self.line.carry, self.loop.time), clock=self.loop.time)
-        self._engine = Engine(
+        return Engine(
             FileSecrets(), CLUSTER, lambda: self.leads, clock=self.clock, pool=pool,
             tune=_small_batches, make_embedder=self._embedder,
         )  # fmt: skip
@@ -239,7 +246,8 @@ class World:
         assert found is None or isinstance(found, EmbeddingSet)
         return Resource(
             manifest, found, UID, "search", "docs", self.generation,
-            annotations=dict(self.annotations), status=copy.deepcopy(self.status), guarded=self.guarded,
+            annotations=dict(self.annotations), status=copy.deepcopy(self.status),
+            guarded=self.guarded, deleting=self.deleted,
         )  # fmt: skip
 
     def reconcile(self, troubles: Iterable[Trouble] = (), busy: int = 0) -> Outcome | None:
@@ -261,10 +269,18 @@ class World:
         self.check()
         return outcome
 
-    def delete(self) -> Outcome:
-        """The resource is deleted: one slice of what the engine does then."""
-        outcome: Outcome = self._run(self._engine.reconcile(replace(self.resource, deleting=True)))
-        return outcome
+    def plan(self) -> ReconcileRecord:
+        """What `teal plan` would show, a process of its own that remembers nothing and touches nothing."""
+        before = copy.deepcopy(self.server.shown())
+        planned: ReconcileRecord = self._run(self._plan())
+        assert self.server.shown() == before, "a plan has touched something"
+        return planned
+
+    async def _plan(self) -> ReconcileRecord:
+        engine = self._an_engine()
+        planned = await engine.plan(self.resource)
+        await engine.close()
+        return planned
 
     async def _slice(self) -> Outcome | None:
         try:
@@ -387,6 +403,13 @@ class World:
         return decide(wanted, self.server.model.observe(ALIAS, wanted.adopt), self.clock.now())
 
     # Users
+
+    def delete(self, policy: str) -> None:
+        """The object is deleted; it stays as long as it has finalizers."""
+        self.edit(deletionPolicy=policy)
+        self.deleted = True
+        if policy == "Delete":
+            self.server.deleting, self.alias_deleted, self.kept = lambda _: None, True, False
 
     def declare(self, wanted: Desired) -> None:
         """Ask for just this."""
@@ -520,7 +543,7 @@ class World:
         if not self.alias_deleted:
             assert self.serving in self.server.names, "the alias serves nothing"
         self.begun = self.begun or self._begins()
-        if self.serving is None or not self.begun:
+        if self.serving is None or not self.begun or not self.kept:
             return
         state = self.state(self.serving)
         assert ours(state, ME)
@@ -537,19 +560,27 @@ class World:
     def _begins(self) -> bool:
         """Whether the application may begin: what serves is ours, and whole."""
         state = self.state(self.serving) if self.serving else None
-        migration = state.marks.migration if state else None
-        if state is None or migration is None or not ours(state, ME):
-            return False
-        cut_over = migration.stage is Stage.PROMOTING and (state.marks.cutover_begun or migration.source is None)
-        if not has_served(state) and not cut_over:
+        if state is None or not ours(state, ME) or not (has_served(state) or self._is_first(state)):
             return False
         if not self.application.told:
             self.application.take_stock(state.name)
         return True
 
+    @staticmethod
+    def _is_first(state: CollectionState) -> bool:
+        """Whether it has got the alias as the first revision, and does not know it yet."""
+        migration = state.marks.migration
+        return migration is not None and migration.stage is Stage.PROMOTING and migration.source is None
+
     def _take_stock(self) -> None:
-        """What has served holds what is stored, wherever the alias may point."""
-        for state in self.mine:
+        """All that have served hold what is stored, wherever the alias may point, and each has noted it."""
+        served = [state for state in self.mine if has_served(state) or self._is_first(state)]
+        held = {s.name: {p: each.version for p, each in self.server.points(s.name).items()} for s in served}
+        digests = {name: checkpoint_of(versions) for name, versions in held.items()}
+        for here, there in permutations(held, 2):
+            mark = InStep(there, digests[here], digests[there])
+            self.server.model.mark(here, {mark.key: mark.as_json()})
+        for state in served:
             if has_served(state):
                 self.application.take_stock(state.name)
 

@@ -83,6 +83,9 @@ def _aborted(view: View, plan: Plan, target: CollectionState | None) -> Decision
         return None
     if migration.stage in (Stage.WATCHING, Stage.READY):
         return None
+    acted = view.serving.marks.declined if view.serving else None
+    if acted and acted.lifted and acted.id == migration.id:
+        return None
     why = f"The migration to {plan.target} was stopped by the annotation teal.dev/abort={migration.id}."
     declined = Declined(view.desired.wish, migration.plan_hash, migration.attempt, "Aborted", why, view.now)
     return Decision(Do.DECLINE, plan, plan.source, declined=declined)

@@ -28,17 +28,24 @@ def phase(record: ReconcileRecord) -> str:
         return "Suspended"
     if record.decision is None:
         return _phase_of_trouble(record)
-    shown = REGISTRY[record.decision.do].phase
+    action = REGISTRY[record.decision.do]
+    shown = action.phase
     subject = _subject(record)
     if shown == OF_SUBJECT and subject:
         return stage_of(subject).value
     if shown:
         return str(shown)
-    if record.error:
+    if record.error and not _tidies(record):
         return _phase_of_trouble(record)
     if record.serving and stage_of(record.serving) is Stage.WATCHING:
         return Stage.WATCHING.value
     return "Ready" if record.serving else "Pending"
+
+
+def _tidies(record: ReconcileRecord) -> bool:
+    """Whether what serves is as declared, and only something old is to be tidied up."""
+    decision = record.decision
+    return decision is not None and decision.plan.source is None and REGISTRY[decision.do].tidies
 
 
 def _subject(record: ReconcileRecord) -> CollectionState | None:
@@ -69,7 +76,7 @@ Row = tuple[str, str, str, str]
 def _ready(record: ReconcileRecord) -> Row:
     if record.suspended:
         return "Ready", "Unknown", "Suspended", "spec.suspend is true; Teal changes nothing."
-    if isinstance(record.error, TransientError) and record.decision and REGISTRY[record.decision.do].tidies:
+    if isinstance(record.error, TransientError) and _tidies(record):
         # The serving collection is as declared; a leftover that cannot be tidied up yet does not change that.
         return _serves(record)
     if record.error:
@@ -145,9 +152,11 @@ def _held(record: ReconcileRecord) -> tuple[str, str] | None:
     if declined:
         what = f"Change the spec, or annotate teal.dev/retry={declined.id} to try again."
         return declined.reason, f"{declined.message} {record.decision.plan.source} serves. {what}"  # type: ignore[union-attr]
-    target = _subject(record) if record.decision and record.decision.do is Do.WAIT_HELD else record.target
-    migration = target.marks.migration if target else None
-    if migration is None or migration.stage is not Stage.HELD:
+    if record.decision is None or record.decision.do is not Do.WAIT_HELD:
+        return None
+    subject = _subject(record)
+    migration = subject.marks.migration if subject else None
+    if migration is None:
         return None
     blue = " Blue keeps serving." if record.serving else ""
     ask = f"Change the spec, or annotate teal.dev/retry={migration.id} to try again."

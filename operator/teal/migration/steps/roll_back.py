@@ -40,7 +40,7 @@ async def run(ctx: Context) -> Result:
     """Mark the retained collection as `RollingBack`, bring it up to date, cut over."""
     serving, back = ctx.the_source(), ctx.the_subject()
     migration = back.marks.migration
-    if migration is None or migration.stage is not Stage.ROLLING_BACK:
+    if migration is None or migration.stage is not Stage.ROLLING_BACK or _begins_again(serving, migration):
         await _begin(ctx, migration)
         reasons = "; ".join(str(reason) for reason in ctx.plan.reasons)
         why = ctx.declined.message if ctx.declined else reasons
@@ -82,6 +82,12 @@ async def _return(ctx: Context, serving: CollectionState, back: CollectionState,
     ctx.session.part(PairMemories).clear()
     note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
     return Result(notes=(note,), outcome="RolledBack")
+
+
+def _begins_again(serving: CollectionState, migration: Migration) -> bool:
+    """Whether this very return was stopped, and then asked for again."""
+    stopped = serving.marks.declined
+    return stopped is not None and stopped.lifted and stopped.id == migration.id
 
 
 def _rollback_input(ctx: Context) -> RollbackInput:
@@ -145,7 +151,9 @@ async def _begin(ctx: Context, migration: Migration | None) -> None:
     now, plan = ctx.clock.now(), ctx.plan
     before = migration or Migration(plan.hash, plan.data_hash, Stage.READY, plan.source, now)
     breached = ctx.declined is not None and ctx.declined.reason == decline.WATCH_BREACHED
-    stage = advance(before.stage, Event.BREACHED if breached else Event.REVERTED)
+    stage = before.stage
+    if stage is not Stage.ROLLING_BACK:
+        stage = advance(stage, Event.BREACHED if breached else Event.REVERTED)
     # A new attempt number each time, so that an annotation for an earlier one cannot act on this one.
     begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
     await stages.write(ctx, ctx.subject, begun)

@@ -57,7 +57,7 @@ def declining(found: CollectionState, wanted: Desired, *, lifted: bool = False) 
 
 def in_step_with(found: CollectionState, *others: str) -> CollectionState:
     """`found` with notes of when it held the same as the others."""
-    noted = {name: InStep(name, {}, {}) for name in others}
+    noted = {name: InStep(name) for name in others}
     return replace(found, marks=replace(found.marks, in_step=noted))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from teal.domain.actions import Asked
@@ -137,6 +139,16 @@ class TestAbort:
         assert decision.declined
         assert decision.declined.id == "back-3"
         assert does(self.asked(back, state(V1), abort="back-2")) == (Do.ROLL_BACK, GREEN)
+
+    def test_once_it_was_lifted_the_annotation_has_acted(self) -> None:
+        """It may stay where it is, beside that which asks for another try."""
+        under_way = next_of(V2, state(V1), begun(Stage.INDEXING), alias=BLUE)
+        acted = self.asked(state(V1), begun(Stage.INDEXING), abort=id_of(under_way)).declined
+        assert acted
+        lifted = replace(state(V1), marks=replace(state(V1).marks, declined=replace(acted, lifted=True)))
+        assert does(self.asked(lifted, begun(Stage.INDEXING), abort=acted.id)) == (Do.INDEX, GREEN)
+        back = state(V2, Stage.ROLLING_BACK, replaced=NOW, source=BLUE, plan_hash=acted.plan_hash, attempt=3)
+        assert does(self.asked(back, lifted, abort=acted.id)) == (Do.ROLL_BACK, GREEN)
 
     @pytest.mark.parametrize("stage", SERVED)
     def test_an_old_annotation_does_not_stop_a_later_return(self, stage: Stage) -> None:

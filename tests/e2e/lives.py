@@ -100,9 +100,9 @@ class Life:
 def main() -> None:
     """Fork for each line of standard input."""
     from teal.cli.main import app
-    from teal.migration import engine
+    from teal.migration.steps.registry import REGISTRY
 
-    print(len(engine.ACTIONS), flush=True)
+    print(len(REGISTRY), flush=True)
     mother = os.getpid()
     for line in sys.stdin:
         log, *arguments = json.loads(line)

@@ -296,14 +296,18 @@ class _AnyMethod(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def _patched(body: dict[str, Any]) -> list[str]:
-    """The sections that a PATCH sets, the marks that it writes (or -removes), and what it is about."""
+    """The sections that a PATCH sets, the marks that it writes (or -removes), and what it is about.
+
+    What goes because another stage is entered is not named: the stage says it.
+    """
     metadata = body.pop("metadata", {})
     limits = body.get("strict_mode_config") or {}
     words = sorted(body)
     words += [f"to {limits['write_rate_limit']}"] if "write_rate_limit" in limits else []
     names = {key: key.removeprefix(MARKS).partition("/")[0] for key in metadata}
-    words += sorted(f"{'-' if mark is None else ''}{names[key]}" for key, mark in metadata.items())
     stage = (metadata.get(MIGRATION) or {}).get("stage")
+    told = {key: mark for key, mark in metadata.items() if mark is not None or not stage}
+    words += sorted(f"{'-' if mark is None else ''}{names[key]}" for key, mark in told.items())
     return [*words, *([stage] if stage else [])]
 
 

@@ -13,7 +13,7 @@ CREATED = "after create v2"
 INDEXING, VERIFYING, AWAITING, PROMOTING = (
     f"after patch v2 migration {stage}" for stage in ("Indexing", "Verifying", "AwaitingPromotion", "Promoting")
 )
-WATCHING = "after patch v2 -cutover-begun migration Watching"
+WATCHING = "after patch v2 migration Watching"
 BEFORE_CUTOVER = "before alias create alias v2"
 CUT_OVER = "after alias create alias v2"
 

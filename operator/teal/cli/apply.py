@@ -47,7 +47,8 @@ class Patience:
 
     def end(self, outcome: Outcome, waited: float) -> End | None:
         """How it ended; `None` if it has not."""
-        if _is(outcome, "Ready") and (not self.watch or outcome.status["phase"] == "Ready"):
+        waits = outcome.requeue_after > 0  # else something is left that is due now, such as a retirement
+        if _is(outcome, "Ready") and waits and (not self.watch or outcome.status["phase"] == "Ready"):
             return End.READY
         if _is(outcome, "Stalled"):
             return End.STALLED

@@ -35,7 +35,7 @@ async def test_the_cutover_waits_for_a_window(engine: EngineHarness) -> None:
 
 
 async def test_a_first_revision_and_a_rollback_wait_for_no_window(engine: EngineHarness) -> None:
-    engine.edit(migration={"promotion": {"windows": [{"schedule": opening_in(engine, 120), "duration": "1m"}]}})
+    engine.edit(migration={"promotion": {"windows": [{"schedule": opening_in(engine, 120), "duration": "5m"}]}})
     blue = await engine.declare()
     engine.edit(**EUCLID)
     await engine.until_phase("AwaitingPromotion")

@@ -159,7 +159,7 @@ async def test_a_query_without_a_value_pauses_the_watch(engine: EngineHarness, v
             await engine.step()
         assert engine.phase == "Watching"
         assert engine.migration["watch"]["watchedSeconds"] == 0
-        assert "'clicks' says nothing" in engine.migration["watch"]["paused"]
+        assert "'clicks' gave no value" in engine.migration["watch"]["paused"]
         assert "The watch is paused" in engine.condition("Reconciling")["message"]
         prometheus.values["clicks"] = ["1"]
         await engine.until_ready()

@@ -6,6 +6,7 @@ edited and migrations are stopped in between, and an application writes through 
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from hypothesis import HealthCheck, event, given, settings
@@ -24,6 +25,9 @@ from tests.unit.migration.world import CRASHES, FAILURES, Trouble, World
 
 BOUND = 60
 """Slices until rest. Five collections to claim, free, stamp and drop, and one migration, take about twenty."""
+
+STORIES = int(os.environ.get("TEAL_HYPOTHESIS", "0"))
+"""How many random worlds; unset: always the same 100."""
 
 Interruption = tuple[str, int, int, Desired]
 
@@ -90,7 +94,12 @@ def assert_nothing_lost(world: World) -> None:
     assert whole or not world.application.told or not world.begun, world.describe()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=STORIES or 100,
+    derandomize=not STORIES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(declared(worlds(EPOCH)), interruptions)
 def test_every_world_comes_to_rest(situation: tuple[Qdrant, Desired], interrupted: list[Interruption]) -> None:
     """After each slice `World` sees to it, too, that nothing is lost and nothing of anybody else's is touched."""

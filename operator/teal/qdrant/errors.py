@@ -20,7 +20,7 @@ from teal.domain.observed import Version
 OLDEST = Version(1, 17)
 MAX_DETAIL = 500
 
-LIMIT_EXCEEDED = re.compile(r"Limit exceeded \d+ > (\d+)")
+LIMIT_EXCEEDED = re.compile(r"(?:Limit exceeded |size limit reached \()\d+ > (\d+)")
 RETRY_AFTER = re.compile(r"[Rr]etry after (\d+(?:\.\d+)?)\s*s")
 TLS_WORDS = ("ssl", "certificate", "handshake", "tls_", "wrong version number")
 NEVER_SENT = ("failed to connect", "dns resolution failed", "connection refused", "name resolution")

@@ -70,10 +70,12 @@ _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "ScrollResponse": {"next_page_offset": RAW, "result": "RetrievedPoint"},
     "HasIdCondition": {"has_id": RAW},
-    "Condition": {"has_id": "HasIdCondition"},
+    "Condition": {"has_id": "HasIdCondition", "filter": RAW, "slice": RAW},
     "Filter": {"must": "Condition"},
+    "PrefetchQuery": {"filter": "Filter", "limit": SAME},
     "QueryPoints": {
         "collection_name": SAME,
+        "prefetch": "PrefetchQuery",
         "query": RAW,
         "using": SAME,
         "filter": "Filter",

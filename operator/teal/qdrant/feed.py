@@ -10,9 +10,9 @@ Invariants:
   by its limit is never taken for whole. It must leave a quarter of the limit unused, because a server first cuts,
   then leaves out what was deleted meanwhile; else the slice is asked for again in halves. And points of another
   slice mean that some peer does not know slices: over gRPC it does not refuse them, it answers with all points.
-- A point has one version. One that is told twice is an error, not a choice: of one shard the server tells the
+- A point has one version. One that is told twice has none that is known: of one shard the server tells the
   newest, so two shards hold the point, each numbering by itself, and the higher number would hide the changes of
-  the other.
+  the other. `UNKNOWN` counts as changed whenever it is looked at.
 
 The versions are those of one replica of each shard only if `points` is pinned, or every shard has one replica.
 """
@@ -31,6 +31,7 @@ import numpy as np
 from qdrant_client import grpc as qdrant
 
 from teal.domain.errors import TerminalError, TransientError
+from teal.domain.ledger import UNKNOWN
 from teal.domain.observed import CollectionState, Version
 from teal.qdrant import answers, keys, wire
 from teal.qdrant.answers import Versions
@@ -79,6 +80,7 @@ class Slice:
 
 
 WHOLE: Final = Slice(1, 0)
+_NO_VERSIONS: Final[Versions] = np.zeros(0, np.int64)
 
 
 class Columns(NamedTuple):
@@ -105,8 +107,8 @@ class Part:
 class Feed:
     """The versions of one collection, as its state and its server's version were when this was made.
 
-    At most `streams` requests are under way. Methods raise as those of `Points` do; `TransientError` with the
-    reason `PointTwice` or `SlicesUnknown` for what the module's invariants forbid.
+    At most `streams` requests are under way. Methods raise as those of `Points` do, and a `TransientError` with
+    the reason `SlicesUnknown` where a peer answers for more than the slice that it is asked for.
     """
 
     def __init__(self, points: Points, state: CollectionState, version: Version, *, streams: int = 4) -> None:
@@ -171,11 +173,11 @@ class Feed:
             if piece.total > max(MOST_SLICES, wanted.total):
                 return self._part(wanted, [await self._paged(wanted, where)])
             try:
-                columns = await self._told(piece.filter(where), limit, piece)
+                columns, cut = await self._told(piece.filter(where), limit, piece)
             except TooLargeError as error:
                 self._learn(error, limit)
                 return await self._slice(wanted, expected, where)
-            if len(columns.keys) * 4 > self._room(limit) * 3:
+            if cut:
                 pieces += piece.parts(2)
             else:
                 found.append(columns)
@@ -217,13 +219,17 @@ class Feed:
         start = 0
         while start < len(ids):
             page = ids[start : start + self._page]
-            limit = self._limit(len(page), spare=1)
+            limit = self._limit(len(page))
             try:
-                found.append(await self._told(wire.Filter(must=[{"has_id": {"has_id": page}}]), limit, WHOLE))
+                columns, cut = await self._told(wire.Filter(must=[{"has_id": {"has_id": page}}]), limit, WHOLE)
             except TooLargeError as error:
                 self._learn(error, max(limit, len(page)))
-            else:
-                start += len(page)
+                continue
+            if cut and len(page) > 1:
+                half = len(page) // 2
+                columns = _joined([await self._versions(page[:half]), await self._versions(page[half:])])
+            found.append(columns)
+            start += len(page)
         return _joined(found)
 
     # What the server is asked, and for how much
@@ -237,21 +243,16 @@ class Feed:
             return Way.PROBE
         return Way.SLICES if self._version >= SLICES_SINCE else Way.PAGES
 
-    async def _told(self, condition: Any, limit: int, asked: Slice) -> Columns:
+    async def _told(self, condition: Any, limit: int, asked: Slice) -> tuple[Columns, bool]:
+        """What is told of one slice, and whether the limit may have cut it."""
         answer = await self._points.told(self._name, condition, limit, exact=self._exact)
-        return await asyncio.to_thread(self._read, answer, asked)
+        found, rows = await asyncio.to_thread(self._read, answer, asked)
+        return found, rows * 4 > self._room(limit) * 3
 
-    def _read(self, answer: bytes, asked: Slice) -> Columns:
-        found = _ordered(*answers.read_versions(answer))
-        twice = np.flatnonzero(found.keys[1:] == found.keys[:-1])
-        if len(twice):
-            point = wire.id_text(keys.raw_ids(found.keys[twice[:1]])[0])
-            raise TransientError(
-                "PointTwice",
-                f"Two shards of {self._name!r} hold the point {point}, as while a collection is resharded, so "
-                "nobody can tell by its versions whether it changes. Finish or abort the resharding; Teal looks "
-                "again.",
-            )
+    def _read(self, answer: bytes, asked: Slice) -> tuple[Columns, int]:
+        """The points of an answer, and how many rows it had."""
+        told, versions = answers.read_versions(answer)
+        found = _ordered(told, versions)
         if asked.total > 1 and (keys.slice_of(found.keys, asked.total) != asked.index).any():
             raise TransientError(
                 "SlicesUnknown",
@@ -259,11 +260,11 @@ class Feed:
                 "points of other parts, as a peer before Qdrant 1.19 does. Finish the upgrade of all peers; Teal "
                 "looks again.",
             )
-        return found
+        return found, len(told)
 
-    def _limit(self, expected: float, *, spare: int = 2) -> int:
-        """The limit of a request for so many points: room for `spare` times as many, as far as it is allowed."""
-        wanted = max(LEAST_LIMIT, ceil(spare * expected))
+    def _limit(self, expected: float) -> int:
+        """The limit of a request for so many points: room for twice as many, as far as it is allowed."""
+        wanted = max(LEAST_LIMIT, ceil(2 * expected))
         limit = wanted if self._exact else wanted * self._shards
         return limit if self._most is None else min(limit, self._most)
 
@@ -274,7 +275,7 @@ class Feed:
     @property
     def _page(self) -> int:
         """How many ids are asked for at once."""
-        most = self._most_ids if self._most is None else min(self._most_ids, self._room(self._most))
+        most = self._most_ids if self._most is None else min(self._most_ids, self._room(self._most) // 2)
         return max(1, most)
 
     def _learn(self, error: TooLargeError, tried: int) -> None:
@@ -291,14 +292,20 @@ def _of(versions: dict[RawId, int]) -> Columns:
 def _joined(found: Sequence[Columns]) -> Columns:
     if len(found) == 1:
         return found[0]
-    nothing = (keys.of([]), np.zeros(0, np.int64))
-    return _ordered(*(np.concatenate(column) for column in zip(nothing, *found, strict=True)))
+    versions = [columns.versions for columns in found]
+    return _ordered(keys.joined(columns.keys for columns in found), np.concatenate([_NO_VERSIONS, *versions]))
 
 
 def _ordered(found: Keys, versions: Versions) -> Columns:
-    order = keys.order(found)
-    return Columns(found[order], versions[order])
+    """The points in order, each of them once."""
+    rows = keys.order(found)
+    found, versions = keys.take(found, rows), versions[rows]
+    again = keys.repeats(found)
+    if again.any():
+        versions[again[1:].nonzero()[0]] = UNKNOWN
+        found, versions = keys.take(found, ~again), versions[~again]
+    return Columns(found, versions)
 
 
 def _last(ids: Sequence[RawId]) -> bytes:
-    return keys.rows(keys.of(ids[-1:])).tobytes()
+    return keys.of(ids[-1:]).tobytes()

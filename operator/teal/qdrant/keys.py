@@ -1,17 +1,19 @@
 """Point ids as columns: an id is a key of 17 bytes, so that the ids of a million points are one array.
 
 A key is one byte for the kind of the id (0: a number, 1: a UUID) and 16 bytes, big endian: the number, or the
-bytes of the UUID. So the order of the bytes is the order in which Qdrant has its ids, numbers before UUIDs, and two
-arrays of keys are compared by sorting and merging, wherever they come from.
+bytes of the UUID. So the order of the bytes is that in which Qdrant has its ids, numbers before UUIDs, and two
+arrays of keys are compared by sorting and merging, wherever they come from. A key is no `RawId`: `of` and
+`raw_ids` lead from one to the other.
 
-Two traps. numpy leaves out the zeros at the end when it gives out one element of such an array: compare elements
-with elements, or go through `rows`. And a key is no `RawId`: `of` and `raw_ids` lead from one to the other.
+numpy sorts, compares and selects text of 17 bytes fast, and records slowly; but of text it leaves out the zeros at
+the end when it gives out one element. So `KEY` is a record, and only `order`, `take`, `joined` and `repeats` look
+at it as text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -20,16 +22,21 @@ import numpy.typing as npt
 from teal.qdrant import varints
 from teal.qdrant.wire import RawId
 
-WIDTH: Final = 17
-KEY: Final = np.dtype(f"S{WIDTH}")
+KEY: Final = np.dtype([("kind", "u1"), ("hi", ">u8"), ("lo", ">u8")])
+"""One row of an array of keys. A number has `hi` 0 and its value in `lo`."""
+WIDTH: Final = KEY.itemsize
 NUMBER, UUID_KIND = 0, 1
+_TEXT: Final = np.dtype(f"S{WIDTH}")
 
-Keys = npt.NDArray[np.bytes_]
-Rows = npt.NDArray[np.uint8]
+Keys = npt.NDArray[np.void]
+Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 
 # A serialized `PointId` is one field: 1, a varint, or 2, the 36 characters of a UUID.
 _NUMBER_TAG, _UUID_TAG, _UUID_CHARACTERS = 0x08, 0x12, 36
+_SHORTEST = 2
 _UUID_HEAD: Final = bytes((_UUID_TAG, _UUID_CHARACTERS))
 _HIGH_DIGITS: Final = (0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34)  # the low ones follow them
 _BAD = 0xFF
@@ -54,38 +61,66 @@ def of(raws: Sequence[RawId]) -> Keys:
     return read(np.frombuffer(b"".join(raws), np.uint8), ends - lengths, lengths)
 
 
-def read(buffer: Rows, starts: Positions, lengths: Positions) -> Keys:
+def read(buffer: Bytes, starts: Positions, lengths: Positions) -> Keys:
     """The keys of the ids that are serialized in `buffer`, each from its start on.
 
     Raises:
         UnknownIdError: one of them is no id.
     """
-    found = np.zeros((len(starts), WIDTH), np.uint8)
+    if (lengths < _SHORTEST).any():
+        raise UnknownIdError("an id of no bytes")
+    found = np.zeros(len(starts), KEY)
     if len(starts):
+        table = as_bytes(found)
         uuids = lengths == len(_UUID_HEAD) + _UUID_CHARACTERS
-        found[uuids, 0] = UUID_KIND
-        found[uuids, 1:] = _uuid_bytes(buffer, starts[uuids])
-        numbers = ~uuids
-        found[numbers, WIDTH - 8 :] = _number_bytes(buffer, starts[numbers], lengths[numbers])
-    return _keys(found)
+        table[uuids, 0] = UUID_KIND
+        table[uuids, 1:] = _uuid_bytes(buffer, starts[uuids])
+        found["lo"][~uuids] = _numbers(buffer, starts[~uuids], lengths[~uuids])
+    return found
 
 
 def raw_ids(keys: Keys) -> list[RawId]:
     """The serialized ids of these keys, in the same order."""
-    return [_raw_number(row) if row[0] == NUMBER else _raw_uuid(row) for row in map(bytes, rows(keys))]
+    return [_raw_number(row) if row[0] == NUMBER else _raw_uuid(row) for row in map(bytes, as_bytes(keys))]
 
 
-def rows(keys: Keys) -> Rows:
-    """The bytes of the keys, one row each."""
-    return np.ascontiguousarray(keys).view(np.uint8).reshape(-1, WIDTH)
+# Arrays of keys
 
 
-def order(keys: Keys) -> npt.NDArray[np.intp]:
-    """The positions of the keys in ascending order."""
-    found = rows(keys)
-    if found[:, 0].any():
-        return np.argsort(keys)
-    return np.argsort(_words(found[:, WIDTH - 8 :], ">u8"))
+def as_bytes(keys: Keys) -> Bytes:
+    """The same memory as a table of (keys, 17) bytes."""
+    return keys.view(np.uint8).reshape(-1, WIDTH)
+
+
+def order(keys: Keys) -> Rows:
+    """The rows in ascending order of their keys."""
+    if keys["kind"].any():
+        return np.argsort(_text(keys))
+    return np.argsort(keys["lo"].astype(np.uint64))
+
+
+def take(keys: Keys, rows: Rows | Mask | slice) -> Keys:
+    """`keys[rows]`."""
+    taken: Keys = _text(keys)[rows].view(KEY)
+    return taken
+
+
+def joined(parts: Iterable[Keys]) -> Keys:
+    """The keys of all parts one after the other."""
+    whole: Keys = np.concatenate([np.empty(0, _TEXT), *map(_text, parts)]).view(KEY)
+    return whole
+
+
+def repeats(keys: Keys) -> Mask:
+    """Of sorted keys: which equal the one before."""
+    text = _text(keys)
+    same = np.zeros(len(keys), np.bool_)
+    same[1:] = text[1:] == text[:-1]
+    return same
+
+
+def _text(keys: Keys) -> npt.NDArray[Any]:
+    return keys.view(_TEXT)
 
 
 # Slices
@@ -96,12 +131,17 @@ def slice_of(keys: Keys, total: int) -> npt.NDArray[np.uint64]:
 
     That is SipHash-2-4 with a key of zeros, over the 8 bytes (little endian) of a number or the 16 of a UUID.
     """
-    found = rows(keys)
-    uuids = found[:, 0] == UUID_KIND
-    hashes = np.empty(len(found), np.uint64)
-    hashes[~uuids] = _siphash([_words(found[~uuids, WIDTH - 8 :], ">u8")])
-    hashes[uuids] = _siphash([_words(found[uuids, 1:9], "<u8"), _words(found[uuids, 9:], "<u8")])
+    uuids = keys["kind"] == UUID_KIND
+    numbers, halves = take(keys, ~uuids), as_bytes(take(keys, uuids))
+    hashes = np.empty(len(keys), np.uint64)
+    hashes[~uuids] = _siphash([numbers["lo"].astype(np.uint64)])
+    hashes[uuids] = _siphash([_words(halves[:, 1:9]), _words(halves[:, 9:])])
     return hashes % np.uint64(total)
+
+
+def _words(found: Bytes) -> npt.NDArray[np.uint64]:
+    """Rows of 8 bytes as numbers, little endian."""
+    return np.ascontiguousarray(found).view("<u8").reshape(-1).astype(np.uint64)
 
 
 def _siphash(blocks: Sequence[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
@@ -141,16 +181,7 @@ def _turned(words: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
 # Bytes
 
 
-def _keys(found: Rows) -> Keys:
-    return found.reshape(-1).view(KEY)
-
-
-def _words(found: Rows, kind: str) -> npt.NDArray[np.uint64]:
-    """Rows of 8 bytes as numbers."""
-    return np.ascontiguousarray(found).view(kind).reshape(-1).astype(np.uint64)
-
-
-def _uuid_bytes(buffer: Rows, starts: Positions) -> Rows:
+def _uuid_bytes(buffer: Bytes, starts: Positions) -> Bytes:
     if (buffer[starts] != _UUID_TAG).any() or (buffer[starts + 1] != _UUID_CHARACTERS).any():
         raise UnknownIdError("an id of 38 bytes that is no UUID")
     found = np.empty((len(starts), len(_HIGH_DIGITS)), np.uint8)
@@ -165,13 +196,13 @@ def _uuid_bytes(buffer: Rows, starts: Positions) -> Rows:
     return found
 
 
-def _number_bytes(buffer: Rows, starts: Positions, lengths: Positions) -> Rows:
+def _numbers(buffer: Bytes, starts: Positions, lengths: Positions) -> npt.NDArray[np.uint64]:
     if (buffer[starts] != _NUMBER_TAG).any():
         raise UnknownIdError("an id that is neither a number nor a UUID of 36 characters")
     numbers, ends = varints.read(buffer, starts + 1)
     if (ends != starts + lengths).any():
         raise UnknownIdError("an id with something behind its number")
-    return numbers.astype(">u8").view(np.uint8).reshape(-1, 8)
+    return numbers
 
 
 def _raw_number(row: bytes) -> RawId:

@@ -51,7 +51,9 @@ def difference(known: Columns, seen: Columns, *, comparable: bool = True) -> Dif
         unchanged[both] = known.versions[rows[both]] == seen.versions[both]
         unchanged &= seen.versions != UNKNOWN
     read = Columns(seen.keys, seen.versions, digests).take(~unchanged)
-    return Difference(read, k.take(known.keys, _missing(known.keys, seen.keys)))
+    gone = np.ones(len(known), np.bool_)
+    gone[rows[both]] = False
+    return Difference(read, k.take(known.keys, gone))
 
 
 def unmoved(read: Columns, digests: Digests) -> Mask:
@@ -62,6 +64,8 @@ def unmoved(read: Columns, digests: Digests) -> Mask:
 
 def record(known: Columns, copied: Columns) -> Columns:
     """These points are durably on green: with the versions noted before they were read, and what was written."""
+    if not len(copied):
+        return known
     return _with(known.take(_missing(known.keys, copied.keys)), copied)
 
 
@@ -73,7 +77,14 @@ def seed(known: Columns, keys: Keys) -> Columns:
 
 def forget(known: Columns, gone: Keys) -> Columns:
     """These points are no longer on green."""
+    if not len(gone):
+        return known
     return known.take(_missing(known.keys, columns_of(gone).keys))
+
+
+def held(known: Columns, keys: Keys) -> Columns:
+    """What the ledger says of these points, where it says anything: what a sum over it has to give back."""
+    return known.take(~_missing(known.keys, columns_of(keys).keys))
 
 
 def _missing(keys: Keys, others: Keys) -> Mask:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import numpy as np
@@ -29,8 +30,9 @@ UNKNOWN: Final = -1
 """The version of a point that is there, at nobody knows which version."""
 NO_DIGEST: Final = 0
 """The digest of a content that nobody has looked at."""
-PIECE: Final = 32_768
-MIN_WINDOW: Final = 512
+PIECE: Final = 16_384
+MIN_APART: Final = 64
+"""Of so many points of a page at most one is looked at to find out where to cut."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,12 +114,12 @@ def merged(*streams: Iterable[Columns]) -> Iterator[Columns]:
 class Gathered:
     """The points of one slice as they arrive, in any order, to be read as a stream when all are there.
 
-    What arrives is sorted on the way, a piece at a time, so nothing is left at the end that takes long. Points
-    that arrive in order, page after page, are not merged at all.
+    Each page is sorted when it arrives, and the pages are brought together a piece at a time while they are read;
+    so no step is long. Points that arrive in order, page after page, are not brought together at all.
     """
 
     def __init__(self) -> None:
-        self._runs: list[list[Columns]] = []
+        self._pages: list[Columns] = []
         self._waiting: list[tuple[Keys, Versions]] = []
         self._rows = 0
 
@@ -134,28 +136,31 @@ class Gathered:
     def stream(self) -> Iterator[Columns]:
         """All points in order. It can be read again."""
         self._sort()
-        if len(self._runs) == 1:
-            return iter(self._runs[0])
-        window = max(MIN_WINDOW, PIECE // max(1, len(self._runs)))
-        return merged(*(_windows(run, window) for run in self._runs))
+        pages = self._pages
+        if all(k.key_bytes(one.keys, -1) < k.key_bytes(next_.keys, 0) for one, next_ in pairwise(pages)):
+            return iter(pages)
+        return _brought_together(pages)
 
     def _sort(self) -> None:
         if not self._rows:
             return
         keys, versions = zip(*self._waiting, strict=True)
         self._waiting, self._rows = [], 0
-        page = columns_of(k.joined(keys), np.concatenate(versions))
-        first = k.key_bytes(page.keys, 0)
-        run = next((run for run in self._runs if k.key_bytes(run[-1].keys, -1) < first), None)
-        if run is None:
-            self._runs.append([page])
-        else:
-            run.append(page)
+        self._pages.append(columns_of(k.joined(keys), np.concatenate(versions)))
 
 
-def _windows(run: Sequence[Columns], size: int) -> Iterator[Columns]:
-    for page in run:
-        yield from pieces(page, size)
+def _brought_together(pages: Sequence[Columns]) -> Iterator[Columns]:
+    """Sorted pages that overlap, as a stream: first where to cut them all, then one piece after the other."""
+    apart = max(MIN_APART, PIECE // (2 * len(pages)))
+    samples = k.joined(k.take(page.keys, slice(None, None, apart)) for page in pages)
+    ends = k.take(samples, k.order(samples)[PIECE // apart :: PIECE // apart])
+    cuts = [(0, *k.cuts(page.keys, ends).tolist(), len(page)) for page in pages]
+    for number in range(len(ends) + 1):
+        whole = together(
+            page.take(slice(*cut[number : number + 2])) for page, cut in zip(pages, cuts, strict=True)
+        )
+        if len(whole):
+            yield _without_repeats(whole.take(k.order(whole.keys)))
 
 
 def _without_repeats(columns: Columns) -> Columns:

@@ -75,7 +75,7 @@ def as_stored(vector: Floats, distance: Distance, datatype: Datatype) -> Floats:
     then decides.
     """
     if datatype is Datatype.UINT8:
-        return np.clip(np.trunc(vector), 0, 255).astype(np.float32)
+        return np.clip(np.nan_to_num(vector), 0, 255).astype(np.uint8).astype(np.float32)
     stored = _normalised(vector) if distance is Distance.COSINE else vector
     return stored.astype(np.float16).astype(np.float32) if datatype is Datatype.FLOAT16 else stored
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teal.domain.column_ledger import difference, forget, record, seed, unmoved
+from teal.domain.column_ledger import difference, forget, held, record, seed, unmoved
 from teal.domain.columns import NO_DIGEST, UNKNOWN, aligned, pieces
 from teal.domain.keys import ids_of, keys_of
 from tests.unit.domain.columns import IDS, POINTS, Id, Row, columns, points
@@ -42,6 +42,11 @@ def test_seed_adds_without_a_version_and_overwrites_nothing(known: dict[Id, Row]
 @given(POINTS, st.lists(IDS))
 def test_forget(known: dict[Id, Row], gone: list[Id]) -> None:
     assert points(forget(columns(known), keys_of(gone))) == {p: r for p, r in known.items() if p not in gone}
+
+
+@given(POINTS, st.lists(IDS))
+def test_held(known: dict[Id, Row], ids: list[Id]) -> None:
+    assert points(held(columns(known), keys_of(ids))) == {p: r for p, r in known.items() if p in ids}
 
 
 @given(POINTS, POINTS)

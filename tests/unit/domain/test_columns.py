@@ -66,7 +66,7 @@ class TestGathered:
     @pytest.fixture(autouse=True)
     def _small_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(c, "PIECE", 16)
-        monkeypatch.setattr(c, "MIN_WINDOW", 3)
+        monkeypatch.setattr(c, "MIN_APART", 3)
 
     @pytest.mark.parametrize("page", [1, 5, 16, 100])
     @pytest.mark.parametrize("shuffled", [True, False])
@@ -83,7 +83,7 @@ class TestGathered:
             assert list(points(parts)) == list(range(300))
 
     def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(c, "merged", None)
+        monkeypatch.setattr(c, "_brought_together", None)
         gathered = c.Gathered()
         for start in range(0, 100, 10):
             gathered.add(k.integer_keys(range(start, start + 10)))
@@ -95,6 +95,15 @@ class TestGathered:
             gathered.add(k.integer_keys(range(40)), [version if i == 7 else 1 for i in range(40)])
         found = points(gathered.stream())
         assert found == {i: (c.UNKNOWN if i == 7 else 1, c.NO_DIGEST) for i in range(40)}
+
+    def test_pieces_stay_small_when_pages_overlap(self) -> None:
+        rng = np.random.default_rng(3)
+        gathered = c.Gathered()
+        gathered.add(k.uuid_keys(rng.bytes(16 * 1000)))
+        sizes = [len(piece) for piece in gathered.stream()]
+        pages = -(-1000 // c.PIECE)
+        assert sum(sizes) == 1000
+        assert max(sizes) <= c.PIECE + pages * c.MIN_APART
 
     def test_nothing(self) -> None:
         assert list(c.Gathered().stream()) == []

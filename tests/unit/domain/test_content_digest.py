@@ -93,7 +93,8 @@ def test_each_row_of_a_multivector_is_normalised() -> None:
 
 
 def test_datatypes_round() -> None:
-    vector = np.array([0.1, 2.9, 300, -7], np.float32)
+    vector = np.array([0.1, 2.9, 300, -7, -0.5], np.float32)
     half = as_stored(vector, Distance.DOT, Datatype.FLOAT16)
     assert half.tolist() == [float(np.float16(each)) for each in vector]
-    assert as_stored(vector, Distance.COSINE, Datatype.UINT8).tolist() == [0, 2, 255, 0]
+    whole = as_stored(np.append(vector, np.float32(np.nan)), Distance.COSINE, Datatype.UINT8)
+    assert whole.tobytes() == np.array([0, 2, 255, 0, 0, 0], np.float32).tobytes(), "no zero is negative"

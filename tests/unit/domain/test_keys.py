@@ -51,9 +51,25 @@ def test_bytes_compare_as_keys_do(ids: list[Id]) -> None:
 @given(many, many)
 def test_locate(wanted: list[Id], within: list[Id]) -> None:
     ordered = sorted(set(within), key=rank)
+    wanted = sorted(wanted, key=rank)
     rows, found = k.locate(k.keys_of(wanted), k.keys_of(ordered))
     assert found.tolist() == [point in ordered for point in wanted]
     assert rows.tolist() == [sum(rank(other) < rank(point) for other in ordered) for point in wanted]
+
+
+@given(many)
+def test_locate_among_the_same(ids: list[Id]) -> None:
+    keys = k.keys_of(sorted(set(ids), key=rank))
+    rows, found = k.locate(keys, keys.copy())
+    assert rows.tolist() == list(range(len(keys)))
+    assert found.all()
+
+
+@given(many, many)
+def test_parts_begin_where_they_are_cut(within: list[Id], at: list[Id]) -> None:
+    ordered, ends = (sorted(set(ids), key=rank) for ids in (within, at))
+    found = k.cuts(k.keys_of(ordered), k.keys_of(ends)).tolist()
+    assert found == [sum(rank(point) < rank(end) for point in ordered) for end in ends]
 
 
 @given(many, IDS)

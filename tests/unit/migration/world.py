@@ -118,19 +118,33 @@ def _failed(kind: str, unknown: bool) -> TransientError:
 
 
 class World:
-    """One resource. `embeds`: its vectors are an EmbeddingSet's; else the application makes them alone."""
+    """One resource. `embeds`: its vectors are an EmbeddingSet's; else the application makes them alone.
 
-    def __init__(self, *, embeds: bool = False, telemetry: bool = True, latency: float = 0.001) -> None:
+    `peers`: of how many the Qdrant consists. `spec`: what the resource declares beyond the usual.
+    """
+
+    batch = 5
+    """Points in one request of a copy."""
+
+    def __init__(
+        self,
+        *,
+        embeds: bool = False,
+        telemetry: bool = True,
+        latency: float = 0.001,
+        peers: int = 1,
+        spec: Json | None = None,
+    ) -> None:
         self.loop = SwiftLoop()
         self.loop.set_exception_handler(_unheard)
         self.clock = SwiftClock(self.loop)
         self.latency = latency
-        self.server = FakeQdrant(self.clock.now)
+        self.server = FakeQdrant(self.clock.now, peers)
         self.server.telemetry = telemetry
         self.server.deleting = self._may_go
         self.calls = 0
         self.application = Application(self.server, ALIAS, lambda: self.calls)
-        self.spec = _spec(embeds)
+        self.spec = _merged(_spec(embeds), spec or {})
         self.embedding_set = _embedding_set() if embeds else None
         self.generation = 1
         self.annotations: dict[str, str] = {}
@@ -196,9 +210,9 @@ class World:
 
         with (
             patch.object(embedders, "OpenAIEmbedder", Embedder),
-            patch.object(engine, "resolve_options", lambda resource: replace(options(resource), batch=5)),
-            patch.object(rounds, "BATCH", 5),
-            patch.object(late_writes, "BATCH", 5),
+            patch.object(engine, "resolve_options", lambda resource: replace(options(resource), batch=self.batch)),
+            patch.object(rounds, "BATCH", self.batch),
+            patch.object(late_writes, "BATCH", self.batch),
             patch.multiple(latency, WARM_UP=1, SEARCHES=5),
         ):
             yield

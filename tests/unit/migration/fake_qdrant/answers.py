@@ -1,0 +1,43 @@
+"""What a client is told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from tests.unit.migration.fake_qdrant.replica import Operation, Replica
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
+    """An answer that is not a success, with its HTTP status."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status, self.detail = status, detail
+
+
+class Down(Exception):  # noqa: N818
+    """Nobody answers there."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """A request that was taken: acknowledged when all of its operations are."""
+
+    operations: tuple[Operation, ...]
+
+    @property
+    def acknowledged(self) -> bool:
+        return all(operation.acknowledged for operation in self.operations)
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What the limits said to a request when it came: by shard, the replicas that take it.
+
+    With `acknowledges` false they are fewer than the collection's `write_consistency_factor`: what they took stays
+    with them, and the client is told 429.
+    """
+
+    takers: Mapping[int, Collection[Replica]]
+    acknowledges: bool = True

@@ -47,8 +47,12 @@ def entries(text: str, n: int) -> tuple[bytes, ...]:
 def stored(payload: Payload, collection: CollectionState) -> Stored:
     """A point as it belongs into `collection`, by the encoder that it names."""
     main, encoder = collection.schema.vectors[0], collection.marks.encoder or {}
-    row = encode(encoder.get("model"), main.size, payload["text"])
-    return Stored(entries(payload["text"], payload["n"]), wire.dense_vectors([row])[0])
+    return _stored(encoder.get("model"), main.size, payload["text"], payload["n"])
+
+
+@cache
+def _stored(model: str | None, size: int, text: str, n: int) -> Stored:
+    return Stored(entries(text, n), wire.dense_vectors([encode(model, size, text)])[0])
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,13 @@ class Application:
         changed = stored(write.payload, state) if write.payload is not None else None
         if not write.admitted.acknowledges:
             self.doubtful.add(write.point)
-        sent = self._server.write(
-            write.collection, {write.point: changed}, wait=self.wait, admitted=write.admitted
-        )
+        try:
+            sent = self._server.write(
+                write.collection, {write.point: changed}, wait=self.wait, admitted=write.admitted
+            )
+        except Refused:
+            self.failed += 1
+            return
         self.unanswered.add(write.point)
         self._server.when_acknowledged(sent, lambda: self._answered(write))
 
@@ -180,6 +188,8 @@ class Application:
         right = stored(payload, state)
         if tuple(sorted(found.payload)) != right.payload:
             return True
+        if found.vectors == right.vectors:
+            return False
         there, wanted = (wire.read_dense(each.vectors, "") for each in (found, right))
         return there is None or not np.allclose(there, wanted, atol=1e-6)
 

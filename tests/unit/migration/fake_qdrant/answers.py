@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tests.unit.migration.fake_qdrant.replica import Operation, Replica
+from tests.unit.migration.fake_qdrant.replica import Operation
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
@@ -33,11 +33,11 @@ class Write:
 
 @dataclass(frozen=True)
 class Admitted:
-    """What the limits said to a request when it came: by shard, the replicas that take it.
+    """What the limits said to a request when it came: by shard, the peers whose replicas refuse it.
 
-    With `acknowledges` false they are fewer than the collection's `write_consistency_factor`: what they took stays
-    with them, and the client is told 429.
+    With `acknowledges` false the others are fewer than the collection's `write_consistency_factor`: what they took
+    stays with them, and the client is told 429.
     """
 
-    takers: Mapping[int, Collection[Replica]]
+    refusing: Mapping[int, Collection[int]]
     acknowledges: bool = True

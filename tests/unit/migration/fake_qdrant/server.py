@@ -110,19 +110,20 @@ class FakeQdrant:
     def admit_shards(self, name: str, cost: Mapping[int, int], peer: int = 0) -> Admitted | None:
         """The same, by what it costs on each shard."""
         self.advance()
-        found: dict[int, list[Replica]] = {}
+        refusing: dict[int, set[int]] = {}
         needed = int(self.view(peer).collections[name].config["params"].get("write_consistency_factor") or 1)
         acknowledges = True
         for shard, points in cost.items():
             asked = [each for each in self.shards[name].shards[shard] if self._reached(each)]
             if not any(each.readable for each in asked):
                 raise Refused(500, "Failed to apply operation to at least one `Active` replica")
-            takers = [each for each in asked if not self._limits(name, each, points)]
+            refused = {each.peer for each in asked if self._limits(name, each, points)}
+            takers = len(asked) - len(refused)
             if not takers:
                 return None
-            found[shard] = takers
-            acknowledges &= len(takers) == len(asked) or len(takers) >= needed
-        return Admitted(found, acknowledges)
+            refusing[shard] = refused
+            acknowledges &= not refused or takers >= needed
+        return Admitted(refusing, acknowledges)
 
     def _reached(self, replica: Replica) -> bool:
         return replica.updatable and replica.peer not in self.down
@@ -154,7 +155,10 @@ class FakeQdrant:
     def _send(self, name: str, shard: int, change: Change, wait: bool, admitted: Admitted | None) -> Operation:
         shards = self.shards[name]
         asked = [each for each in shards.shards[shard] if self._reached(each)]
-        to = asked if admitted is None else [each for each in asked if each in admitted.takers[shard]]
+        refusing = admitted.refusing[shard] if admitted else ()
+        to = [each for each in asked if each.peer not in refusing]
+        if not to:
+            raise Refused(500, "Failed to apply operation to at least one `Active` replica")
         operation = shards.send(change, to, wait=wait, pace=self.pace, now=self.now())
         if admitted is not None and admitted.acknowledges and wait:
             for missed in asked:
@@ -302,21 +306,19 @@ class FakeQdrant:
         self.consensus.follow(peer)
 
     def move_shard(self, name: str, shard: int, peer: int) -> None:
-        """`stream_records`: the first replica of a shard is made anew on `peer`, with numbers from 1 on."""
+        """`stream_records`: a readable replica of a shard is made anew on `peer`, with numbers from 1 on."""
         self.advance()
-        replicas = self.shards[name].shards[shard]
-        taken = {replica.peer for replica in replicas[1:]}
-        if peer not in taken:
-            self.shards[name].put_in_place(
-                shard, replicas[0], replicas[0].made_anew(peer, TRANSFER_BATCH, self.now())
-            )
+        shards = self.shards[name]
+        old = next(iter(shards.readable(shard, self.down)), None)
+        if old is not None and not any(each is not old and each.peer == peer for each in shards.shards[shard]):
+            shards.put_in_place(shard, old, old.made_anew(peer, TRANSFER_BATCH, self.now()))
             self.consensus.commit += 2
 
     def add_replica(self, name: str, shard: int, peer: int) -> None:
         self.advance()
-        replicas = self.shards[name].shards[shard]
-        if peer not in {replica.peer for replica in replicas}:
-            replicas.append(replicas[0].made_anew(peer, TRANSFER_BATCH, self.now()))
+        replicas, whole = self.shards[name].shards[shard], self.shards[name].readable(shard, self.down)
+        if whole and peer not in {replica.peer for replica in replicas}:
+            replicas.append(whole[0].made_anew(peer, TRANSFER_BATCH, self.now()))
             self.consensus.commit += 2
 
     def restart(self, peer: int, back: int = 64) -> None:

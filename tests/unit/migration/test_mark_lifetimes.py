@@ -23,8 +23,11 @@ from teal.domain.marks import (
     StoredVerdict,
 )
 from teal.domain.marks.table import TABLE
+from teal.migration.steps import delete
+from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.pool import Server
-from tests.unit.migration.world import ALIAS, World
+from tests.unit.migration.fake_qdrant import server_of
+from tests.unit.migration.world import ALIAS, ME, World
 
 STAYS = {Owner.KEY, Migration.KEY, Declared.KEY, StoredVerdict.KEY}
 ABOUT_ANOTHER = (InStep, Carried, Stale)
@@ -128,6 +131,19 @@ def test_marks_about_a_collection_that_somebody_deleted_go_before_the_next_migra
     move_to(world, "v3")
     assert not marks_of(world, green) & {kind.about(str(blue)) for kind in ABOUT_ANOTHER}
     world.come_to_rest()
+
+
+def test_what_was_adopted_is_released_with_its_encoder_alone(world: World) -> None:
+    """Its clients go on asking for that; the rest would be believed when it is adopted once more."""
+    name = str(world.serving)
+    metadata = world.server.model.collections[name].config["metadata"]
+    metadata[Owner.KEY]["adopted"] = True
+    metadata["team"] = "search"
+    server = server_of(world.server, world.line.carry, world.loop.time)(Endpoint("http://qdrant:6333"))
+    notes = world._run(delete.run(server, world.resource, ME))
+    assert [note.reason for note in notes] == ["CollectionReleased"]
+    assert marks_of(world, name) == stays(world) - STAYS
+    assert world.server.model.collections[name].config["metadata"]["team"] == "search"
 
 
 def test_marks_are_written_and_cleared_by_the_modules_that_the_table_names(world: World, writers: Writers) -> None:

@@ -36,7 +36,7 @@ from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, ob
 from tests.unit.domain.qdrant_model import Qdrant
 from tests.unit.domain.worlds import declarations, worlds
 
-V1, V2 = schema(), schema(version="v2")
+V1, V2, V3 = schema(), schema(version="v2"), schema(version="v3")
 BLUE, GREEN = name_of(V1), name_of(V2)
 MANIFEST = parse(collection())
 assert isinstance(MANIFEST, VectorCollection)
@@ -95,6 +95,10 @@ SITUATIONS: dict[str, tuple[ReconcileRecord, str, tuple[str, str], tuple[str, st
     ),
     "at rest": (
         found(V1, state(V1), alias=BLUE), "Ready", ("True", "Serving"), ("True", "AliasServes"), None,
+    ),
+    "at rest but for what a crash left, with an edit that is still to come": (
+        found(V3, state(V1), state(V2), alias=GREEN), "Ready", ("False", "Ready"), ("True", "AliasServes"),
+        "Reconciling",
     ),
     "migrating": (
         found(V2, state(V1), state(V2, Stage.CATCHING_UP), alias=BLUE), "CatchingUp", ("False", "CatchingUp"),

@@ -319,6 +319,26 @@ class TestSections:
         shown = report.status(of)["migration"]["progress"]
         assert (shown["percent"], shown["etaSeconds"]) == (100, 0)
 
+    @pytest.mark.parametrize("stage", [None, Stage.POPULATING, Stage.PROMOTING])
+    def test_a_first_revision_shows_how_far_it_is_until_it_serves(self, stage: Stage | None) -> None:
+        session = Session()
+        progress = session.part(Progress)
+        progress.total, progress.done = 100, 25
+        of = found(V1, *([state(V1, stage)] if stage else []), session=session)
+        shown = report.status(of)["migration"]
+        assert (shown["strategy"], shown["target"], shown["progress"]["percent"]) == ("Create", BLUE, 25)
+        assert shown.get("id") == (f"{shown['planHash']}-1" if stage else None)
+        assert not {"source", "writes"} & shown.keys()
+        assert_sound(of)
+        resource = replace(RESOURCE, status=report.status(of))
+        assert "migration" not in report.status(found(V1, state(V1), alias=BLUE, resource=resource))
+
+    def test_a_first_revision_that_failed_shows_its_id_and_why(self) -> None:
+        held = state(V1, Stage.HELD, reason="TextMissing", message="Point 7 has none.")
+        shown = report.status(found(V1, held))["migration"]
+        assert shown["id"] == f"{shown['planHash']}-1"
+        assert (shown["phase"], shown["lastError"]) == ("Held", "Point 7 has none.")
+
     def test_the_last_migration_stays_shown_on_what_it_made(self) -> None:
         under_way = report.status(found(V2, state(V1), state(V2, Stage.PROMOTING), alias=BLUE))
         resource = replace(RESOURCE, status=under_way)

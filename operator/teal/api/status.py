@@ -186,7 +186,7 @@ class MigrationStatus(Report):
     plan_hash: Word | None = None
     """The value for `teal.dev/promote`. Any change of the spec changes it."""
     strategy: Word | None = None
-    """InPlace or BlueGreen."""
+    """Create (the first revision), BlueGreen or Rollback."""
     reasons: Annotated[Items[Sentence], *at_most(32)] = ()
     """The differences that cause the migration."""
     source: Word | None = None

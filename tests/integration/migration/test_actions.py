@@ -110,21 +110,35 @@ async def test_an_abort_ends_with_the_spec_that_it_was_about(engine: EngineHarne
 
 
 async def test_a_first_revision_can_be_aborted_and_retried(engine: EngineHarness) -> None:
-    engine.spec["migration"]["parallelism"] = 1
-    await engine.step()
+    """It cannot be finished, because Qdrant refuses its alias."""
+    engine.qdrant.need_faults().faults(match="POST /collections/aliases", status=500, times=0)
+    await engine.until(lambda: engine.phase == "Promoting")
     (green,) = engine.collections()
-    name = engine.marks(green)["teal.dev/migration"]
-    if engine.aliases().get(engine.alias):
-        # The first revision of an empty collection is done within one step: nothing is left to abort.
-        engine.annotate("abort", f"{name['planHash']}-{name['attempt']}")
-        await engine.rest()
-        assert engine.serving() == green
-        assert engine.status["refusedActions"][0]["message"].startswith("it has cut over already")
-        return
-    engine.annotate("abort", f"{name['planHash']}-{name['attempt']}")
+    name = migration_of(engine, green)
+    engine.annotate("abort", name)
     await engine.until(lambda: engine.condition("Stalled")["reason"] == "Aborted")
-    engine.annotate("retry", f"{name['planHash']}-{name['attempt']}")
+    engine.qdrant.need_faults().faults()
+    await engine.rest()
+    assert engine.phase == "Held"
+    assert engine.alias not in engine.aliases()
+    engine.annotate("retry", name)
     await engine.until_ready()
+    assert engine.serving() == green
+    assert migration_of(engine, green) == f"{name[:-1]}2"
+
+
+async def test_an_abort_of_a_first_revision_that_serves_is_refused(engine: EngineHarness) -> None:
+    green = await engine.declare()
+    engine.annotate("abort", migration_of(engine, green))
+    await engine.rest()
+    assert engine.serving() == green
+    assert engine.status["refusedActions"][0]["message"].startswith("it has cut over already")
+
+
+def migration_of(engine: EngineHarness, green: str) -> str:
+    """The migration id in a collection's marks."""
+    mark = engine.marks(green)["teal.dev/migration"]
+    return f"{mark['planHash']}-{mark['attempt']}"
 
 
 async def test_an_abort_after_the_cutover_is_refused(engine: EngineHarness) -> None:

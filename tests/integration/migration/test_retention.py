@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.integration.migration.support import EngineHarness
+from tests.integration.migration.support import EngineHarness, some_points
 
 EUCLID = {"distance": "Euclid"}
 
@@ -101,15 +101,27 @@ async def test_it_stays_while_an_alias_points_at_it(engine: EngineHarness) -> No
 
 
 async def test_a_failed_snapshot_keeps_it(engine: EngineHarness) -> None:
+    """What is deleted in the end can be restored from the snapshot, with what was written to it last."""
     blue, at = await replaced(engine, snapshot=True)
+    early = engine.call("POST", f"/collections/{blue}/snapshots")["name"]
+    engine.put(some_points(1, start=500), blue)
     engine.qdrant.need_faults().faults(match=f"POST /collections/{blue}/snapshots", status=500, times=0)
     await wait_until(engine, at + 1.0)
     assert blue in engine.collections()
+    assert [each["name"] for each in engine.call("GET", f"/collections/{blue}/snapshots")] == [early]
     assert engine.condition("Reconciling")["status"] == "True"
     engine.qdrant.need_faults().faults()
     await engine.rest()
     assert blue not in engine.collections()
-    assert "its snapshot is" in engine.told("CollectionRetired")
+    _, _, kept = engine.told("CollectionRetired").removesuffix(".").partition("; its snapshot is ")
+    assert restored(engine, blue, kept) == {*range(1, 61), 500}
+
+
+async def test_no_snapshot_is_taken_where_none_is_wanted(engine: EngineHarness) -> None:
+    blue, at = await replaced(engine, snapshot=False)
+    engine.qdrant.need_faults().faults(match=f"POST /collections/{blue}/snapshots", status=500, times=0)
+    await wait_until(engine, at + 1.0)
+    assert blue not in engine.collections()
 
 
 @pytest.mark.fault(24)
@@ -121,6 +133,14 @@ async def test_a_rollback_right_before_the_deadline_wins(engine: EngineHarness) 
     await engine.until_phase("Held")
     assert engine.serving() == blue
     assert blue in engine.collections()
+
+
+def restored(engine: EngineHarness, collection: str, snapshot: str) -> set[int]:
+    """The ids in a snapshot of a collection that is gone."""
+    name = f"{engine.alias}-restored"
+    location = f"file:///qdrant/snapshots/{collection}/{snapshot}"
+    engine.call("PUT", f"/collections/{name}/snapshots/recover?wait=true", {"location": location})
+    return set(engine.points(name))
 
 
 def alias_to(alias: str, collection: str) -> dict[str, object]:

@@ -174,9 +174,10 @@ async def test_a_writer_that_leaves_no_quiet_moment_is_fenced_and_let_go(
 ) -> None:
     engine.edit(migration={"promotion": {"quietWait": "1s", "maxFence": f"{MAX_FENCE:g}s"}})
     blue, answers = await engine.declare(50), []
-    engine.edit(strictMode={"enabled": True, "maxQueryLimit": 20_000})
+    engine.edit(strictMode={"enabled": True, "maxQueryLimit": 20_000, "writeRateLimit": 60_000})
     await engine.until(lambda: "ChangedInPlace" in engine.reasons())
     own = strict_mode(engine, blue)
+    assert own["write_rate_limit"] == 60_000
     advance = copy_pass.advance
 
     async def and_write(*given: Any, **options: Any) -> bool:

@@ -145,6 +145,14 @@ async def test_a_zero_vector_that_was_copied_is_as_it_should_be(pair: Pair) -> N
     await pair.revector(pair.blue, 5, vector_of(text_of(5)).tolist())
 
 
+async def test_vectors_of_length_1_are_nothing_in_uint8(pair: Pair, prefix: str) -> None:
+    """Their elements are below 1, and Qdrant truncates them to zeros."""
+    pair.green = f"{prefix}integers"
+    await pair.create(pair.green, {"vectors": {"size": SIZE, "distance": "Dot", "datatype": "uint8"}})
+    (found,) = await vectors.sanity(await pair.comparison())
+    assert (found.verdict, found.observed) == (Verdict.FAILED, POINTS)
+
+
 async def test_what_is_written_to_blue_meanwhile_is_no_difference(pair: Pair) -> None:
     comparison = await pair.comparison(encoders=ENCODERS)
     await pair.write("POST", pair.blue, "points/payload", {"payload": {"tenant": "t0"}, "points": [5, 6]})

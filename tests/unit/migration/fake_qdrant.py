@@ -21,7 +21,7 @@ from qdrant_client import grpc as qdrant
 
 from teal.domain.errors import HeldError, TransientError
 from teal.domain.observed import CollectionState, Version
-from teal.domain.schema import Distance
+from teal.domain.schema import Datatype, Distance
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
@@ -372,8 +372,12 @@ class FakePoints(Points):
             ids = [point for point in ids if point != own]
         else:
             vector = np.array(query.dense.data, dtype=np.float32)
-        sign = 1 if self._server.state(name).schema.vectors[0].distance in (Distance.COSINE, Distance.DOT) else -1
-        scored = [(_score(wire.read_dense(there[point].vectors, ""), vector, sign), point) for point in ids]
+        kind = self._server.state(name).schema.vectors[0]
+        if kind.datatype is Datatype.UINT8:
+            vector = np.trunc(vector)  # a query is stored like a point's vector
+        sign = 1 if kind.distance in (Distance.COSINE, Distance.DOT) else -1
+        rows = {point: wire.read_dense(there[point].vectors, "") for point in ids}
+        scored = [(_score(row, vector, sign), point) for point, row in rows.items() if row is not None]
         for score, point in sorted(scored, key=lambda each: (-sign * each[0], _in_order(each[1])))[
             : request.limit
         ]:

@@ -36,7 +36,7 @@ from tests.unit.domain.builders import ALIAS, DAY, ME, NOW, desired, name_of, ob
 from tests.unit.domain.qdrant_model import Qdrant
 from tests.unit.domain.worlds import declarations, worlds
 
-V1, V2 = schema(), schema(version="v2")
+V1, V2, V3 = schema(), schema(version="v2"), schema(version="v3")
 BLUE, GREEN = name_of(V1), name_of(V2)
 MANIFEST = parse(collection())
 assert isinstance(MANIFEST, VectorCollection)
@@ -95,6 +95,10 @@ SITUATIONS: dict[str, tuple[ReconcileRecord, str, tuple[str, str], tuple[str, st
     ),
     "at rest": (
         found(V1, state(V1), alias=BLUE), "Ready", ("True", "Serving"), ("True", "AliasServes"), None,
+    ),
+    "at rest but for what a crash left, with an edit that is still to come": (
+        found(V3, state(V1), state(V2), alias=GREEN), "Ready", ("False", "Ready"), ("True", "AliasServes"),
+        "Reconciling",
     ),
     "migrating": (
         found(V2, state(V1), state(V2, Stage.CATCHING_UP), alias=BLUE), "CatchingUp", ("False", "CatchingUp"),
@@ -314,6 +318,26 @@ class TestSections:
         of = found(V2, state(V1), state(V2, Stage.POPULATING), alias=BLUE, session=session)
         shown = report.status(of)["migration"]["progress"]
         assert (shown["percent"], shown["etaSeconds"]) == (100, 0)
+
+    @pytest.mark.parametrize("stage", [None, Stage.POPULATING, Stage.PROMOTING])
+    def test_a_first_revision_shows_how_far_it_is_until_it_serves(self, stage: Stage | None) -> None:
+        session = Session()
+        progress = session.part(Progress)
+        progress.total, progress.done = 100, 25
+        of = found(V1, *([state(V1, stage)] if stage else []), session=session)
+        shown = report.status(of)["migration"]
+        assert (shown["strategy"], shown["target"], shown["progress"]["percent"]) == ("Create", BLUE, 25)
+        assert shown.get("id") == (f"{shown['planHash']}-1" if stage else None)
+        assert not {"source", "writes"} & shown.keys()
+        assert_sound(of)
+        resource = replace(RESOURCE, status=report.status(of))
+        assert "migration" not in report.status(found(V1, state(V1), alias=BLUE, resource=resource))
+
+    def test_a_first_revision_that_failed_shows_its_id_and_why(self) -> None:
+        held = state(V1, Stage.HELD, reason="TextMissing", message="Point 7 has none.")
+        shown = report.status(found(V1, held))["migration"]
+        assert shown["id"] == f"{shown['planHash']}-1"
+        assert (shown["phase"], shown["lastError"]) == ("Held", "Point 7 has none.")
 
     def test_the_last_migration_stays_shown_on_what_it_made(self) -> None:
         under_way = report.status(found(V2, state(V1), state(V2, Stage.PROMOTING), alias=BLUE))

@@ -45,7 +45,18 @@ def phase(record: ReconcileRecord) -> str:
 def _tidies(record: ReconcileRecord) -> bool:
     """Whether what serves is as declared, and only something old is to be tidied up."""
     decision = record.decision
-    return decision is not None and decision.plan.source is None and REGISTRY[decision.do].tidies
+    return decision is not None and REGISTRY[decision.do].tidies and _serves_revision(record)
+
+
+def _serves_revision(record: ReconcileRecord) -> bool:
+    """Whether the declared revision serves, with no migration under way.
+
+    The action alone does not tell: repairs come before a migration that the spec asks for.
+    """
+    serving, desired, decision = record.serving, record.desired, record.decision
+    if serving is None or desired is None or decision is None or decision.plan.source is not None:
+        return False
+    return serving.revision == desired.schema.revision
 
 
 def _subject(record: ReconcileRecord) -> CollectionState | None:
@@ -93,7 +104,7 @@ def _ready(record: ReconcileRecord) -> Row:
 
 def _serves(record: ReconcileRecord) -> Row:
     serving, decision = record.serving, record.decision
-    settled = decision and decision.plan.source is None and REGISTRY[decision.do].as_declared
+    settled = decision and REGISTRY[decision.do].as_declared and _serves_revision(record)
     if settled and serving and has_served(serving):
         return "Ready", "True", "Serving", f"{serving.name} serves {record.resource.manifest.alias!r} as declared."
     return "Ready", "False", phase(record), _doing(record)

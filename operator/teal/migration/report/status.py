@@ -92,14 +92,14 @@ def _migration(record: ReconcileRecord) -> dict[str, Any] | None:
     decision = record.decision
     if decision is None:
         return dict(record.resource.status.get("migration") or {}) or None
-    if decision.plan.strategy in (Strategy.BLUE_GREEN, Strategy.ROLLBACK):
+    if decision.plan.strategy in (Strategy.CREATE, Strategy.BLUE_GREEN, Strategy.ROLLBACK):
         return _under_way(record, decision)
     if decision.declined and decision.plan.source:
         return _stopped(record, decision, decision.declined)
     last = record.resource.status.get("migration")
     if not record.serving:
         return None
-    if not last or last.get("target") != record.serving.name:
+    if not last or not last.get("source") or last.get("target") != record.serving.name:
         newest = record.session.part(PairMemories).newest
         if newest is None:
             return None
@@ -129,7 +129,7 @@ def _under_way(record: ReconcileRecord, decision: Decision) -> dict[str, Any]:
         "target": plan.target,
         "phase": phase(record),
         "progress": _progress(record.session.part(Progress)),
-        "writes": _writes(record) | _in_step(record),
+        "writes": _writes(record) | _in_step(record) if plan.source else {},
     }
     if mark:
         row |= {"id": mark.id, "startedAt": iso(mark.started_at), "attempts": mark.attempt}

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from teal.domain.in_step import Diff
 from teal.domain.ledger import RawId
 from teal.migration.context import Context
+from teal.migration.copying.scan import Scan
 from teal.migration.session import Part
 from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant.collection import Quiescence
 
-if TYPE_CHECKING:
-    from teal.migration.sync.rounds import Round
-
 WORTH_SHOWING = 60
+
+Rest = tuple[Quiescence | None, Quiescence | None]
+"""The `op_num`s of the serving and of the retained side; `None` where they cannot be read."""
+
+
+@dataclass
+class UnfinishedRound:
+    """How far a round (`sync/rounds.py`) has come, for the step that goes on with it.
+
+    Attributes:
+        rest: both sides' `op_num`s when it began.
+        only_to_retained: nothing is written to the serving side.
+        diff: what is left to write; `None` while both sides are scanned.
+        ahead: the retained side has changes that were not written to the serving one.
+        left_at: the monotonic time at which the last step left it.
+    """
+
+    serving: Scan
+    retained: Scan
+    rest: Rest
+    only_to_retained: bool
+    left_at: float
+    took: float = 0.0
+    diff: Diff | None = None
+    ahead: bool = False
 
 
 @dataclass
@@ -27,10 +51,10 @@ class PairMemory:
 
     retained: str
     due: float = 0.0
-    round: Round | None = None
+    round: UnfinishedRound | None = None
     known_serving: dict[RawId, int] | None = None
     known_retained: dict[RawId, int] | None = None
-    at_rest: tuple[Quiescence | None, Quiescence | None] = (None, None)
+    at_rest: Rest = (None, None)
     to_serving: int = 0
     to_retained: int = 0
     conflicts: int = 0

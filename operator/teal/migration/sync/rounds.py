@@ -24,11 +24,10 @@ from teal.migration.copying.equality import same
 from teal.migration.copying.scan import Scan
 from teal.migration.copying.transform import same_encoder, stale_between
 from teal.migration.sync.direction import Direction
-from teal.migration.sync.memory import PairMemory
+from teal.migration.sync.memory import PairMemory, Rest, UnfinishedRound
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant import wire
-from teal.qdrant.collection import Quiescence
 
 PAUSE_SECONDS = 10.0
 SHARE = 0.05
@@ -50,7 +49,7 @@ async def keep(ctx: Context, pair: Pair, memory: PairMemory, until: float = math
         if _still(memory.at_rest, rest):
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return
-        current = _begin(pair, memory, Round(ctx, pair, rest))
+        current = _begin(ctx, pair, memory, rest)
     over = await _advance(current, ctx, pair, memory, until)
     current.left_at = clock.monotonic()
     current.took += current.left_at - began
@@ -68,67 +67,56 @@ async def bring_to_retained(ctx: Context, pair: Pair, memory: PairMemory, until:
     current = memory.round
     if current is None or not current.only_to_retained:
         rest = await _quiescence(ctx, pair)
-        current = _begin(pair, memory, Round(ctx, pair, rest, only_to_retained=True))
+        current = _begin(ctx, pair, memory, rest, only_to_retained=True)
     if not await _advance(current, ctx, pair, memory, until):
         return False
     memory.round = None
     return True
 
 
-def _begin(pair: Pair, memory: PairMemory, begun: Round) -> Round:
+def _begin(
+    ctx: Context, pair: Pair, memory: PairMemory, rest: Rest, *, only_to_retained: bool = False
+) -> UnfinishedRound:
     if memory.known_serving is None:
         memory.carried = WriteAheadLog.read(memory.retained, pair.serving.marks.carried.get(memory.retained))
-    memory.round = begun
-    return begun
+    scans = Scan(ctx, pair.serving), Scan(ctx, pair.retained)
+    memory.round = UnfinishedRound(*scans, rest, only_to_retained, left_at=ctx.clock.monotonic())
+    return memory.round
 
 
-async def _advance(current: Round, ctx: Context, pair: Pair, memory: PairMemory, until: float) -> bool:
+async def _advance(current: UnfinishedRound, ctx: Context, pair: Pair, memory: PairMemory, until: float) -> bool:
     """A round that broke off is given up: what it had taken in hand is found again by the next one."""
     try:
-        return await current.advance(ctx, pair, memory, until)
+        return await Round(current).advance(ctx, pair, memory, until)
     except BaseException:
         memory.round, memory.at_rest = None, (None, None)
         raise
 
 
-async def _quiescence(ctx: Context, pair: Pair) -> tuple[Quiescence | None, Quiescence | None]:
+async def _quiescence(ctx: Context, pair: Pair) -> Rest:
     admin = ctx.server.admin
     return await admin.quiescence(pair.serving.name), await admin.quiescence(pair.retained.name)
 
 
-def _still(
-    before: tuple[Quiescence | None, Quiescence | None], now: tuple[Quiescence | None, Quiescence | None]
-) -> bool:
+def _still(before: Rest, now: Rest) -> bool:
     return all(b is not None and n is not None and b.same_as(n) for b, n in zip(before, now, strict=True))
 
 
 class Round:
     """One comparison of both sides, and the writes that follow from it."""
 
-    def __init__(
-        self,
-        ctx: Context,
-        pair: Pair,
-        rest: tuple[Quiescence | None, Quiescence | None],
-        *,
-        only_to_retained: bool = False,
-    ) -> None:
-        self.took = 0.0
-        self.left_at = ctx.clock.monotonic()
-        self.rest = rest
-        self.only_to_retained = only_to_retained
-        self._serving = Scan(ctx, pair.serving)
-        self._retained = Scan(ctx, pair.retained)
-        self._diff: Diff | None = None
-        self._ahead = False
+    def __init__(self, state: UnfinishedRound) -> None:
+        self._state = state
+        self._serving = state.serving
+        self._retained = state.retained
 
     async def advance(self, ctx: Context, pair: Pair, memory: PairMemory, until: float) -> bool:
         """Scan and write until the time is over; true when both sides are in step again."""
         if not await self._serving.advance(until) or not await self._retained.advance(until):
             return False
-        if self._diff is None:
-            self._diff = await self._compare(ctx, pair, memory)
-        return await self._apply(ctx, pair, memory, self._diff, until)
+        if self._state.diff is None:
+            self._state.diff = await self._compare(ctx, pair, memory)
+        return await self._apply(ctx, pair, memory, self._state.diff, until)
 
     async def _compare(self, ctx: Context, pair: Pair, memory: PairMemory) -> Diff:
         here, there = self._serving.seen, self._retained.seen
@@ -141,8 +129,8 @@ class Round:
                 self._know_deleted(memory, there)
             self._know_carried(pair, memory)
         diff = compare_sides(SideVersions(memory.known_serving, here), SideVersions(memory.known_retained, there))
-        if self.only_to_retained:
-            self._ahead = bool(diff.to_serving)
+        if self._state.only_to_retained:
+            self._state.ahead = bool(diff.to_serving)
             diff.to_serving.clear()
             diff.drop_serving.clear()
         self._keep_what_was_lost(diff, memory)
@@ -264,10 +252,10 @@ class Round:
         """In step, durably. Whatever was written before the scans began has been seen by them."""
         here, there = self._known(memory, serving=True), self._known(memory, serving=False)
         before = _noted(ctx, pair)
-        since_here, since_there = (rest.last if rest else None for rest in self.rest)
+        since_here, since_there = (rest.last if rest else None for rest in self._state.rest)
         if memory.uncarried_to_retained or not pair.serving.one_sequence:
             since_here = None
-        if memory.uncarried_to_serving or self._ahead or not pair.retained.one_sequence:
+        if memory.uncarried_to_serving or self._state.ahead or not pair.retained.one_sequence:
             since_there = None
         if since_here is not None and since_there is not None:
             memory.carried.keep_lately()

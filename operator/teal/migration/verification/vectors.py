@@ -109,8 +109,6 @@ async def _suspects(comparison: Comparison, vector: DenseVector, chosen: Sequenc
     """The points whose score is zero, or no number, or not told."""
     green, direction = comparison.green, _direction(vector)
     found: list[RawId] = []
-    if vector.datatype is Datatype.UINT8:
-        return found
     for number, page in enumerate(pages(chosen, SCORED)):
         told = await green.points.scores(green.name, page, direction, name=vector.name)
         found += [p for p in page if not math.isfinite(told.get(p, math.nan)) or told[p] == 0.0]
@@ -128,7 +126,13 @@ async def _looked_at(side: Side, name: str, ids: Sequence[RawId]) -> tuple[set[R
 
 
 def _direction(vector: DenseVector) -> Floats:
-    """A fixed unit vector without zeros: hardly any vector but a zero one has the score zero for it."""
-    random = np.random.default_rng(7).uniform(0.5, 1.5, vector.size).astype(np.float32)
-    unit: Floats = random / np.linalg.norm(random)
-    return unit[np.newaxis] if vector.multivector else unit
+    """A fixed vector without zeros: hardly any vector but a zero one has the score zero for it.
+
+    For Uint8 it is of ones: the server stores a query like a vector, and would truncate fractions to zeros.
+    """
+    if vector.datatype is Datatype.UINT8:
+        direction = np.ones(vector.size, dtype=np.float32)
+    else:
+        random = np.random.default_rng(7).uniform(0.5, 1.5, vector.size).astype(np.float32)
+        direction = random / np.linalg.norm(random)
+    return direction[np.newaxis] if vector.multivector else direction

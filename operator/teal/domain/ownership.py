@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from teal.domain.marks import Owner
 from teal.domain.observed import CollectionState, Observed
 from teal.domain.plan import Identity
+from teal.domain.schema import revision_name
 from teal.domain.transitions import HAS_SERVED, Stage
 
 Mine = Mapping[str, CollectionState]
@@ -15,17 +17,28 @@ Mine = Mapping[str, CollectionState]
 def ours(state: CollectionState | None, identity: Identity) -> bool:
     """Whether `state` belongs to this resource.
 
-    The UID decides; a resource that was deleted and applied again has a new one, but a cluster holds only one
-    object of a name, so cluster, namespace and name together are as good.
+    The alias must be the same, and the UID. A resource that was deleted and applied again has a new UID, but a
+    cluster holds only one object of a name, so cluster, namespace and name together are as good.
     """
     owner = state.marks.owner if state else None
-    if owner is None:
+    if owner is None or not _of_alias(owner, identity.alias):
         return False
     return owner.uid == identity.uid or (owner.cluster, owner.namespace, owner.name) == (
         identity.cluster,
         identity.namespace,
         identity.name,
     )
+
+
+def _of_alias(owner: Owner, alias: str) -> bool:
+    """Whether the collection was made for this alias.
+
+    Where an older mark does not name the alias, the name of a collection that Teal created begins with it. An
+    adopted collection may have any name, so there the rest of the identity is enough.
+    """
+    if owner.alias or owner.adopted:
+        return owner.alias in ("", alias)
+    return owner.collection == revision_name(alias, owner.schema_version, owner.revision)
 
 
 def mine(observed: Observed, identity: Identity) -> Mine:
@@ -53,4 +66,6 @@ def owner_text(state: CollectionState | None) -> str:
     owner = state.marks.owner if state else None
     if owner is None:
         return "was not created by Teal"
-    return f"belongs to the VectorCollection {owner.namespace}/{owner.name} (cluster {owner.cluster or 'unknown'})"
+    alias = f" for the alias {owner.alias!r}" if owner.alias else ""
+    cluster = owner.cluster or "unknown"
+    return f"belongs to the VectorCollection {owner.namespace}/{owner.name} (cluster {cluster}){alias}"

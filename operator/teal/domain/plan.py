@@ -43,12 +43,17 @@ class Population(StrEnum):
 
 @dataclass(frozen=True)
 class Identity:
-    """Which resource a collection belongs to."""
+    """Which resource a collection belongs to.
+
+    The alias is part of it: the same manifest may be applied for two aliases, at different times or by two
+    pipelines, and each of them keeps its own collections.
+    """
 
     uid: str
     cluster: str
     namespace: str
     name: str
+    alias: str
 
 
 @dataclass(frozen=True)

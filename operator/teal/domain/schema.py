@@ -96,7 +96,12 @@ def collection_name(alias: str, schema: Schema) -> str:
 
     It begins with `<alias>-`, by which it is found, as long as the alias is one that the API accepts.
     """
-    tail = f"-{sanitise(schema.schema_version)[:MAX_VERSION]}-{schema.revision}"
+    return revision_name(alias, schema.schema_version, schema.revision)
+
+
+def revision_name(alias: str, schema_version: str, revision: str) -> str:
+    """The same name, from what the owner mark says of the revision."""
+    tail = f"-{sanitise(schema_version)[:MAX_VERSION]}-{revision}"
     return sanitise(alias)[: MAX_NAME - len(tail)] + tail
 
 

@@ -286,7 +286,7 @@ class Engine:
                 await lift_fence(server, name)
 
     def _identity(self, resource: Resource) -> Identity:
-        return Identity(resource.uid, self._cluster, resource.namespace, resource.name)
+        return Identity(resource.uid, self._cluster, resource.namespace, resource.name, resource.manifest.alias)
 
     def _resolve(self, record: ReconcileRecord) -> Desired:
         resource = record.resource
@@ -324,4 +324,4 @@ async def _as_owner(wanted: Desired, server: Server) -> Desired:
     identity = wanted.identity
     if owner is None or (owner.namespace, owner.name) != (identity.namespace, identity.name):
         return wanted
-    return replace(wanted, identity=Identity(owner.uid, owner.cluster, owner.namespace, owner.name))
+    return replace(wanted, identity=replace(identity, uid=owner.uid, cluster=owner.cluster))

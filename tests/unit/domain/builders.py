@@ -16,8 +16,8 @@ from teal.domain.transitions import Stage
 from tests.unit.domain.qdrant_model import HNSW, OPTIMIZERS
 
 ALIAS = "docs"
-ME = Identity("uid-1", "cluster-1", "search", "docs")
-SOMEBODY = Identity("uid-2", "cluster-1", "other", "theirs")
+ME = Identity("uid-1", "cluster-1", "search", "docs", ALIAS)
+SOMEBODY = Identity("uid-2", "cluster-1", "other", "theirs", "theirs")
 NOW = 1_000_000.0
 DAY = 86_400.0
 
@@ -41,7 +41,7 @@ def name_of(wanted: Schema) -> str:
 
 def owner(name: str, wanted: Schema, identity: Identity = ME, **more: Any) -> Owner:
     return Owner(
-        identity.uid, identity.cluster, identity.namespace, identity.name,
+        identity.uid, identity.cluster, identity.namespace, identity.name, identity.alias,
         name, wanted.revision, wanted.schema_version, NOW - 10 * DAY, **more,
     )  # fmt: skip
 

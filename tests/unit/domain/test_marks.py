@@ -45,7 +45,7 @@ CHECK = {"name": "n", "verdict": "Passed", "message": "", "observed": "1.0", "sa
 times = st.floats(0, 1e12)
 texts = st.text(max_size=20)
 kinds = {
-    Owner: st.builds(Owner, *[texts] * 7, times, adopted=st.booleans()),
+    Owner: st.builds(Owner, *[texts] * 8, times, adopted=st.booleans()),
     Migration: st.builds(
         Migration, texts, texts, st.sampled_from(Stage), st.none() | texts, times,
         attempt=st.integers(1, 99), stage_since=times, reason=st.none() | texts, message=st.none() | texts,

@@ -53,7 +53,7 @@ class TestTheSmallest:
 
     def test_whose_it_is(self) -> None:
         found = resolved(collection())
-        assert found.identity == Identity("u", "cluster-1", "search", "docs")
+        assert found.identity == Identity("u", "cluster-1", "search", "docs", "docs")
         assert found.alias == "docs"
         assert resolved(collection(alias="Docs_2")).alias == "Docs_2"
 

@@ -603,7 +603,7 @@ class World:
     def _bystanders(self) -> None:
         """Collections of other people, with names and aliases like ours."""
         body = {"vectors": {"size": 4, "distance": "Dot"}}
-        other = Owner("uid-other", CLUSTER, "other", "docs", "docs-v2-theirs", "12345678", "v2", 0.0)
+        other = Owner("uid-other", CLUSTER, "other", "docs", "docs", "docs-v2-theirs", "12345678", "v2", 0.0)
         self.server._create("docs-v2-theirs", {**body, "metadata": {"teal.dev/owner": other.as_json()}})
         self.server._create("docs-archive", body)
         self.server.aliases["docs-old"] = "docs-archive"

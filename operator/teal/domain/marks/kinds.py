@@ -103,7 +103,10 @@ def migration_id(plan_hash: str, attempt: int) -> str:
 
 @dataclass(frozen=True)
 class Owner(Mark):
-    """The owner of this collection. `uid` is the VectorCollection's; `collection` must equal the actual name."""
+    """The owner of this collection. `uid` is the VectorCollection's; `collection` must equal the actual name.
+
+    `alias` is empty in a mark that an older Teal wrote.
+    """
 
     KEY: ClassVar[Key] = Key(PREFIX + "owner")
 
@@ -111,6 +114,7 @@ class Owner(Mark):
     cluster: Annotated[str, Field(default="")]
     namespace: Annotated[str, Field(default="")]
     name: Annotated[str, Field(default="")]
+    alias: Annotated[str, Field(default="")]
     collection: str
     revision: str
     schema_version: str

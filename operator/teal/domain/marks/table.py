@@ -64,7 +64,7 @@ TABLE = (
     Row(
         Owner,
         "each collection of ours",
-        "uid, cluster, namespace and name of the resource; revision; the collection's own name",
+        "uid, cluster, namespace, name and alias of the resource; revision; the collection's own name",
         ("steps/provision", "steps/adopt"),
     ),
     Row(

@@ -39,9 +39,11 @@ def adopt(view: View) -> Decision | None:
 
 
 def claim(view: View) -> Decision | None:
-    """Collections of the same resource under an older UID get the present one."""
+    """The owner mark of our collections names the present UID, and the alias, which older marks lack."""
+    identity = view.desired.identity
     for name, state in view.mine.items():
-        if state.marks.owner and state.marks.owner.uid != view.desired.identity.uid:
+        owner = state.marks.owner
+        if owner and (owner.uid, owner.alias) != (identity.uid, identity.alias):
             return Decision(Do.CLAIM, view.nothing, name)
     return None
 

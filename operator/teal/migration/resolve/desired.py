@@ -48,7 +48,7 @@ def desired(resource: Resource, cluster: str) -> Desired:
         model=encoding.model,
     )
     return Desired(
-        identity=Identity(resource.uid, cluster, resource.namespace, resource.name),
+        identity=Identity(resource.uid, cluster, resource.namespace, resource.name, resource.manifest.alias),
         alias=resource.manifest.alias,
         schema=schema,
         tuning=Tuning(_sections(spec, encoding.vectors), {i.field: _index(i) for i in spec.payload_indexes}),

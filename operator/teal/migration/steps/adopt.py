@@ -25,7 +25,7 @@ async def adopt(ctx: Context) -> Result:
     schema = as_declared(state, desired)
     owner = Owner(
         desired.identity.uid, desired.identity.cluster, desired.identity.namespace, desired.identity.name,
-        state.name, schema.revision, schema.schema_version, now, adopted=True,
+        desired.identity.alias, state.name, schema.revision, schema.schema_version, now, adopted=True,
     )  # fmt: skip
     migration = Migration("adopted", "adopted", Stage.READY, None, now, stage_since=now)
     marks: list[Mark] = [owner]
@@ -55,10 +55,10 @@ def as_declared(state: CollectionState, desired: Desired) -> Schema:
 
 
 async def claim(ctx: Context) -> Result:
-    """The same resource under a new UID (deleted and applied again): its collections get the new one."""
+    """The same resource under a new UID (deleted and applied again), or a mark that lacks the alias: renew it."""
     owner = ctx.the_subject().marks.owner
     if owner is None:
         raise LookupError("only an owned collection is claimed")
-    renewed = replace(owner, uid=ctx.desired.identity.uid)
+    renewed = replace(owner, uid=ctx.desired.identity.uid, alias=ctx.desired.identity.alias)
     await ctx.server.mark(ctx.subject, renewed)
     return Result()

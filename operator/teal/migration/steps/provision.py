@@ -62,6 +62,7 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
         cluster=desired.identity.cluster,
         namespace=desired.identity.namespace,
         name=desired.identity.name,
+        alias=desired.identity.alias,
         collection=plan.target,
         revision=plan.schema.revision,
         schema_version=plan.schema.schema_version,

@@ -310,8 +310,8 @@ class TestOwnership:
     def test_the_uid_decides_and_so_does_the_name_in_the_cluster(self) -> None:
         assert ours(state(), ME)
         assert ours(state(identity=OLD_ME), ME)
-        assert ours(state(identity=replace(SOMEBODY, uid=ME.uid)), ME)
-        for field in ("cluster", "namespace", "name"):
+        assert ours(state(identity=replace(SOMEBODY, uid=ME.uid, alias=ME.alias)), ME)
+        for field in ("cluster", "namespace", "name", "alias"):
             assert not ours(state(identity=replace(OLD_ME, **{field: "other"})), ME)
         assert not ours(state(identity=None), ME)
         assert not ours(None, ME)

@@ -117,7 +117,7 @@ class Server:
             return await self.admin.create(name, body)
 
     async def delete(self, name: str) -> bool:
-        """As `Admin.delete`."""
+        """As `Admin.delete`. Only `removal.Removal` calls it, which asks every peer before."""
         with self._changing(name, listed=True):
             return await self.admin.delete(name)
 

@@ -1,17 +1,20 @@
 """Deleting what a deleted resource owns, for `deletionPolicy: Delete` only.
 
-Only collections that this resource created: an adopted one is released and stays. If a snapshot fails, nothing
-more is deleted. The spec is not resolved here, because its EmbeddingSet may have been deleted before it.
+Only collections that this resource created: an adopted one is released and stays. If a snapshot fails, or if
+somebody else's alias points at a collection on any peer, nothing more is deleted. The spec is not resolved here,
+because its EmbeddingSet may have been deleted before it.
 """
 
 from __future__ import annotations
 
 from teal.domain.marks import Encoder, Key, is_mark
 from teal.domain.observed import CollectionState
-from teal.domain.ownership import mine
+from teal.domain.ownership import Mine, mine
 from teal.domain.plan import Identity
+from teal.domain.schema import next_alias, version_alias
 from teal.migration.contract import Note, Resource
 from teal.qdrant.pool import Server
+from teal.qdrant.removal import Removal
 
 
 async def run(server: Server, resource: Resource, identity: Identity) -> list[Note]:
@@ -20,7 +23,8 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
     adopted = spec.adopt.collection if spec.adopt else None
     observed = await server.observe(resource.manifest.alias, adopted, since=server.now())
     notes = []
-    for name, state in mine(observed, identity).items():
+    collections = mine(observed, identity)
+    for name, state in collections.items():
         owner = state.marks.owner
         if owner and owner.adopted:
             await server.mark(name, clear=_left_by_teal(state))
@@ -28,11 +32,24 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
                 Note("CollectionReleased", f"{name} was adopted, not created by Teal, so it is kept.", "Delete")
             )
             continue
+        removal = _removal(identity.alias, state, collections)
+        await removal.require_unused(server)
         kept = (await server.admin.snapshot(name)).name if spec.retention.snapshot and state.points else None
-        await server.delete(name)
+        await removal.carry_out(server)
         also = f"; its snapshot is {kept}" if kept else ""
         notes.append(Note("CollectionDeleted", f"{name} ({state.points:,} points) was deleted{also}.", "Delete"))
     return notes
+
+
+def _removal(alias: str, state: CollectionState, collections: Mine) -> Removal:
+    """All aliases of the resource go with its collections; somebody else's keeps the one that it points at."""
+    return Removal(
+        state.name,
+        own=(alias, next_alias(alias), version_alias(alias, state.schema.schema_version)),
+        ours=collections,
+        reason="StillServing",
+        because=f"The resource is deleted with deletionPolicy Delete, but {state.name} is kept.",
+    )
 
 
 def _left_by_teal(state: CollectionState) -> list[Key]:

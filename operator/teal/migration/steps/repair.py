@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from teal.domain.errors import TransientError
 from teal.domain.marks import Mark, Migration, Replaced
 from teal.domain.marks.table import cleared_on
 from teal.domain.observed import CollectionState
@@ -17,6 +16,7 @@ from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.notes import stale_since
 from teal.migration.steps import stages
 from teal.migration.steps.clock_skew import seconds_behind
+from teal.qdrant.removal import Removal
 
 
 async def finish_cutover(ctx: Context) -> Result:
@@ -113,17 +113,12 @@ async def drop_abandoned(ctx: Context) -> Result:
     """Drop a green whose plan no longer holds: ours, and it has never served."""
     name = ctx.subject
     ctx.session.stop()
-    aliases = await ctx.server.admin.aliases()
-    preview = next_alias(ctx.desired.alias)
-    foreign = sorted(a for a, target in aliases.items() if target == name and a != preview)
-    if foreign:
-        raise TransientError(
-            "StillServing",
-            f"The plan of {name} no longer holds, but it is not dropped: the alias {foreign[0]!r} points at it. "
-            "Move or delete that alias.",
-            retry_after=60.0,
-        )
-    if aliases.get(preview) == name:
-        await ctx.server.remove_alias(preview, expected=name, ours=ctx.mine)
-    await ctx.server.delete(name)
+    removal = Removal(
+        name,
+        own=(next_alias(ctx.desired.alias),),
+        ours=ctx.mine,
+        reason="StillServing",
+        because=f"The plan of {name} no longer holds, but it is not dropped.",
+    )
+    await removal.carry_out(ctx.server)
     return Result(notes=(Note("GreenAbandoned", f"{name} was dropped: its plan no longer holds.", "Abandon"),))

@@ -10,12 +10,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from teal.domain.errors import TransientError
+from teal.domain.observed import CollectionState
 from teal.domain.schema import version_alias
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
 from teal.migration.steps.partners import forget_gone
+from teal.qdrant.removal import Removal
 
 BLOCKED_SECONDS = 300.0
 
@@ -24,13 +26,10 @@ async def run(ctx: Context) -> Result:
     """Snapshot and delete `subject`, whose retention has ended."""
     name, blue = ctx.subject, ctx.the_subject()
     await _refuse_early(ctx, name)
-    own = version_alias(ctx.desired.alias, blue.schema.schema_version)
-    await _refuse_aliased(ctx, name, own)
+    removal = _removal(ctx, blue)
+    await removal.require_unused(ctx.server)
     snapshot = await _snapshot(ctx, name) if ctx.options.snapshot else None
-    aliases = await _refuse_aliased(ctx, name, own)
-    if aliases.get(own) == name:
-        await ctx.server.remove_alias(own, expected=name, ours=ctx.mine)
-    await ctx.server.delete(name)
+    await removal.carry_out(ctx.server)
     await forget_gone(ctx, name)
     ctx.session.part(ChangedTexts).forget(name)
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
@@ -50,24 +49,16 @@ async def _refuse_early(ctx: Context, name: str) -> None:
         )
 
 
-async def _refuse_aliased(ctx: Context, name: str, own: str) -> dict[str, str]:
-    """All aliases of all peers, none of which points at `name` but its own `<alias>-<schemaVersion>`."""
-    by_peer = await ctx.server.admin.aliases_by_peer()
-    foreign = [
-        (alias, peer)
-        for peer, aliases in by_peer.items()
-        for alias, target in aliases.items()
-        if target == name and alias != own
-    ]
-    if foreign:
-        alias, peer = min(foreign)
-        raise TransientError(
-            "RetirementBlocked",
-            f"The retention of {name} has ended, but at {peer} the alias {alias!r} still points at it. "
-            "Move or delete that alias, or extend spec.retention.keepFor.",
-            retry_after=BLOCKED_SECONDS,
-        )
-    return {alias: target for aliases in by_peer.values() for alias, target in aliases.items()}
+def _removal(ctx: Context, blue: CollectionState) -> Removal:
+    """Of a retained collection, whose own `<alias>-<schemaVersion>` goes with it."""
+    return Removal(
+        blue.name,
+        own=(version_alias(ctx.desired.alias, blue.schema.schema_version),),
+        ours=ctx.mine,
+        reason="RetirementBlocked",
+        because=f"The retention of {blue.name} has ended, but it is kept.",
+        retry_after=BLOCKED_SECONDS,
+    )
 
 
 async def _snapshot(ctx: Context, name: str) -> str:

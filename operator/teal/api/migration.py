@@ -202,3 +202,7 @@ class Retention(Model):
     """How long it is kept. Until then, reverting the spec rolls back at once."""
     snapshot: bool = True
     """Take a snapshot before it is deleted."""
+    delete_adopted: bool = False
+    """Delete it even if Teal adopted it. By default an adopted collection is released: it stays as it is, without
+    Teal's marks and aliases.
+    """

@@ -65,4 +65,5 @@ class Options:
     prometheus: str | None = None
     queries: tuple[BoundedQuery, ...] = ()
     snapshot: bool = True
+    delete_adopted: bool = False
     max_tokens: int | None = None

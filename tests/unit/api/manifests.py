@@ -185,7 +185,7 @@ EVERYTHING = collection(
             "queries": [{"name": "errors", "query": "sum(rate(errors[5m]))", "min": 0, "max": 0.5}],
         },
     },
-    retention={"keepFor": "0s", "snapshot": False},
+    retention={"keepFor": "0s", "snapshot": False, "deleteAdopted": True},
     adopt={"collection": "Old Docs"},
     deletionPolicy="Delete",
     suspend=True,

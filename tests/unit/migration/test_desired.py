@@ -215,6 +215,7 @@ class TestOptions:
             prometheus="http://prometheus:9090",
             queries=(BoundedQuery("errors", "sum(rate(errors[5m]))", 0.0, 0.5),),
             snapshot=False,
+            delete_adopted=True,
         )
 
     def test_the_embedder_brings_its_budget_and_its_batches(self) -> None:

@@ -92,6 +92,7 @@ def options(resource: Resource) -> Options:
         prometheus=spec.watch.prometheus.url if spec.watch.prometheus else None,
         queries=_queries(spec.watch),
         snapshot=spec.retention.snapshot,
+        delete_adopted=spec.retention.delete_adopted,
         max_tokens=budget.max_tokens if budget else None,
     )
 

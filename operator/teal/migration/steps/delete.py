@@ -7,12 +7,12 @@ because its EmbeddingSet may have been deleted before it.
 
 from __future__ import annotations
 
-from teal.domain.marks import Encoder, Key, is_mark
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import Mine, mine
 from teal.domain.plan import Identity
 from teal.domain.schema import next_alias, version_alias
 from teal.migration.contract import Note, Resource
+from teal.migration.steps.release import is_adopted, release
 from teal.qdrant.pool import Server
 from teal.qdrant.removal import Removal
 
@@ -25,9 +25,8 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
     notes = []
     collections = mine(observed, identity)
     for name, state in collections.items():
-        owner = state.marks.owner
-        if owner and owner.adopted:
-            await server.mark(name, clear=_left_by_teal(state))
+        if is_adopted(state):
+            await release(server, state)
             notes.append(
                 Note("CollectionReleased", f"{name} was adopted, not created by Teal, so it is kept.", "Delete")
             )
@@ -50,9 +49,3 @@ def _removal(alias: str, state: CollectionState, collections: Mine) -> Removal:
         reason="StillServing",
         because=f"The resource is deleted with deletionPolicy Delete, but {state.name} is kept.",
     )
-
-
-def _left_by_teal(state: CollectionState) -> list[Key]:
-    """All marks but the encoder: clients of the collection, which stays, go on asking for that."""
-    metadata = state.config.get("metadata") or {}
-    return [Key(key) for key in metadata if is_mark(key) and key != Encoder.KEY]

@@ -1,5 +1,7 @@
 """Retiring: when its retention has ended, and not before, a retained collection is deleted; a snapshot stays.
 
+An adopted collection is released instead, unless the spec says that it may be deleted: Teal did not create it.
+
 Both conditions are checked right before the deletion: the deadline has passed by Qdrant's clock too, and no alias
 points at the collection on any peer. (A peer that lags behind still sends its clients to it.) If the snapshot
 fails, the collection is kept. The snapshot is taken after the deadline, so that it holds the last writes.
@@ -17,15 +19,18 @@ from teal.migration.contract import Note
 from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
 from teal.migration.steps.partners import forget_gone
+from teal.migration.steps.release import is_adopted, release
 from teal.qdrant.removal import Removal
 
 BLOCKED_SECONDS = 300.0
 
 
 async def run(ctx: Context) -> Result:
-    """Snapshot and delete `subject`, whose retention has ended."""
+    """Snapshot and delete `subject`, whose retention has ended; or release it."""
     name, blue = ctx.subject, ctx.the_subject()
     await _refuse_early(ctx, name)
+    if is_adopted(blue) and not ctx.options.delete_adopted:
+        return await _release(ctx, blue)
     removal = _removal(ctx, blue)
     await removal.require_unused(ctx.server)
     snapshot = await _snapshot(ctx, name) if ctx.options.snapshot else None
@@ -35,6 +40,22 @@ async def run(ctx: Context) -> Result:
     kept = f"; its snapshot is {snapshot}" if snapshot else ""
     message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
     return Result(notes=(Note("CollectionRetired", message, "Retire"),))
+
+
+async def _release(ctx: Context, blue: CollectionState) -> Result:
+    """Its own marks go last: as long as they are there, a crash only repeats this."""
+    name, own = blue.name, version_alias(ctx.desired.alias, blue.schema.schema_version)
+    if ctx.observed.aliases.get(own) == name:
+        await ctx.server.remove_alias(own, expected=name, ours=ctx.mine)
+    await forget_gone(ctx, name)
+    await release(ctx.server, blue)
+    ctx.session.part(ChangedTexts).forget(name)
+    message = (
+        f"The retention of {name} ({blue.points:,} points) has ended. It was adopted, not created by Teal, so it is "
+        "kept: it does not belong to this resource any more. Delete it when nothing needs it; with "
+        "spec.retention.deleteAdopted Teal would have done so."
+    )
+    return Result(notes=(Note("CollectionReleased", message, "Retire"),))
 
 
 async def _refuse_early(ctx: Context, name: str) -> None:

@@ -201,7 +201,9 @@ class Retention(Model):
     keep_for: Annotated[timedelta, GoDuration("0s", "8760h")] = timedelta(hours=48)
     """How long it is kept. Until then, reverting the spec rolls back at once."""
     snapshot: bool = True
-    """Take a snapshot before it is deleted."""
+    """Before it is deleted, take a snapshot on every peer that has shards of it. Qdrant does not list them after
+    the deletion; the Event and `status.history` say where they are.
+    """
     delete_adopted: bool = False
     """Delete it even if Teal adopted it. By default an adopted collection is released: it stays as it is, without
     Teal's marks and aliases.

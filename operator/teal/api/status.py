@@ -222,8 +222,8 @@ class Retained(Report):
     """Hash of everything that cannot change in place."""
     retain_until: StatusTime | None = None
     """When its retention ends."""
-    snapshot: Word | None = None
-    """Name of its snapshot."""
+    snapshot: Sentence | None = None
+    """Its snapshots, taken right before it is deleted: names and peers."""
 
 
 class RefusedAction(Report):

@@ -24,13 +24,15 @@ from teal.sources.embedder import Embedder
 
 SLICE_SECONDS = 2.0
 """How long one piece of work may take."""
+RETIRED = "Retired"
+"""The outcome of a collection that was deleted after its retention."""
 
 
 @dataclass(frozen=True)
 class Result:
     """What a step did. With an `event` its effect is durable and the stage moves on.
 
-    `outcome` is set where it ended a migration, for the history.
+    `outcome` is set where it ended a migration, or a retention, for the history.
     """
 
     event: Event | None = None

@@ -260,20 +260,26 @@ class Admin:
 
     # Snapshots
 
-    async def snapshot(self, name: str) -> Snapshot:
-        """Take a snapshot of the shards on the node that answers; returns when it is complete."""
+    async def placement(self, name: str, root: str | None = None) -> Mapping[str, Any]:
+        """Which shards of a collection the peer at `root` holds, and which ones others hold, as Qdrant says it."""
+        told: Mapping[str, Any] = await self._get("placement", _path(name, "cluster"), root=root)
+        return told
+
+    async def snapshot(self, name: str, root: str | None = None) -> Snapshot:
+        """Take a snapshot of the shards on the peer at `root`; returns when it is complete."""
         path = _path(name, "snapshots")
-        result = await self._write("snapshot", "POST", path, wait="true", seconds=LONG_SECONDS)
+        result = await self._write("snapshot", "POST", path, root=root, wait="true", seconds=LONG_SECONDS)
         return _snapshot(result)
 
-    async def snapshots(self, name: str) -> list[Snapshot]:
-        """The snapshots of a collection on the node that answers; empty if there is no such collection."""
-        result = await self._get("snapshots", _path(name, "snapshots"), none_for=MISSING)
+    async def snapshots(self, name: str, root: str | None = None) -> list[Snapshot]:
+        """The snapshots of a collection on the peer at `root`; empty if there is no such collection."""
+        result = await self._get("snapshots", _path(name, "snapshots"), root=root, none_for=MISSING)
         return [_snapshot(entry) for entry in result or ()]
 
-    async def delete_snapshot(self, name: str, snapshot: str) -> None:
-        """Delete one snapshot, and wait until it is gone."""
-        await self._write("delete_snapshot", "DELETE", _path(name, "snapshots", snapshot), wait="true")
+    async def delete_snapshot(self, name: str, snapshot: str, root: str | None = None) -> None:
+        """Delete one snapshot on the peer at `root`, and wait until it is gone."""
+        path = _path(name, "snapshots", snapshot)
+        await self._write("delete_snapshot", "DELETE", path, root=root, wait="true")
 
     # Transport
 
@@ -288,13 +294,14 @@ class Admin:
         method: str,
         path: str,
         *,
+        root: str | None = None,
         json: Any = None,
         seconds: float = READ_SECONDS,
         none_for: Collection[int] = (),
         **params: str,
     ) -> Any:
         return await self._call(
-            kind, method, path, json=json, params=params, seconds=seconds, none_for=none_for, write=True
+            kind, method, path, root=root, json=json, params=params, seconds=seconds, none_for=none_for, write=True
         )
 
     async def _call(

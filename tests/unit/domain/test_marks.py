@@ -29,8 +29,10 @@ from teal.domain.marks import (
     Owner,
     PairMark,
     Replaced,
+    Snapshots,
     Stale,
     StoredCheck,
+    StoredSnapshot,
     StoredVerdict,
     Watched,
 )
@@ -51,6 +53,7 @@ kinds = {
         attempt=st.integers(1, 99), stage_since=times, reason=st.none() | texts, message=st.none() | texts,
     ),
     Replaced: st.builds(Replaced, texts, times),
+    Snapshots: st.builds(Snapshots, st.lists(st.builds(StoredSnapshot, texts, texts)).map(tuple)),
     Fence: st.builds(Fence, times, st.booleans(), st.none() | st.integers(1, 10**9)),
     Declined: st.builds(Declined, texts, texts, st.integers(1, 99), texts, texts, times, lifted=st.booleans()),
     Hooks: st.builds(Hooks, texts, st.integers(0, 99), times, texts, st.booleans()),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from teal import migration
-from teal.domain.marks import Baseline, Checkpoint, CutoverBegun, Frozen, Hooks, Mark, Replaced, Watched
+from teal.domain.marks import Baseline, Checkpoint, CutoverBegun, Frozen, Hooks, Mark, Replaced, Snapshots, Watched
 from teal.domain.marks.table import ENTERING, TABLE, Row, cleared_on
 from teal.domain.transitions import HAS_SERVED, Stage
 
 HOME = Path(migration.__file__).parent
-WITH_THE_CUTOVER = {Checkpoint.KEY, Frozen.KEY, CutoverBegun.KEY, Replaced.KEY}
+WITH_THE_CUTOVER = {Snapshots.KEY, Checkpoint.KEY, Frozen.KEY, CutoverBegun.KEY, Replaced.KEY}
 WITH_THE_WATCH = {Hooks.KEY, Baseline.KEY, Watched.KEY}
 
 

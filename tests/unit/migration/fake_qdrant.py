@@ -281,9 +281,21 @@ class FakeQdrant:
     def _snapshot(self, name: str, *_: Any) -> Any:
         self._require(name)
         created = datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        taken = {"name": f"{name}-{len(self.shards[name].snapshots)}", "size": 1, "creation_time": created}
+        taken = {"name": f"{name}-{self.now():.6f}", "size": 1, "creation_time": created}
         self.shards[name].snapshots.append(taken)
         return taken
+
+    def _delete_snapshot(self, name: str, _: str, snapshot: str) -> Any:
+        self._require(name)
+        self.shards[name].snapshots = [each for each in self.shards[name].snapshots if each["name"] != snapshot]
+        return True
+
+    def _placement(self, name: str, *_: Any) -> Any:
+        self._require(name)
+        shards = self.shards[name]
+        counts = Counter(map(shards.shard, shards.points))
+        local = [{"shard_id": n, "points_count": counts[n], "state": "Active"} for n in range(len(shards.op_nums))]
+        return {"peer_id": 0, "local_shards": local, "remote_shards": []}
 
     def _snapshots(self, name: str, *_: Any) -> Any:
         return list(self.shards[name].snapshots) if name in self.shards else None

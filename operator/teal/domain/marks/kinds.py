@@ -321,6 +321,26 @@ class Replaced(Mark):
 
 
 @dataclass(frozen=True)
+class StoredSnapshot(_AsJson):
+    """One snapshot of a collection, on the peer that took it (the root of its REST interface)."""
+
+    peer: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.peer}"
+
+
+@dataclass(frozen=True)
+class Snapshots(Mark):
+    """On a collection that is about to be deleted: the snapshots that together hold all of it."""
+
+    KEY: ClassVar[Key] = Key(PREFIX + "snapshots")
+
+    taken: tuple[StoredSnapshot, ...]
+
+
+@dataclass(frozen=True)
 class Declined(Mark):
     """On the collection that keeps serving, or is to serve again: the migration away from it is declined.
 

@@ -27,6 +27,7 @@ from teal.domain.marks.kinds import (
     Owner,
     PairMark,
     Replaced,
+    Snapshots,
     Stale,
     StoredVerdict,
     Watched,
@@ -58,6 +59,7 @@ class Marks:
     watched: Watched | None = None
     fence: Fence | None = None
     replaced: Replaced | None = None
+    snapshots: Snapshots | None = None
     declined: Declined | None = None
     in_step: Mapping[str, InStep] = field(default_factory=dict)
     carried: Mapping[str, Carried] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Marks:
             watched=reader.one(Watched),
             fence=reader.one(Fence),
             replaced=reader.one(Replaced),
+            snapshots=reader.one(Snapshots),
             declined=reader.one(Declined),
             in_step=reader.by_partner(InStep),
             carried=reader.by_partner(Carried),

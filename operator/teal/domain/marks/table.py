@@ -25,6 +25,7 @@ from teal.domain.marks.kinds import (
     Migration,
     Owner,
     Replaced,
+    Snapshots,
     Stale,
     StoredVerdict,
     Watched,
@@ -186,6 +187,14 @@ TABLE = (
         "by whom, and since when",
         ("steps/repair",),
         "when it serves again",
+        until=Stage.WATCHING,
+    ),
+    Row(
+        Snapshots,
+        "blue, right before it is deleted",
+        "the snapshots that together hold all of it, and the peer that has each",
+        ("steps/retire",),
+        "with the collection, or when it serves again",
         until=Stage.WATCHING,
     ),
     Row(

@@ -14,10 +14,13 @@ from teal.domain.plan import Desired, Identity, Strategy
 from teal.domain.policy import Decision
 from teal.domain.transitions import Event
 from teal.migration.clock import iso
-from teal.migration.context import Result
+from teal.migration.context import RETIRED, Result
 from teal.migration.contract import Note, Resource
 from teal.migration.copying.memory import Progress
 from teal.migration.session import Part, Session
+
+MESSAGE = 1000
+"""Characters of a message in the history."""
 
 
 @dataclass
@@ -107,9 +110,13 @@ class History(Part, survives_plan=True):
 
 
 def remember(record: ReconcileRecord, result: Result) -> None:
-    """Keep what a finished migration leaves in `history`, until the status has been written."""
+    """Keep what a finished migration or retention leaves in `history`, until the status has been written."""
     decision = record.decision
-    if decision is None or decision.plan.source is None:
+    if decision is None:
+        return
+    if result.outcome == RETIRED:
+        _remember_retired(record, decision, result)
+    if decision.plan.source is None:
         return
     by_event = {Event.CUT_OVER: "Promoted", Event.FAILED: "Held"}
     outcome = result.outcome or (by_event.get(result.event) if result.event else None)
@@ -126,6 +133,25 @@ def remember(record: ReconcileRecord, result: Result) -> None:
             points=record.session.part(Progress).total,
             duration=format_duration(timedelta(seconds=max(0, round(record.now - began)))),
             finished_at=iso(record.now),
-            message="; ".join(note.message for note in result.notes)[:500],
+            message="; ".join(note.message for note in result.notes)[:MESSAGE],
+        )
+    )
+
+
+def _remember_retired(record: ReconcileRecord, decision: Decision, result: Result) -> None:
+    """When a collection was deleted after its retention, and where its snapshots are."""
+    retired = record.observed.state(decision.subject) if record.observed else None
+    replaced = retired.marks.replaced if retired else None
+    kept = record.now - replaced.at if replaced else 0.0
+    record.session.part(History).finished.append(
+        Finished(
+            id=None,
+            source=decision.subject or "",
+            target=decision.plan.target,
+            outcome=RETIRED,
+            points=retired.points if retired else 0,
+            duration=format_duration(timedelta(seconds=max(0, round(kept)))),
+            finished_at=iso(record.now),
+            message="; ".join(note.message for note in result.notes)[:MESSAGE],
         )
     )

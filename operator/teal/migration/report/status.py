@@ -263,6 +263,8 @@ def _retained(record: ReconcileRecord) -> list[dict[str, Any]]:
                     "retainUntil": iso(replaced.until(record.desired.keep_for)),
                 }
             )
+            if taken := state.marks.snapshots:
+                rows[-1]["snapshot"] = "; ".join(map(str, taken.taken))
     return rows
 
 

@@ -13,6 +13,7 @@ from teal.domain.plan import Identity
 from teal.domain.schema import next_alias, version_alias
 from teal.migration.contract import Note, Resource
 from teal.migration.steps.release import is_adopted, release
+from teal.qdrant import snapshots
 from teal.qdrant.pool import Server
 from teal.qdrant.removal import Removal
 
@@ -33,10 +34,11 @@ async def run(server: Server, resource: Resource, identity: Identity) -> list[No
             continue
         removal = _removal(identity.alias, state, collections)
         await removal.require_unused(server)
-        kept = (await server.admin.snapshot(name)).name if spec.retention.snapshot and state.points else None
+        wanted = spec.retention.snapshot and state.points
+        taken = await snapshots.take_whole(server.admin, name) if wanted else []
         await removal.carry_out(server)
-        also = f"; its snapshot is {kept}" if kept else ""
-        notes.append(Note("CollectionDeleted", f"{name} ({state.points:,} points) was deleted{also}.", "Delete"))
+        text = f"{name} ({state.points:,} points) was deleted{snapshots.said(taken)}."
+        notes.append(Note("CollectionDeleted", text, "Delete"))
     return notes
 
 

@@ -9,17 +9,17 @@ fails, the collection is kept. The snapshot is taken after the deadline, so that
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from teal.domain.errors import TransientError
+from teal.domain.marks import Snapshots, StoredSnapshot
 from teal.domain.observed import CollectionState
 from teal.domain.schema import version_alias
-from teal.migration.context import Context, Result
+from teal.migration.context import RETIRED, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
 from teal.migration.steps.partners import forget_gone
 from teal.migration.steps.release import is_adopted, release
+from teal.qdrant import snapshots
 from teal.qdrant.removal import Removal
 
 BLOCKED_SECONDS = 300.0
@@ -33,13 +33,14 @@ async def run(ctx: Context) -> Result:
         return await _release(ctx, blue)
     removal = _removal(ctx, blue)
     await removal.require_unused(ctx.server)
-    snapshot = await _snapshot(ctx, name) if ctx.options.snapshot else None
+    taken = await _snapshots(ctx, blue)
     await removal.carry_out(ctx.server)
     await forget_gone(ctx, name)
     ctx.session.part(ChangedTexts).forget(name)
-    kept = f"; its snapshot is {snapshot}" if snapshot else ""
-    message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention{kept}."
-    return Result(notes=(Note("CollectionRetired", message, "Retire"),))
+    message = f"{name} ({blue.points:,} points, revision {blue.revision}) was deleted after its retention"
+    return Result(
+        notes=(Note("CollectionRetired", f"{message}{snapshots.said(taken)}.", "Retire"),), outcome=RETIRED
+    )
 
 
 async def _release(ctx: Context, blue: CollectionState) -> Result:
@@ -51,8 +52,8 @@ async def _release(ctx: Context, blue: CollectionState) -> Result:
     await release(ctx.server, blue)
     ctx.session.part(ChangedTexts).forget(name)
     message = (
-        f"The retention of {name} ({blue.points:,} points) has ended. It was adopted, not created by Teal, so it is "
-        "kept: it does not belong to this resource any more. Delete it when nothing needs it; with "
+        f"The retention of {name} ({blue.points:,} points) has ended. It was adopted, not created by Teal, so it "
+        "is kept: it does not belong to this resource any more. Delete it when nothing needs it; with "
         "spec.retention.deleteAdopted Teal would have done so."
     )
     return Result(notes=(Note("CollectionReleased", message, "Retire"),))
@@ -82,23 +83,21 @@ def _removal(ctx: Context, blue: CollectionState) -> Removal:
     )
 
 
-async def _snapshot(ctx: Context, name: str) -> str:
-    """A snapshot taken since the retention ended; one from a run that crashed is used again."""
-    for existing in await ctx.server.admin.snapshots(name):
-        if _taken(existing.created) >= _ended(ctx):
-            return existing.name
-    return (await ctx.server.admin.snapshot(name)).name
+async def _snapshots(ctx: Context, blue: CollectionState) -> tuple[StoredSnapshot, ...]:
+    """The final snapshots. Earlier ones never count, whoever took them: they lack the last writes.
+
+    Those of an attempt of Teal's that got no further are deleted, so that attempts do not fill the disk.
+    """
+    if not ctx.options.snapshot:
+        return ()
+    earlier = blue.marks.snapshots
+    await snapshots.discard(ctx.server.admin, blue.name, earlier.taken if earlier else ())
+    taken = Snapshots(tuple(await snapshots.take_whole(ctx.server.admin, blue.name)))
+    await ctx.server.mark(blue.name, taken)
+    return taken.taken
 
 
 def _ended(ctx: Context) -> float:
     """When the retention ends, in seconds since the epoch."""
     replaced, keep_for = ctx.the_subject().marks.replaced, ctx.desired.keep_for
     return replaced.until(keep_for) if replaced else ctx.clock.now() + keep_for
-
-
-def _taken(created: str) -> float:
-    """Seconds since the epoch of a server's UTC time; 0, long ago, if it cannot be read."""
-    try:
-        return datetime.fromisoformat(created).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return 0.0

@@ -257,8 +257,25 @@ async def test_strict_limits_are_kept_to(points: Points, endpoint: Endpoint, blu
     assert len(await versions(points, blue)) == 20
     refused = points.requests["upsert"] - 3, points.requests["scroll"] - 5, points.requests["versions"] - 5
     assert refused == (1, 1, 0)
-    with pytest.raises(TerminalError, match="Limit exceeded 9 > 4"):
-        await points.query(blue, [1, 0, 0, 0], 9)
+    assert len(await points.query(blue, [1, 0, 0, 0], 9)) == 4
+
+
+async def test_a_rate_of_reads_is_kept_to(points: Points, endpoint: Endpoint, blue: str) -> None:
+    """What can never be allowed at once is asked for in parts, and each part when the server says."""
+    await points.upsert(blue, numbered(90))
+    async with Admin(endpoint) as admin:
+        await admin.patch(blue, {"strict_mode_config": {"enabled": True, "read_rate_limit": 60}})
+    found = await points.fetch(blue, [point.id for point in numbered(90)])
+    assert len(found) == len({point.id for point in found}) == 90
+
+
+async def test_a_rate_of_writes_is_kept_to(points: Points, endpoint: Endpoint, blue: str) -> None:
+    async with Admin(endpoint) as admin:
+        await admin.patch(blue, {"strict_mode_config": {"enabled": True, "write_rate_limit": 60}})
+    await points.upsert(blue, numbered(40))
+    with pytest.raises(TransientError) as caught:
+        await points.upsert(blue, numbered(90))
+    assert caught.value.retry_after
 
 
 async def test_a_limit_of_nothing_is_an_error(points: Points, endpoint: Endpoint, blue: str) -> None:

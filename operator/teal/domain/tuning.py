@@ -18,6 +18,8 @@ from teal.domain.schema import UNNAMED
 
 Json = Mapping[str, Any]
 
+LIMITS = "strict_mode_config"
+"""The section with the limits for clients."""
 PATCH_TO_CONFIG = {
     "hnsw_config": ("hnsw_config",),
     "optimizers_config": ("optimizer_config",),
@@ -49,6 +51,11 @@ class Tuning:
 
     sections: Json = field(default_factory=dict)
     indexes: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def without_limits(self) -> Tuning:
+        """What holds for a collection that does not serve yet: limits would stop Teal, its only writer."""
+        return Tuning({name: s for name, s in self.sections.items() if name != LIMITS}, self.indexes)
 
     def declared(self) -> Declared:
         """The mark that remembers what the spec declared, so that what leaves the spec can be removed."""

@@ -24,8 +24,13 @@ MAX_DETAIL = 500
 
 LIMIT_EXCEEDED = re.compile(r"Limit exceeded \d+ > (\d+)")
 RETRY_AFTER = re.compile(r"[Rr]etry after (\d+(?:\.\d+)?)\s*s")
+OVER_CAPACITY = "larger than rate limiter capacity"
 TLS_WORDS = ("ssl", "certificate", "handshake", "tls_", "wrong version number")
 NEVER_SENT = ("failed to connect", "dns resolution failed", "connection refused", "name resolution")
+
+
+class OverCapacityError(TransientError):
+    """The rate limit allows fewer points in a minute than this one request names: ask for fewer at once."""
 
 
 class TooLargeError(TerminalError):
@@ -181,7 +186,8 @@ def _busy(url: str, detail: str, header: str | None) -> TransientError:
     """The pause is in a header (of Qdrant, or of a proxy) or, with older servers, only in the message."""
     found = RETRY_AFTER.search(detail)
     seconds = retry_after(header or (found and found[1]), datetime.now(UTC))
-    return TransientError("QdrantBusy", f"{url} limits the rate: {_short(detail)}", seconds)
+    kind = OverCapacityError if OVER_CAPACITY in detail else TransientError
+    return kind("QdrantBusy", f"{url} limits the rate: {_short(detail)}", seconds)
 
 
 def _rest_detail(response: httpx.Response) -> str:

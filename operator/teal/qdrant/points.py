@@ -26,18 +26,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qdrant_client import grpc as qdrant
 
 from teal.domain.change_field import Value
-from teal.domain.errors import UnknownOutcomeError
+from teal.domain.errors import TealError, TransientError, UnknownOutcomeError
 from teal.domain.schema import UNNAMED, Schema
 from teal.qdrant import wire
 from teal.qdrant.channel import open_channel
 from teal.qdrant.endpoint import Endpoint
-from teal.qdrant.errors import TooLargeError, from_grpc
+from teal.qdrant.errors import OverCapacityError, TooLargeError, from_grpc
 from teal.qdrant.together import all_of
 from teal.qdrant.wire import RawId, RawPoint
 
 T = TypeVar("T")
 Query = npt.ArrayLike | Mapping[int, float]
 Only = Literal["insert", "update"]
+Scalar = str | int | bool
 
 SCAN_PAGE = 5000
 BATCH_BYTES = 30_000_000
@@ -46,6 +47,11 @@ DELETE_IDS = 10_000
 VERSION_IDS = 10_000
 READ_SECONDS = 60.0
 WRITE_SECONDS = 180.0
+PATIENCE = 10.0
+"""Seconds that one read waits for a rate limit, before whoever called has to come again."""
+SHORTEST_PAUSE = 0.1
+FEWEST = 16
+"""Points of one read that is made smaller because of a long pause."""
 
 _NO: Final[bytes] = qdrant.WithPayloadSelector(enable=False).SerializeToString()
 _YES: Final[bytes] = qdrant.WithPayloadSelector(enable=True).SerializeToString()
@@ -218,7 +224,7 @@ class Points:
         try:
             answer = await self._read("scroll", "Scroll", request, wire.ScrollResponse)
         except TooLargeError as error:
-            self._allow("scroll", collection, limit, error)
+            self._allow("scroll", collection, limit, error.limit, error)
             return await self._id_page(collection, limit, offset, where)
         following = answer.next_page_offset if answer.HasField("next_page_offset") else None
         return [point.id for point in answer.result], following
@@ -228,9 +234,21 @@ class Points:
     async def fetch(
         self, collection: str, ids: Sequence[RawId], *, vectors: bool = True, payload: bool = True
     ) -> list[RawPoint]:
-        """The existing points of `ids`, in any order, in one request: the caller chooses how many fit."""
-        if not ids:
-            return []
+        """The existing points of `ids`, in any order, in one request: the caller chooses how many fit.
+
+        Where the rate of reads is limited, in smaller ones: a request costs as much as it names points.
+        """
+        found: list[RawPoint] = []
+
+        async def ask(page: Sequence[RawId]) -> None:
+            found.extend(await self._fetch(collection, page, vectors=vectors, payload=payload))
+
+        await self._in_batches("get", collection, ids, len(ids), ask)
+        return found
+
+    async def _fetch(
+        self, collection: str, ids: Sequence[RawId], *, vectors: bool, payload: bool
+    ) -> list[RawPoint]:
         request = wire.GetPoints(
             collection_name=collection,
             ids=ids,
@@ -283,12 +301,13 @@ class Points:
     async def query(
         self, collection: str, vector: Query | RawId, limit: int, *, name: str = "", exact: bool = False
     ) -> list[Hit]:
-        """The points nearest by vector `name`, best first.
+        """The points nearest by vector `name`, best first: `limit`, or as many as the collection allows.
 
         `vector` has the shape (dimensions,), or (rows, dimensions) for a multivector. A sparse vector maps
         indices to values. Or it is the id of a point whose own vector is used; that point is then not among the
         results.
         """
+        limit = min(limit, self._allowed.get(("search", collection), limit))
         request = wire.QueryPoints(
             collection_name=collection,
             query=nearest(vector),
@@ -298,7 +317,11 @@ class Points:
             with_payload=_NO,
             with_vectors=_NO,
         )
-        answer = await self._read("search", "Query", request, wire.QueryResponse)
+        try:
+            answer = await self._read("search", "Query", request, wire.QueryResponse)
+        except TooLargeError as error:
+            self._allow("search", collection, limit, error.limit, error)
+            return await self.query(collection, vector, limit, name=name, exact=exact)
         return [Hit(point.id, point.score, point.version) for point in answer.result]
 
     async def scores(
@@ -351,19 +374,36 @@ class Points:
             try:
                 await send(items[start : start + size])
             except TooLargeError as error:
-                self._allow(kind, collection, size, error)
+                self._allow(kind, collection, size, error.limit, error)
+            except TransientError as error:
+                # A rate limit: what takes long to be allowed at once is allowed in small parts.
+                if isinstance(error, OverCapacityError):
+                    self._allow(kind, collection, size, size // 2, error)
+                elif _is_long_pause(kind, error):
+                    self._allow(kind, collection, size, max(FEWEST, size // 2), error)
+                else:
+                    raise
             else:
                 start += size
 
-    def _allow(self, kind: str, collection: str, tried: int, error: TooLargeError) -> None:
+    def _allow(self, kind: str, collection: str, tried: int, allowed: int, error: TealError) -> None:
         """Remember the allowed number, except when a smaller request cannot help."""
-        if not 0 < error.limit < tried:
+        if not 0 < allowed < tried:
             raise error
-        self._allowed[kind, collection] = error.limit
+        self._allowed[kind, collection] = allowed
 
     async def _read(self, kind: str, method: str, request: Any, answer: Any, *, bulk: bool = False) -> Any:
-        body = request.SerializeToString()
-        return await self._call(kind, method, body, answer, seconds=READ_SECONDS, bulk=bulk, write=False)
+        """A read. Where its rate is limited, it waits for as long as the server says, and at most `PATIENCE`."""
+        body, waited = request.SerializeToString(), 0.0
+        while True:
+            try:
+                return await self._call(kind, method, body, answer, seconds=READ_SECONDS, bulk=bulk, write=False)
+            except TransientError as error:
+                pause = max(SHORTEST_PAUSE, error.retry_after or 0.0)
+                if error.reason != "QdrantBusy" or error.retry_after is None or waited + pause > PATIENCE:
+                    raise
+                await asyncio.sleep(pause)
+                waited += pause
 
     async def _write(self, kind: str, method: str, body: bytes, *, wait: bool) -> None:
         response = qdrant.PointsOperationResponse
@@ -402,6 +442,11 @@ class Points:
         return next(self._bulk) if bulk else self._channels[0]
 
 
+def _is_long_pause(kind: str, error: TransientError) -> bool:
+    """Whether a read would have to wait so long for a rate limit that it had better ask for less."""
+    return kind == "get" and error.reason == "QdrantBusy" and (error.retry_after or 0.0) > PATIENCE
+
+
 def at_least(field: str, value: Value) -> bytes:
     """A serialized `Filter` for the points that have this value or a higher one in the payload field `field`."""
     if isinstance(value, datetime):
@@ -411,6 +456,24 @@ def at_least(field: str, value: Value) -> bytes:
     else:
         condition = qdrant.FieldCondition(key=field, range=qdrant.Range(gte=value))
     return bytes(qdrant.Filter(must=[qdrant.Condition(field=condition)]).SerializeToString())
+
+
+def equal_to(field: str, value: Scalar) -> bytes:
+    """A serialized `Filter` for the points that have this value in the payload field `field`."""
+    if isinstance(value, bool):
+        match = qdrant.Match(boolean=value)
+    elif isinstance(value, int):
+        match = qdrant.Match(integer=value)
+    else:
+        match = qdrant.Match(keyword=value)
+    condition = qdrant.Condition(field=qdrant.FieldCondition(key=field, match=match))
+    return bytes(qdrant.Filter(must=[condition]).SerializeToString())
+
+
+def lacking(vector: str) -> bytes:
+    """A serialized `Filter` for the points that have no vector of this name."""
+    condition = qdrant.Condition(has_vector=qdrant.HasVectorCondition(has_vector=vector))
+    return bytes(qdrant.Filter(must_not=[condition]).SerializeToString())
 
 
 def nearest(vector: Query | RawId) -> bytes:

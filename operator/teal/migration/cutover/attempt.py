@@ -26,6 +26,7 @@ from teal.migration.context import SLICE_SECONDS, Context
 from teal.migration.copying import copy_pass
 from teal.migration.copying.memory import CopyMemory, Touched
 from teal.migration.copying.scan import versions_of
+from teal.migration.cutover import limits
 from teal.migration.cutover.alias import point_alias
 from teal.migration.cutover.drain import drained
 from teal.migration.cutover.fence import lift_fence, raise_fence, spend_tokens
@@ -190,6 +191,7 @@ async def _cut_over(
     await remember_cutover(ctx, state, old, new, at_rest=rest is not None)
     if rest and fenced is None and not await _still_quiet(ctx, old, rest):
         return None
+    await limits.give(ctx, new)
     began = clock.monotonic()
     await point_alias(ctx, alias, new.name, expected=old.name)
     alias_seconds = clock.monotonic() - began

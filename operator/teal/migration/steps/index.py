@@ -60,7 +60,7 @@ async def _configure(ctx: Context) -> bool:
     target = await ctx.server.admin.collection(name)
     if target is None:
         raise LookupError(f"{name} is gone")
-    tuning = ctx.plan.tuning
+    tuning = ctx.plan.tuning.without_limits if ctx.source else ctx.plan.tuning
     missing = difference(tuning, target)
     patch = dict(missing.patch)
     deferred = (target.config.get("optimizer_config") or {}).get("indexing_threshold") == 0

@@ -29,7 +29,9 @@ async def run(ctx: Context) -> Result:
     refuse_over_budget(figures, ctx.options.max_tokens)
     ctx.session.part(Cost).forecast = figures
     plan, now = ctx.plan, ctx.clock.now()
-    body = create_body(plan.schema, plan.tuning, _marks(ctx, now), defer=plan.source is not None)
+    first = plan.source is None
+    tuning = plan.tuning if first else plan.tuning.without_limits
+    body = create_body(plan.schema, tuning, _marks(ctx, now), defer=not first)
     await forget_gone(ctx)
     await ctx.server.create(plan.target, body)
     warned = await _offer_to_writers(ctx)

@@ -94,7 +94,7 @@ async def comparison(ctx: Context) -> Comparison:
         green=Side(ctx.server, ctx.the_subject()),
         known=ledger.versions,
         same_vectors=ctx.plan.population is Population.COPY,
-        tuning=ctx.plan.tuning,
+        tuning=ctx.plan.tuning.without_limits,
         gates=Gates(options.min_coverage, options.min_overlap, options.min_recall, options.max_latency_ratio),
         sample=options.sample,
         encoders=SideEncoders(

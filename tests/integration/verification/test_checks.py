@@ -177,6 +177,65 @@ async def test_what_is_written_to_blue_during_the_searches_is_no_difference(pair
     assert found.observed == 1.0
 
 
+async def test_what_is_born_and_dies_on_blue_during_the_searches_is_no_difference(pair: Pair) -> None:
+    """A look at blue afterwards cannot show it: it is not there, and it is not among those that are gone."""
+    comparison, fresh = await pair.comparison(), itertools.count(1000)
+
+    async def busy(collection: str, vector: Any, limit: int, **options: Any) -> Any:
+        born = [next(fresh) for _ in range(5)]
+        await pair.put(pair.blue, *({"id": n, "vector": vector.tolist()} for n in born))
+        found = await pair.server.points.query(collection, vector, limit, **options)
+        await pair.server.points.delete(pair.blue, [wire.raw_id(n) for n in born])
+        return found
+
+    comparison.blue = Side(Tampered(pair.server, query=busy), comparison.blue.state)  # type: ignore[arg-type]
+    (found,) = await search.overlap(comparison)
+    assert found.verdict is Verdict.PASSED
+    assert found.observed == 1.0
+
+
+async def test_what_is_born_and_dies_while_tenants_are_counted_is_no_difference(pair: Pair) -> None:
+    comparison, fresh = await pair.comparison(), itertools.count(1000)
+    told = pair.server.admin.facet
+
+    async def facet(name: str, field: str, **given: Any) -> Any:
+        born = [next(fresh) for _ in range(5)]
+        points = ({"id": n, "vector": vector_of("new").tolist(), "payload": {"tenant": "t1"}} for n in born)
+        await pair.put(pair.blue, *points)
+        found = await told(name, field, **given)
+        await pair.server.points.delete(pair.blue, [wire.raw_id(n) for n in born])
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair.server.admin, "facet", facet)
+        (found,) = await tenants.parity(comparison)
+        assert found.verdict is Verdict.PASSED, found.message
+        await pair.server.points.delete(pair.green, [wire.raw_id(11)])
+        (found,) = await tenants.parity(comparison)
+    assert found.verdict is Verdict.FAILED, "what is missing for good is still found"
+    assert found.samples == (payload_of(11)["tenant"],)
+
+
+async def test_what_blue_loses_while_vectors_are_counted_is_no_difference(pair: Pair) -> None:
+    """A point without its vector on both sides, which blue loses after the look at what has moved."""
+    for name in (pair.blue, pair.green):
+        await pair.revector(name, 5, None)
+    comparison, told = await pair.comparison(), pair.server.admin.count
+
+    async def count(name: str, **given: Any) -> int:
+        if name == pair.blue:
+            await pair.server.points.delete(pair.blue, [wire.raw_id(5)])
+        return await told(name, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair.server.admin, "count", count)
+        (found,) = await vectors.presence(comparison)
+        assert found.verdict is Verdict.PASSED, found.message
+        await pair.revector(pair.green, 6, None)
+        (found,) = await vectors.presence(comparison)
+    assert found.samples == ("6",)
+
+
 @pytest.mark.parametrize(
     ("stand_still", "verdict"), [(2, Verdict.PASSED), (4, Verdict.PASSED), (POINTS, Verdict.INCONCLUSIVE)]
 )

@@ -337,8 +337,7 @@ class FakePoints(Points):
         self._server, self._carry = server, carry
 
     async def _id_page(self, collection: str, limit: int, offset: RawId | None, where: bytes | None = None) -> Any:
-        assert where is None, "the Qdrant in memory does not filter"
-        return await super()._id_page(collection, min(limit, PAGE), offset)
+        return await super()._id_page(collection, min(limit, PAGE), offset, where)
 
     async def _call(self, kind: str, method: str, body: bytes, _: Any, *, write: bool, **__: Any) -> Any:
         return await self._carry(kind, write, lambda: getattr(self, f"_do_{method.lower()}")(body))
@@ -349,7 +348,8 @@ class FakePoints(Points):
 
     def _do_scroll(self, body: bytes) -> Any:
         request = wire.ScrollPoints.FromString(body)
-        ordered = sorted(self._in(request.collection_name), key=_in_order)
+        there = self._in(request.collection_name)
+        ordered = sorted((point for point in there if _passes(there[point], request.filter)), key=_in_order)
         start = _in_order(request.offset) if request.HasField("offset") else (0, 0)
         left = [point for point in ordered if _in_order(point) >= start]
         found = wire.ScrollResponse()
@@ -436,6 +436,13 @@ def _score(row: Any, vector: Any, sign: int) -> float:
     if sign > 0:
         return float(np.dot(row, vector))
     return float(np.linalg.norm(row - vector))
+
+
+def _passes(stored: Stored, where: bytes) -> bool:
+    """Whether a point passes a filter: the Qdrant in memory knows those for missing vectors alone."""
+    asked = qdrant.Filter.FromString(where)
+    assert not asked.must, "the Qdrant in memory does not filter by that"
+    return not any(wire.has_vector(stored.vectors, each.has_vector.has_vector) for each in asked.must_not)
 
 
 def _in_order(raw: RawId) -> tuple[int, int | str]:

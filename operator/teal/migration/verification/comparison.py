@@ -132,6 +132,18 @@ class Comparison:
         now = await self.blue.points.versions(self.blue.name, ids, Probe.of(self.blue.state.schema))
         return {p for p in ids if now.get(p) != self.known.get(p)}
 
+    async def at_rest(self, ids: Iterable[RawId]) -> set[RawId]:
+        """Those of `ids` that decide something: `known`, and not written or deleted on blue since.
+
+        A point that was born on blue since is not among them, whether it is still there or not: green cannot have
+        it, and a look at blue's present points would not show one that has been deleted again.
+        """
+        asked = [point for point in ids if point in self.known]
+        found: set[RawId] = set()
+        for page in pages(asked, 1000):
+            found |= set(page) - await self.moved(page)
+        return found
+
     async def all_moved(self) -> set[RawId]:
         """All points that were written, added or deleted on blue since they were `known`."""
         found: set[RawId] = set(self.known)

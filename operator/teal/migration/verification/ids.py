@@ -26,8 +26,8 @@ async def parity(comparison: Comparison) -> list[Check]:
         extra += [point for point in page if point not in expected]
         comparison.say(f"listing ids: {listed:,}")
     counted = await green.admin.count(green.name)
-    lacking = await _only_on(comparison.blue, green, list(missing))
-    surplus = await _only_on(green, comparison.blue, extra)
+    lacking = await only_on(comparison.blue, green, list(missing))
+    surplus = await only_on(green, comparison.blue, extra)
     coverage = 1.0 - len(lacking) / len(expected) if expected else 1.0
     enough = coverage >= comparison.gates.min_coverage and not surplus
     ids = Check(
@@ -58,7 +58,7 @@ async def _counts(comparison: Comparison, counted: int, listed: int) -> Check:
     )
 
 
-async def _only_on(here: Side, there: Side, ids: Sequence[RawId]) -> list[RawId]:
+async def only_on(here: Side, there: Side, ids: Sequence[RawId]) -> list[RawId]:
     """Those of `ids` that are on `here` and not on `there` when both are asked once more."""
     asked, rest = ids[:CONFIRMED], ids[CONFIRMED:]
     found: list[RawId] = []

@@ -1,7 +1,8 @@
 """Does every tenant have all of its points? A small tenant can be missing although the totals hardly differ.
 
-Points are counted by exact facets on both sides. Where the counts differ, points written since green was brought
-to blue's state are left out on both sides, and they are counted again.
+Points are counted by exact facets on both sides. Where the counts of a tenant differ, its points are listed on
+both sides, and only those count that have not been written or deleted on blue since green was brought to its
+state.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import Comparison, Side
-from teal.qdrant import wire
+from teal.migration.verification.ids import only_on
+from teal.qdrant.points import equal_to
 
 VALUES = 10_000
 """A field with more values than this is not compared value by value."""
-MOVED = 10_000
-ROUNDS = 3
+LISTED = 200_000
+"""Up to so many points of tenants whose counts differ are listed."""
 
 Counts = Mapping[Any, int]
 
@@ -41,12 +43,11 @@ async def _field(comparison: Comparison, field: str) -> Check:
     if unindexed:
         return Check(name, Verdict.INCONCLUSIVE, f"{unindexed[0]} has no index on {field!r} to count tenants by")
     try:
-        blue, green = await _counted(comparison, field)
+        blue, green = await _facet(comparison.blue, field), await _facet(comparison.green, field)
+        differing = await _differing(comparison, field, blue, green)
     except _UnsettledError as error:
         return Check(name, Verdict.INCONCLUSIVE, str(error))
-    differing = {t for t in blue.keys() | green.keys() if blue.get(t, 0) != green.get(t, 0)}
-    total = sum(blue.values())
-    off = sum(abs(blue.get(t, 0) - green.get(t, 0)) for t in differing)
+    total, off = sum(blue.values()), sum(map(len, differing.values()))
     share = max(0.0, 1.0 - off / total) if total else float(not differing)
     return Check(
         name,
@@ -54,7 +55,7 @@ async def _field(comparison: Comparison, field: str) -> Check:
         f"{len(blue):,} tenants, {len(differing):,} with another number of points{_worst(differing, blue, green)}",
         share,
         comparison.gates.min_coverage,
-        tuple(map(str, _by_difference(differing, blue, green)[:10])),
+        tuple(map(str, _by_difference(differing)[:10])),
     )
 
 
@@ -62,35 +63,38 @@ class _UnsettledError(Exception):
     """The tenants cannot be counted in a way that decides anything."""
 
 
-async def _counted(comparison: Comparison, field: str) -> tuple[Counts, Counts]:
-    """Points by tenant on both sides, without those that were written meanwhile if they make a difference."""
-    blue, green = await _facets(comparison, field, ())
-    for _ in range(ROUNDS):
-        if blue == green:
-            break
-        comparison.say(f"counting tenants by {field} without what is being written")
-        moved = await comparison.all_moved()
-        if len(moved) > MOVED:
-            raise _UnsettledError(
-                f"{len(moved):,} points were written meanwhile: too many to leave out of the counts"
-            )
-        blue, green = await _facets(comparison, field, moved)
-        if not await comparison.all_moved() - moved:
-            break
-    return blue, green
+async def _differing(comparison: Comparison, field: str, blue: Counts, green: Counts) -> dict[Any, set[RawId]]:
+    """The points that one side has for a tenant and the other one lacks, for each tenant that has such points."""
+    suspects = [t for t in blue.keys() | green.keys() if blue.get(t, 0) != green.get(t, 0)]
+    listed = sum(blue.get(t, 0) + green.get(t, 0) for t in suspects)
+    if listed > LISTED:
+        raise _UnsettledError(
+            f"tenants with {listed:,} points differ: too many to tell missing ones from written ones"
+        )
+    found: dict[Any, set[RawId]] = {}
+    for tenant in suspects:
+        comparison.say(f"listing the points of the tenant {tenant} of {field}")
+        where = equal_to(field, tenant)
+        here, there = await _ids(comparison.blue, where), await _ids(comparison.green, where)
+        # Read after both lists: what was written in between does not count.
+        off = await comparison.at_rest(here ^ there)
+        foreign = [point for point in there - here if point not in comparison.known]
+        off |= set(await only_on(comparison.green, comparison.blue, foreign))
+        if off:
+            found[tenant] = off
+    return found
 
 
-async def _facets(comparison: Comparison, field: str, without: Collection[RawId]) -> tuple[Counts, Counts]:
-    return (
-        await _facet(comparison.blue, field, without),
-        await _facet(comparison.green, field, without),
-    )
+async def _ids(side: Side, where: bytes) -> set[RawId]:
+    found: set[RawId] = set()
+    async for page in side.points.ids(side.name, where=where):
+        found.update(page)
+    return found
 
 
-async def _facet(side: Side, field: str, without: Collection[RawId]) -> Counts:
-    others = {"must_not": [{"has_id": [wire.plain_id(p) for p in without]}]} if without else None
+async def _facet(side: Side, field: str) -> Counts:
     try:
-        found = await side.admin.facet(side.name, field, limit=VALUES + 1, filter=others)
+        found = await side.admin.facet(side.name, field, limit=VALUES + 1)
     except TerminalError as error:
         if error.reason != "QdrantRefused":
             raise
@@ -100,12 +104,12 @@ async def _facet(side: Side, field: str, without: Collection[RawId]) -> Counts:
     return found
 
 
-def _by_difference(differing: Collection[Any], blue: Counts, green: Counts) -> list[Any]:
-    return sorted(differing, key=lambda t: (-abs(blue.get(t, 0) - green.get(t, 0)), str(t)))
+def _by_difference(differing: Mapping[Any, Collection[RawId]]) -> list[Any]:
+    return sorted(differing, key=lambda t: (-len(differing[t]), str(t)))
 
 
-def _worst(differing: Collection[Any], blue: Counts, green: Counts) -> str:
+def _worst(differing: Mapping[Any, Collection[RawId]], blue: Counts, green: Counts) -> str:
     if not differing:
         return ""
-    worst = _by_difference(differing, blue, green)[0]
+    worst = _by_difference(differing)[0]
     return f"; {worst}: {blue.get(worst, 0):,} on blue, {green.get(worst, 0):,} on green"

@@ -9,7 +9,7 @@ Cosine or Dot search can rank. The vectors of these suspects are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,42 +18,40 @@ from teal.domain.schema import Datatype, DenseVector, Distance
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import EVERY_POINT, Comparison, Side, pages, samples
 from teal.qdrant import wire
+from teal.qdrant.points import lacking as lacking_vector
 from teal.qdrant.wire import Floats
 
 SCORED = 5000
 SUSPECTS = 10_000
-MOVED = 10_000
 
 
 async def presence(comparison: Comparison) -> list[Check]:
-    """`Vectors`: no more points of green lack a vector than of blue."""
-    lacking, allowed = await _lacks(comparison, ())
+    """`Vectors`: every point of green has the vectors that it has on blue, and those that are new."""
+    lacking, allowed = await _counted(comparison)
+    wrong: set[RawId] = set()
     if lacking > allowed:
-        # Blue may have lost points without vectors since green was filled: leave out what has moved.
-        moved = await comparison.all_moved()
-        if 0 < len(moved) <= MOVED:
-            lacking, allowed = await _lacks(comparison, moved)
-    enough = lacking <= allowed
+        # Or blue has lost points without vectors since green was filled: each of them is looked at.
+        wrong = await _wrongly_lacking(comparison)
     return [
         Check(
             "Vectors",
-            Verdict.PASSED if enough else Verdict.FAILED,
-            f"{lacking:,} vectors missing ({allowed:,} on {comparison.blue.name})",
-            float(lacking),
-            float(allowed),
-            () if enough else await _lacking(comparison),
+            Verdict.FAILED if wrong else Verdict.PASSED,
+            f"{lacking:,} vectors missing ({allowed:,} on {comparison.blue.name}), "
+            f"{len(wrong):,} points lack one that they should have",
+            float(len(wrong)),
+            0.0,
+            samples(wrong),
         )
     ]
 
 
-async def _lacks(comparison: Comparison, without: Collection[RawId]) -> tuple[int, int]:
+async def _counted(comparison: Comparison) -> tuple[int, int]:
     """How many vectors green's points lack, and blue's of those that it should have."""
     blue, green = comparison.blue, comparison.green
     lacking, allowed = 0, 0
     before = _names(blue)
-    others = [{"has_id": [wire.plain_id(p) for p in without]}] if without else []
     for name in _names(green):
-        condition = {"must_not": [{"has_vector": name}, *others]}
+        condition = {"must_not": [{"has_vector": name}]}
         lacking += await green.admin.count(green.name, filter=condition)
         allowed += await blue.admin.count(blue.name, filter=condition) if name in before else 0
     return lacking, allowed
@@ -63,20 +61,27 @@ def _names(side: Side) -> list[str]:
     return [*(vector.name for vector in side.state.schema.vectors), *side.state.schema.sparse]
 
 
-async def _lacking(comparison: Comparison) -> tuple[str, ...]:
-    """Ids of sampled points that lack a vector on green and have it on blue."""
-    blue, green = comparison.blue, comparison.green
-    names = _names(green)
-    found: list[RawId] = []
-    for page in pages(comparison.sampled(SUSPECTS)):
-        theirs = {p.id: p.vectors for p in await blue.points.fetch(blue.name, page, payload=False)}
-        for point in await green.points.fetch(green.name, page, payload=False):
-            held = theirs.get(point.id, b"")
-            if any(wire.has_vector(held, n) and not wire.has_vector(point.vectors, n) for n in names):
-                found.append(point.id)
-        if len(found) >= 10:
-            break
-    return samples(found)
+async def _wrongly_lacking(comparison: Comparison) -> set[RawId]:
+    """Points of green without a vector that they have on blue, or that green's points all must have.
+
+    What was written to blue meanwhile decides nothing.
+    """
+    green, before, wrong = comparison.green, _names(comparison.blue), set[RawId]()
+    for name in _names(green):
+        async for page in green.points.ids(green.name, where=lacking_vector(name)):
+            suspects = await _have(comparison.blue, page, name) if name in before else set(page)
+            # After blue's vectors are read: what is written in between does not count.
+            wrong |= await comparison.at_rest(suspects)
+        comparison.say(f"looking for missing vectors: {len(wrong):,} found")
+    return wrong
+
+
+async def _have(side: Side, ids: Sequence[RawId], name: str) -> set[RawId]:
+    found: set[RawId] = set()
+    for page in pages(ids):
+        held = await side.points.fetch(side.name, page, payload=False)
+        found |= {point.id for point in held if wire.has_vector(point.vectors, name)}
+    return found
 
 
 async def sanity(comparison: Comparison) -> list[Check]:

@@ -57,8 +57,8 @@ class ProbedEncoder:
 class Embedder(Protocol):
     """Turns texts into vectors."""
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
-        """The vectors of `texts`, in the same order.
+    async def embed(self, texts: Sequence[str], *, anew: bool = False) -> Embedded:
+        """The vectors of `texts`, in the same order. `anew`: none is taken from an earlier answer.
 
         Raises:
             EmbedderError: its subclass says what can be done; `index` is a position in `texts`.
@@ -131,11 +131,12 @@ class OpenAIEmbedder:
         """Tokens of all calls so far, including those spent before; estimated if the server reported none."""
         return self._budget.spent
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, anew: bool = False) -> Embedded:
         """See `Embedder.embed`."""
         await self._let_others_finish(texts)
         position = {text: index for index, text in reversed(list(enumerate(texts)))}
-        known = {text: vector for text in position if (vector := self._cache.get(text)) is not None}
+        kept = () if anew else position
+        known = {text: vector for text in kept if (vector := self._cache.get(text)) is not None}
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.update(dict.fromkeys(fresh, asked))

@@ -45,7 +45,7 @@ class FakeEncoder:
     def __init__(self, salt: int = 0) -> None:
         self._salt = salt
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], **_: bool) -> Embedded:
         return Embedded(np.stack([vector_of(text, self._salt) for text in texts]), 0, estimated=False)
 
 

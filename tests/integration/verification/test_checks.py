@@ -10,7 +10,7 @@ import pytest
 from teal.domain.quality import JudgedQuery
 from teal.domain.verdict import Verdict, overall
 from teal.migration.clock import Clock
-from teal.migration.verification import content, judged, latency, search, tenants, vectors
+from teal.migration.verification import content, encoder, judged, latency, search, tenants, vectors
 from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders
 from teal.qdrant import wire
 from tests.integration.verification.support import (
@@ -343,9 +343,24 @@ async def test_an_encoder_that_has_become_another(pair: Pair) -> None:
     found = await checks(await pair.comparison(encoders=changed))
     assert set(failed(found)) == {"Encoder"}
     assert len(found["Encoder"].samples) == 10
-    found = await checks(await pair.comparison(encoders=changed, same_vectors=False))
+    anew = SideEncoders(FakeEncoder(1), FakeEncoder(), "text")
+    found = await checks(await pair.comparison(encoders=anew, same_vectors=False))
     assert found["Encoder"].verdict is Verdict.INCONCLUSIVE
+    assert found["Embeddings"].verdict is Verdict.PASSED
     assert overall(found.values()) is Verdict.PASSED
+
+
+async def test_vectors_that_greens_encoder_does_not_make(pair: Pair) -> None:
+    """One is enough: Teal made all of them a short time ago. What is written to blue meanwhile does not count."""
+    encoders = SideEncoders(None, FakeEncoder(), "text")
+    await pair.revector(pair.green, 5, vector_of("nonsense").tolist())
+    comparison = await pair.comparison(encoders=encoders, same_vectors=False, sample=1000)
+    comparison.sampled = lambda _: [wire.raw_id(n) for n in range(1, 31)]  # type: ignore[method-assign]
+    (found,) = await encoder.remade(comparison)
+    assert (found.verdict, found.samples) == (Verdict.FAILED, ("5",))
+    await pair.write("POST", pair.blue, "points/payload", {"payload": {"text": "edited"}, "points": [5]})
+    (found,) = await encoder.remade(comparison)
+    assert found.verdict is Verdict.PASSED
 
 
 async def test_judged_queries(pair: Pair) -> None:

@@ -121,6 +121,7 @@ def test_json_is_camel_case() -> None:
         "stageSince": 0.0,
         "reason": None,
         "message": None,
+        "anew": False,
     }
 
 

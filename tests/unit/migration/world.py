@@ -128,7 +128,7 @@ class Encoder:
         self._world, self._model, self._size = world, model, dimensions
         self.tokens_spent = 0
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], **_: bool) -> Embedded:
         rows = [encode(self._model, self._size, text) for text in texts]
         return await self._world.line.carry("embed", False, lambda: Embedded(rows, len(texts), False))
 

@@ -149,7 +149,11 @@ class Declared(Mark):
 
 @dataclass(frozen=True)
 class Migration(Mark):
-    """How far the migration into this collection got; `stage` moves only by the transition table."""
+    """How far the migration into this collection got; `stage` moves only by the transition table.
+
+    `anew`: its vectors failed a verification, so this attempt makes all of them again, and believes none that are
+    there.
+    """
 
     KEY: ClassVar[Key] = Key(PREFIX + "migration")
 
@@ -162,6 +166,7 @@ class Migration(Mark):
     stage_since: float = 0.0
     reason: str | None = None
     message: str | None = None
+    anew: bool = False
 
     @property
     def id(self) -> str:

@@ -164,7 +164,8 @@ class ReEmbed:
     """Makes each point's dense vector anew from one text field of its payload.
 
     A text that the target already has with a vector has been paid for: after a restart its vector is taken from
-    the target, unless it may be stale. Equal texts are embedded once (the embedder caches them).
+    the target, unless it may be stale, or a verification of the target has failed. Equal texts are embedded once
+    (the embedder caches them).
     """
 
     def __init__(
@@ -184,6 +185,8 @@ class ReEmbed:
         self._vector = schema.vectors[0]
         self._only_vector = not schema.sparse and self._vector.name == UNNAMED
         self._stale = stale_between(source, target)
+        filled = ctx.observed.state(target)
+        self._anew = bool(filled and filled.marks.migration and filled.marks.migration.anew)
 
     async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
         if not points:
@@ -219,7 +222,9 @@ class ReEmbed:
             known = green is not None and wire.payload_value(green.payload, self._field) == text
             self._see(point, new_text=green is not None and not known)
             row = wire.read_dense(green.vectors, self._vector.name) if green and known else None
-            if row is not None and len(row) == self._vector.size and point.id not in self._stale:
+            if self._anew or point.id in self._stale:
+                continue
+            if row is not None and len(row) == self._vector.size:
                 paid[point.id] = row
         return paid
 
@@ -233,7 +238,7 @@ class ReEmbed:
         if not texts:
             return []
         try:
-            return (await self._embedder.embed(texts)).vectors
+            return (await self._embedder.embed(texts, anew=self._anew)).vectors
         except VectorError as error:
             name = wire.id_text(points[error.index].id)
             raise HeldError(error.reason, f"Point {name}: {error.message}", (name,)) from error

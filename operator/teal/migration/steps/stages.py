@@ -22,6 +22,8 @@ from teal.migration.cutover.alias import may_set
 from teal.migration.steps import decline
 from teal.migration.steps.index import IndexMemory
 
+VERIFICATION_FAILED = "VerificationFailed"
+
 Step = Callable[[Context], Awaitable[Result]]
 
 
@@ -34,7 +36,7 @@ def staged(step: Step) -> Step:
         except HeldError as error:
             return await hold(ctx, error)
         if result.event is Event.FAILED:
-            held = await hold(ctx, HeldError("VerificationFailed", result.detail))
+            held = await hold(ctx, HeldError(VERIFICATION_FAILED, result.detail))
             return replace(held, notes=result.notes)
         if result.event:
             await enter(ctx, advanced(ctx, result.event))
@@ -46,7 +48,8 @@ def staged(step: Step) -> Step:
 def advanced(ctx: Context, event: Event) -> Migration:
     """The mark of `subject` after `event`."""
     migration = migration_of(ctx)
-    return migration.at(advance(migration.stage, event), ctx.clock.now())
+    anew = migration.anew and event is not Event.VERIFIED
+    return replace(migration, anew=anew).at(advance(migration.stage, event), ctx.clock.now())
 
 
 def migration_of(ctx: Context) -> Migration:
@@ -97,12 +100,16 @@ async def abort_first(ctx: Context) -> Result:
 
 
 async def retry(ctx: Context) -> Result:
-    """From the beginning: the points that count as copied may be what is wrong."""
+    """From the beginning: the points that count as copied may be what is wrong.
+
+    After a failed verification that holds for vectors, too, although they have been paid for.
+    """
     migration = migration_of(ctx)
     ctx.session.stop()
     ctx.session.drop(CopyMemory)
     await ctx.server.mark(ctx.subject, clear=(StoredVerdict.KEY, Checkpoint.KEY, Frozen.KEY))
-    again = replace(migration, attempt=migration.attempt + 1)
+    anew = migration.anew or migration.reason == VERIFICATION_FAILED
+    again = replace(migration, attempt=migration.attempt + 1, anew=anew)
     await enter(ctx, again.at(advance(migration.stage, Event.RETRIED), ctx.clock.now()))
     return Result(
         notes=(

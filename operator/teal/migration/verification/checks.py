@@ -36,6 +36,7 @@ QUALITY: tuple[tuple[str, Question], ...] = (
     ("Overlap", search.overlap),
     ("Recall", judged.recall),
     ("Encoder", encoder.fingerprint),
+    ("Embeddings", encoder.remade),
     ("Latency", latency.ratio),
 )
 MOST = 32

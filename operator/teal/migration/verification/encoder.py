@@ -1,9 +1,13 @@
-"""Is blue's encoder still the one that made its vectors?
+"""Did the encoders make the vectors that are there?
 
-A provider can change a model and keep its name. So the texts of some of blue's points are embedded again and
-compared with the vectors on blue: the same model gives the same directions, except for rounding; another model
+*Blue's*: a provider can change a model and keep its name. So the texts of some of blue's points are embedded again
+and compared with the vectors on blue: the same model gives the same directions, except for rounding; another model
 does not. A few texts that differ were edited without being embedded again; if most of them differ, the encoder has
 changed. A copy would then have vectors that no query of the present encoder finds, so the migration is held.
+
+*Green's*, where its vectors were made anew: an embedding server can answer with vectors of the right size that
+have nothing to do with the texts. Texts of some of green's points are embedded once more, not from a cache. Teal
+made these vectors itself a short time ago, so every one of them must be the same.
 """
 
 from __future__ import annotations
@@ -12,11 +16,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from teal.domain.errors import TealError
+from teal.domain.errors import TealError, TransientError
 from teal.domain.percentile import percentile
-from teal.domain.schema import UNNAMED, DenseVector
+from teal.domain.schema import UNNAMED, Datatype, DenseVector
 from teal.domain.verdict import Check, Verdict
-from teal.migration.verification.comparison import Comparison, samples
+from teal.migration.verification.comparison import Comparison, Side, samples
 from teal.qdrant import wire
 from teal.qdrant.wire import Floats, RawPoint
 from teal.sources.embedder import Embedder
@@ -36,7 +40,7 @@ async def fingerprint(comparison: Comparison) -> list[Check]:
     vector = comparison.blue.state.schema.main
     if encoder is None or field is None or vector is None or vector.multivector:
         return []
-    points = await _with_text(comparison, field, vector)
+    points = await _with_text(comparison, comparison.blue, field, vector)
     if len(points) < FEWEST:
         return [
             Check("Encoder", Verdict.INCONCLUSIVE, f"only {len(points)} sampled points have a text in {field!r}")
@@ -48,9 +52,49 @@ async def fingerprint(comparison: Comparison) -> list[Check]:
     return [_judge(comparison, points, cosines)]
 
 
-async def _with_text(comparison: Comparison, field: str, vector: DenseVector) -> list[RawPoint]:
+async def remade(comparison: Comparison) -> list[Check]:
+    """`Embeddings`: the lowest cosine between green's vectors and new ones of the same texts.
+
+    No check where green's vectors are copies, or its encoder is not known. A point that was written meanwhile
+    decides nothing.
+    """
+    encoder, field = comparison.encoders.green, comparison.encoders.text_field
+    vector = comparison.green.state.schema.main
+    if comparison.same_vectors or encoder is None or field is None or vector is None or vector.multivector:
+        return []
+    if vector.datatype is Datatype.UINT8:
+        return [
+            Check("Embeddings", Verdict.INCONCLUSIVE, "bytes cannot be compared with what the encoder returns")
+        ]
+    points = await _with_text(comparison, comparison.green, field, vector)
+    if not points:
+        return [Check("Embeddings", Verdict.INCONCLUSIVE, f"no sampled point has a text in {field!r}")]
+    try:
+        cosines = await _cosines(encoder, points, field, vector.name)
+    except TransientError:
+        raise
+    except TealError as error:
+        return [Check("Embeddings", Verdict.INCONCLUSIVE, f"green's encoder does not answer: {error.message}")]
+    return [await _judge_green(comparison, points, cosines)]
+
+
+async def _judge_green(comparison: Comparison, points: Sequence[RawPoint], cosines: Sequence[float]) -> Check:
+    suspects = [point.id for point, cosine in zip(points, cosines, strict=True) if cosine < SAME]
+    far = await comparison.at_rest(suspects)
+    lowest = min(cosines)
+    message = f"lowest cosine {lowest:.4f} between green's vectors and new ones of the same {len(points)} texts"
+    if not far:
+        return Check("Embeddings", Verdict.PASSED, message, lowest, SAME)
+    message += (
+        f", {len(far)} below {SAME}: the encoder does not make the same vectors twice, or made wrong ones. "
+        "teal.dev/retry makes all of them again"
+    )
+    return Check("Embeddings", Verdict.FAILED, message, lowest, SAME, samples(far))
+
+
+async def _with_text(comparison: Comparison, side: Side, field: str, vector: DenseVector) -> list[RawPoint]:
     ids = comparison.sampled(min(comparison.sample, TEXTS))
-    points = await comparison.blue.points.fetch(comparison.blue.name, ids)
+    points = await side.points.fetch(side.name, ids)
     return [p for p in points if _text(p, field) and wire.read_dense(p.vectors, vector.name) is not None]
 
 
@@ -60,7 +104,7 @@ def _text(point: RawPoint, field: str) -> str:
 
 
 async def _cosines(encoder: Embedder, points: Sequence[RawPoint], field: str, name: str = UNNAMED) -> list[float]:
-    made = (await encoder.embed([_text(point, field) for point in points])).vectors
+    made = (await encoder.embed([_text(point, field) for point in points], anew=True)).vectors
     return [_cosine(wire.read_dense(point.vectors, name), row) for point, row in zip(points, made, strict=True)]
 
 

@@ -73,6 +73,8 @@ class Desired:
     dual_write: bool = False
     keep_for: float = 48 * 3600.0
     asked: Asked = field(default_factory=Asked)
+    past: CollectionState | None = None
+    """The retained collection that a rollback goes to: see `as_it_was`."""
 
     @property
     def wish(self) -> str:
@@ -197,7 +199,7 @@ def as_it_was(desired: Desired, past: CollectionState) -> Desired:
         encoder = Encoder(past.schema.model, past.schema.schema_version, main.size, told.url if told else None)
     here = desired.encoder.url if desired.encoder else None
     reachable = bool(encoder and encoder.url and encoder.url == here)
-    return replace(desired, schema=past.schema, encoder=encoder, has_embedder=reachable)
+    return replace(desired, schema=past.schema, encoder=encoder, has_embedder=reachable, past=past)
 
 
 def _reasons(desired: Desired, serving: CollectionState) -> tuple[Reason, ...]:
@@ -284,15 +286,43 @@ def _refuse_unsourced(serving: CollectionState, missing: set[str]) -> None:
         )
 
 
+def same_encoder(one: CollectionState, other: CollectionState) -> bool:
+    """Whether vectors can be copied between two revisions as they are.
+
+    The migration between them has decided that, and its mark says how: what it copied can be copied both ways, and
+    what it embedded again is another encoder's, whatever the names of the models are. Where no mark says it, both
+    have to name the same model and version, or no model at all.
+    """
+    for newer, older in ((one, other), (other, one)):
+        migration = newer.marks.migration
+        if migration and migration.source == older.name and migration.copied is not None:
+            return migration.copied
+    named = (one.schema.model, one.schema.schema_version), (other.schema.model, other.schema.schema_version)
+    if named[0] != named[1] and (one.schema.model or other.schema.model):
+        return False
+    return _sizes(one.schema) == _sizes(other.schema)
+
+
+def _sizes(schema: Schema) -> dict[str, int]:
+    return {vector.name: vector.size for vector in schema.vectors}
+
+
+def _copied(desired: Desired, serving: CollectionState) -> bool | None:
+    """What the migration from the retained collection to `serving` did, if its mark says so."""
+    migration, past = serving.marks.migration, desired.past
+    return migration.copied if migration and past and migration.source == past.name else None
+
+
 def rollback_population(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:
     """How writes made since the cut-over get into the retained collection; they never forbid a rollback.
 
-    Stricter than `choose_population`: vectors of two encoders in one collection are worse than points that are not
-    copied. So if only one side names its model, the other is taken to have another encoder.
+    What the migration from the retained collection copied is copied back (`same_encoder`). Where its mark does not
+    say, this is stricter than `choose_population`: vectors of two encoders in one collection are worse than points
+    that are not copied. So if only one side names its model, the other is taken to have another encoder.
     """
-    old, new = serving.schema, desired.schema
+    old, new, copied = serving.schema, desired.schema, _copied(desired, serving)
     unknown = old.model != new.model and old.schema_version != new.schema_version
-    if unknown or needs_encoder(desired, old):
+    if not copied if copied is not None else unknown or needs_encoder(desired, old):
         if _can_embed(desired):
             return Population.REEMBED, ()
         lost = "points written since the cut-over are not copied back: they have no vectors without an embedder"

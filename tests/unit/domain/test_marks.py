@@ -122,6 +122,7 @@ def test_json_is_camel_case() -> None:
         "reason": None,
         "message": None,
         "anew": False,
+        "copied": None,
     }
 
 

@@ -151,8 +151,9 @@ class Declared(Mark):
 class Migration(Mark):
     """How far the migration into this collection got; `stage` moves only by the transition table.
 
-    `anew`: its vectors failed a verification, so this attempt makes all of them again, and believes none that are
-    there.
+    `copied`: its vectors are those of `source`, byte for byte (true), or another encoder's (false); `None` where
+    that is not known. `anew`: its vectors failed a verification, so this attempt makes all of them again, and
+    believes none that are there.
     """
 
     KEY: ClassVar[Key] = Key(PREFIX + "migration")
@@ -167,6 +168,7 @@ class Migration(Mark):
     reason: str | None = None
     message: str | None = None
     anew: bool = False
+    copied: bool | None = None
 
     @property
     def id(self) -> str:

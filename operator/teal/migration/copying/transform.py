@@ -10,7 +10,7 @@ from typing import Any
 from teal.domain.errors import HeldError, TealError
 from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
-from teal.domain.plan import Population, Strategy
+from teal.domain.plan import Population, Strategy, same_encoder
 from teal.domain.schema import UNNAMED, Schema
 from teal.domain.stale import BloomFilter, RecentTextChanges
 from teal.migration.context import Context
@@ -86,7 +86,7 @@ def across(
     ctx: Context, one: CollectionState, other: CollectionState, embedder: Embedder | None, text_field: str | None
 ) -> Transform | None:
     """From one live collection to another, by the encoder of `other`; `None` if that cannot be called."""
-    if same_encoder(one.schema, other.schema):
+    if same_encoder(one, other):
         return unchanged
     if embedder is None or text_field is None or len(other.schema.vectors) != 1:
         return None
@@ -96,17 +96,6 @@ def across(
 def stale_between(one: CollectionState, other: str) -> BloomFilter:
     """Points of `other` whose vector may be older than their text, so that it must not be reused for `one`."""
     return BloomFilter.read(one.marks.stale.get(other))
-
-
-def same_encoder(one: Schema, other: Schema) -> bool:
-    """Whether vectors can be copied between the two as they are."""
-    if (one.model, one.schema_version) != (other.model, other.schema_version) and (one.model or other.model):
-        return False
-    return _sizes(one) == _sizes(other)
-
-
-def _sizes(schema: Schema) -> dict[str, int]:
-    return {vector.name: vector.size for vector in schema.vectors}
 
 
 def names_of(schema: Schema) -> frozenset[str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from teal.domain.ledger import RawId, restore
 from teal.domain.marks import InStep
 from teal.domain.observed import CollectionState
+from teal.domain.plan import same_encoder
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.scan import versions_of
-from teal.migration.copying.transform import across, same_encoder
+from teal.migration.copying.transform import across
 from teal.qdrant import wire
 
 
@@ -40,7 +41,7 @@ async def carry_over(ctx: Context, old: CollectionState, new: CollectionState) -
 
 async def _different(ctx: Context, old: CollectionState, new: CollectionState, points: list[RawId]) -> list[RawId]:
     """A digest that moved names a bucket; most of its points are equal on both sides."""
-    same_vectors = same_encoder(old.schema, new.schema)
+    same_vectors = same_encoder(old, new)
     found = []
     size = ctx.options.carry_batch
     for start in range(0, len(points), size):

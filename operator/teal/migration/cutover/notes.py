@@ -8,10 +8,11 @@ from __future__ import annotations
 from teal.domain.ledger import checkpoint_of, highest
 from teal.domain.marks import Carried, CutoverBegun, InStep, Mark, Stale
 from teal.domain.observed import CollectionState
+from teal.domain.plan import same_encoder
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
 from teal.migration.copying.memory import CopyMemory
-from teal.migration.copying.transform import ChangedTexts, same_encoder, stale_between
+from teal.migration.copying.transform import ChangedTexts, stale_between
 from teal.migration.cutover.memory import CutoverMemory
 
 
@@ -39,7 +40,7 @@ async def note_both_sides(
 
 def stale_since(ctx: Context, old: CollectionState, new: CollectionState) -> tuple[Stale, ...]:
     """The mark that says whose vector on `old` may be older than its text; none where vectors are copied."""
-    if same_encoder(old.schema, new.schema):
+    if same_encoder(old, new):
         return ()
     lately = ctx.session.part(ChangedTexts).of(old.name)
     known = stale_between(new, old.name) | lately.stale(ctx.clock.monotonic())

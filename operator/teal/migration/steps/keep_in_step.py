@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from teal.domain.errors import TransientError
+from teal.domain.plan import same_encoder
 from teal.domain.policy import Do
 from teal.domain.policy.due_rounds import LivePair, live_pairs
 from teal.migration.context import Context, Result
-from teal.migration.copying.transform import same_encoder
 from teal.migration.sync import rounds
 from teal.migration.sync.memory import PairMemories, PairMemory
 from teal.migration.sync.pairs import Pair
@@ -47,7 +47,7 @@ async def _round(ctx: Context, states: LivePair, until: float, *, alone: bool) -
     newer, retained = states
     memory, began = _memory(ctx, states), ctx.clock.monotonic()
     memory.due = min(memory.due, began)
-    alike = same_encoder(newer.schema, retained.schema)
+    alike = same_encoder(newer, retained)
     there = None if alike else await ctx.encoders.of(newer)
     back = None if alike else await ctx.encoders.of(retained)
     pair = Pair(newer, retained, back, ctx.desired.text_field)

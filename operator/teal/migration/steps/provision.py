@@ -12,6 +12,7 @@ from teal.domain.carry import create_body
 from teal.domain.forecast import Forecast, refuse_over_budget
 from teal.domain.marks import Mark, Migration, Owner, is_mark
 from teal.domain.ownership import owner_text
+from teal.domain.plan import Population
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage, advance
 from teal.domain.writes import WriteMode
@@ -71,7 +72,10 @@ def _marks(ctx: Context, now: float) -> dict[str, Any]:
         created_at=now,
     )
     stage = advance(Stage.PROVISIONING, Event.PROVISIONED)
-    migration = Migration(plan.hash, plan.data_hash, stage, plan.source, now, _attempt(ctx), stage_since=now)
+    copied = plan.population is Population.COPY if plan.source else None
+    migration = Migration(
+        plan.hash, plan.data_hash, stage, plan.source, now, _attempt(ctx), stage_since=now, copied=copied
+    )
     marks: list[Mark] = [owner, stages.born(migration), desired.tuning.declared()]
     if desired.encoder:
         marks.append(desired.encoder)

@@ -19,10 +19,12 @@ from teal.migration.copying.transform import ChangedTexts
 from teal.migration.steps.clock_skew import seconds_behind
 from teal.migration.steps.partners import forget_gone
 from teal.migration.steps.release import is_adopted, release
-from teal.qdrant import snapshots
+from teal.migration.sync.memory import PairMemories
+from teal.qdrant import snapshots, wire
 from teal.qdrant.removal import Removal
 
 BLOCKED_SECONDS = 300.0
+SHOWN = 10
 
 
 async def run(ctx: Context) -> Result:
@@ -31,6 +33,7 @@ async def run(ctx: Context) -> Result:
     await _refuse_early(ctx, name)
     if is_adopted(blue) and not ctx.options.delete_adopted:
         return await _release(ctx, blue)
+    _refuse_uncarried(ctx, name)
     removal = _removal(ctx, blue)
     await removal.require_unused(ctx.server)
     taken = await _snapshots(ctx, blue)
@@ -68,6 +71,23 @@ async def _refuse_early(ctx: Context, name: str) -> None:
             f"The retention of {name} has ended by Teal's clock. By Qdrant's, which is {-behind:,.0f} s behind, "
             f"{left:,.0f} s are left. It is kept until both agree; correct the clock that is wrong.",
             retry_after=min(left, BLOCKED_SECONDS),
+        )
+
+
+def _refuse_uncarried(ctx: Context, name: str) -> None:
+    """What reached it alone and could not be carried over would go with it: look again before it is deleted."""
+    for (newer, older), memory in ctx.session.part(PairMemories).pairs.items():
+        if older != name or not memory.uncarried_to_serving:
+            continue
+        memory.last = 0.0
+        left = memory.uncarried_to_serving
+        shown = ", ".join(map(wire.id_text, list(left)[:SHOWN]))
+        raise TransientError(
+            "NotCarried",
+            f"The retention of {name} has ended, but it is kept: {len(left):,} points that were written to it "
+            f"alone are not on {newer}, because {memory.reason} (ids {shown}). Write them to {newer}, and delete "
+            f"them from {name}.",
+            retry_after=BLOCKED_SECONDS,
         )
 
 

@@ -14,6 +14,7 @@ from teal.domain.errors import TransientError
 from teal.domain.ledger import RawId, ledger_of
 from teal.domain.marks import CutoverBegun, InStep, Migration
 from teal.domain.observed import CollectionState
+from teal.domain.plan import same_encoder
 from teal.domain.transitions import Event, Stage, advance
 from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
@@ -155,5 +156,6 @@ async def _begin(ctx: Context, migration: Migration | None) -> None:
     if stage is not Stage.ROLLING_BACK:
         stage = advance(stage, Event.BREACHED if breached else Event.REVERTED)
     # A new attempt number each time, so that an annotation for an earlier one cannot act on this one.
-    begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now)
+    copied = same_encoder(ctx.the_source(), ctx.the_subject())
+    begun = Migration(plan.hash, plan.data_hash, stage, plan.source, now, before.attempt + 1, now, copied=copied)
     await stages.write(ctx, ctx.subject, begun)

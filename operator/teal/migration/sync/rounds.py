@@ -18,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from teal.domain.in_step import Diff, SideVersions, compare_sides, is_loss
 from teal.domain.ledger import UNKNOWN, RawId, checkpoint_of, restore, sure_up_to
 from teal.domain.marks import Checkpoint, InStep
+from teal.domain.plan import same_encoder
 from teal.migration.context import Context
 from teal.migration.copying import conditional_writes
 from teal.migration.copying.equality import same
 from teal.migration.copying.scan import Scan
-from teal.migration.copying.transform import same_encoder, stale_between
+from teal.migration.copying.transform import stale_between
 from teal.migration.sync.direction import Direction
 from teal.migration.sync.memory import PairMemory, Rest, UnfinishedRound
 from teal.migration.sync.pairs import Pair
@@ -174,7 +175,7 @@ class Round:
     ) -> None:
         """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
         doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
-        compared = pair.serving if same_encoder(pair.serving.schema, pair.retained.schema) else None
+        compared = pair.serving if same_encoder(pair.serving, pair.retained) else None
         stale_there = stale_between(pair.serving, pair.retained.name)
         stale_here = stale_between(pair.retained, pair.serving.name)
         size = ctx.options.carry_batch

@@ -35,6 +35,11 @@ class Datatype(StrEnum):
     UINT8 = "Uint8"
 
     @property
+    def tolerance(self) -> float:
+        """By how much of a vector's largest element (Uint8: by how many steps) an element may differ in a copy."""
+        return {"Float32": 1e-5, "Float16": 2e-3, "Uint8": 1.0}[self]
+
+    @property
     def bytes_per_element(self) -> int:
         return {Datatype.FLOAT32: 4, Datatype.FLOAT16: 2, Datatype.UINT8: 1}[self]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 
 from devkit.embeddings import EmbeddingServer
@@ -188,3 +189,49 @@ async def test_each_side_gets_the_vector_of_its_own_encoder(
     (here,) = embed(encoders, OLD, "said by v2")
     assert encoding.points(green)[1]["vector"] == pytest.approx(there, abs=1e-4)
     assert encoding.points(blue)[2]["vector"] == pytest.approx(here, abs=1e-4)
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_a_vector_of_another_length_goes_back(qdrant: Qdrant, prefix: str, restarts: bool) -> None:
+    """By Dot it is another vector: it ranks higher."""
+    spec = {"distance": "Dot", "schemaVersion": "v1"}
+    async with EngineHarness.start(qdrant, f"{prefix}docs", spec=spec) as engine:
+        blue = await engine.declare(40)
+        engine.edit(schemaVersion="v2")
+        await engine.until_ready()
+        engine.clock.advance(120)
+        await engine.rest(4)
+        longer = [7 * value for value in engine.points(blue)[5]["vector"]]
+        body = {"points": [{"id": 5, "vector": longer}]}
+        engine.call("PUT", f"/collections/{engine.alias}/points/vectors?wait=true", body)
+        if restarts:
+            await engine.restart()
+            engine.clock.advance(120)
+            await engine.rest(4)
+        engine.annotate("rollback", engine.migration["id"])
+        await engine.until_phase("Held")
+        assert engine.serving() == blue
+        assert engine.points()[5]["vector"] == pytest.approx(longer)
+
+
+async def test_a_multivector_with_more_rows_goes_over(qdrant: Qdrant, prefix: str) -> None:
+    rows = {"name": "c", "dimensions": 4, "distance": "Cosine", "multivector": {"comparator": "max_sim"}}
+    spec = {"dimensions": None, "distance": None, "schemaVersion": "v1", "vectors": [rows]}
+    random = np.random.default_rng(1)
+
+    def point(number: int, count: int) -> Json:
+        return {"id": number, "vector": {"c": random.normal(size=(count, 4)).tolist()}, "payload": {"n": number}}
+
+    async with EngineHarness.start(qdrant, f"{prefix}docs", spec=spec) as engine:
+        await engine.until_ready()
+        engine.put(point(number, 3) for number in range(1, 31))
+        blue = engine.serving()
+        engine.edit(schemaVersion="v2")
+        await engine.until_ready()
+        engine.clock.advance(120)
+        await engine.rest(4)
+        engine.put([point(1, 5)])
+        await engine.restart()
+        engine.clock.advance(120)
+        await engine.rest(4)
+        assert len(engine.points(blue)[1]["vector"]["c"]) == 5

@@ -175,7 +175,7 @@ class Round:
     ) -> None:
         """Of whole buckets that look changed after a restart, what is equal all the same needs nothing."""
         doubtful = [p for p in doubtful if p in self._serving.seen and p in self._retained.seen]
-        compared = pair.serving if same_encoder(pair.serving, pair.retained) else None
+        compared = (pair.serving, pair.retained) if same_encoder(pair.serving, pair.retained) else ()
         stale_there = stale_between(pair.serving, pair.retained.name)
         stale_here = stale_between(pair.retained, pair.serving.name)
         size = ctx.options.carry_batch
@@ -183,7 +183,7 @@ class Round:
             page = doubtful[start : start + size]
             here = {p.id: p for p in await ctx.server.points.fetch(pair.serving.name, page)}
             there = {p.id: p for p in await ctx.server.points.fetch(pair.retained.name, page)}
-            equal = {p for p in page if p in here and p in there and same(here[p], there[p], compared)}
+            equal = {p for p in page if p in here and p in there and same(here[p], there[p], *compared)}
             diff.conflicts = [point for point in diff.conflicts if point not in equal]
             for point in equal:
                 if point in (stale_there if point in diff.to_retained else stale_here):

@@ -21,9 +21,6 @@ from teal.qdrant import wire
 from teal.qdrant.wire import Floats, RawPoint
 
 SLICE = 500
-TOLERANCE = {Datatype.FLOAT32: 1e-5, Datatype.FLOAT16: 2e-3, Datatype.UINT8: 1.0}
-"""By how much of its largest element (Uint8: by how many steps) an element may differ after a copy."""
-
 Differ = Callable[[Comparison, RawPoint, RawPoint], bool]
 
 
@@ -147,7 +144,7 @@ def close(blue: Floats, green: Floats, distance: Distance, datatype: Datatype) -
         norms = np.linalg.norm(blue, axis=-1, keepdims=True)
         blue = (blue / np.where(norms > 0, norms, 1.0)).astype(np.float32)
     scale = 1.0 if datatype is Datatype.UINT8 else max(1.0, float(np.abs(blue).max(initial=0.0)))
-    return bool(np.allclose(blue, green, rtol=0, atol=TOLERANCE[datatype] * scale, equal_nan=True))
+    return bool(np.allclose(blue, green, rtol=0, atol=datatype.tolerance * scale, equal_nan=True))
 
 
 def _sparse_differs(name: str, blue: RawPoint, green: RawPoint) -> bool:

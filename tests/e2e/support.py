@@ -30,8 +30,8 @@ IN_FLIGHT = 2 * 32
 """Texts that may be sent and not answered at one time: parallelism times batch size."""
 PROBES = 2
 """Texts that Teal may embed to see what an embedder answers."""
-COMPARED = 32
-"""Texts that Teal embeds anew to see whether blue's encoder is still what it was."""
+COMPARED = 64
+"""Texts that a verification embeds anew: blue's, to see whether its encoder is what it was, and green's."""
 NAME = "docs"
 SECRET = "qdrant"
 PATIENCE = 120.0

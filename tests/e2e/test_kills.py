@@ -207,7 +207,8 @@ def test_back_and_retirement_under_load(lives: Lives) -> None:
         deaths = lives.killed_everywhere()
     assert {"snapshot v2", "drop v2"} <= {*deaths}, deaths
     assert clients.counts().failures == 0, clients.counts()
-    assert lives.gate.applied().count("snapshot v2") == 1
+    # Each process takes its own snapshot: one that a dead process has left may lack the last writes.
+    assert 1 <= lives.gate.applied().count("snapshot v2") <= len(deaths) + 1
     ended_right(lives, clients.ledger, "v1")
 
 

@@ -120,7 +120,8 @@ def test_adopted_migrated_and_retired(tenant: Docs, theirs: tuple[str, Ledger]) 
     assert tenant.audit(ledger).ok
     tenant.apply(collection={"retention": {"keepFor": "0s"}})
     tenant.wait_for(lambda found: "retained" not in found["status"], what="retired")
-    assert tenant.collections() == {status["active"]["collection"]}
+    assert tenant.collections() == {status["active"]["collection"], name}, "it is released, not deleted"
+    assert set(tenant.marks(name)) == {"encoder", "own"}, "what its clients read, and what is theirs"
     tenant.wait_ready()
     assert len(tenant.events("CollectionAdopted")) == 1
 
@@ -163,7 +164,7 @@ def test_kept_until_its_deadline_which_can_be_moved(blue: Docs, migrated: str) -
     blue.wait_for(lambda _: blue.events("CollectionRetired"), what="telling so")
     (event,) = blue.events("CollectionRetired")
     assert f"{len(few())} points" in event["note"]
-    assert "its snapshot is" in event["note"]
+    assert "its snapshots are" in event["note"]
 
 
 def test_an_alias_of_somebody_else_keeps_it(blue: Docs, migrated: str) -> None:
@@ -180,7 +181,7 @@ def test_an_alias_of_somebody_else_keeps_it(blue: Docs, migrated: str) -> None:
     blue.look_again()
     blue.wait_for(lambda found: "retained" not in found["status"], what="retired")
     (event,) = blue.events("CollectionRetired")
-    assert f"its snapshot is {migrated}" in event["note"]
+    assert f"its snapshots are {migrated}" in event["note"]
 
 
 def test_a_failing_snapshot_keeps_it(blue: Docs, migrated: str, qdrant: Qdrant) -> None:
@@ -249,7 +250,7 @@ def test_deleted_with_what_it_made(blue: Docs, migrated: str) -> None:
     assert blue.aliases() == {}
     notes = [e["note"] for e in blue.cluster.events(uid) if e["reason"] == "CollectionDeleted"]
     assert len(notes) == 2
-    assert all("its snapshot is" in note for note in notes)
+    assert all("its snapshots are" in note for note in notes)
 
 
 def test_a_policy_that_changes_its_mind(blue: Docs) -> None:

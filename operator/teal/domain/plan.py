@@ -294,9 +294,9 @@ def same_encoder(one: CollectionState, other: CollectionState) -> bool:
     have to name the same model and version, or no model at all.
     """
     for newer, older in ((one, other), (other, one)):
-        migration = newer.marks.migration
-        if migration and migration.source == older.name and migration.copied is not None:
-            return migration.copied
+        copied = _copied(newer, older)
+        if copied is not None:
+            return copied
     named = (one.schema.model, one.schema.schema_version), (other.schema.model, other.schema.schema_version)
     if named[0] != named[1] and (one.schema.model or other.schema.model):
         return False
@@ -307,10 +307,10 @@ def _sizes(schema: Schema) -> dict[str, int]:
     return {vector.name: vector.size for vector in schema.vectors}
 
 
-def _copied(desired: Desired, serving: CollectionState) -> bool | None:
-    """What the migration from the retained collection to `serving` did, if its mark says so."""
-    migration, past = serving.marks.migration, desired.past
-    return migration.copied if migration and past and migration.source == past.name else None
+def _copied(newer: CollectionState, older: CollectionState) -> bool | None:
+    """Whether the migration from `older` to `newer` copied the vectors; `None` where no mark says it."""
+    migration = newer.marks.migration
+    return migration.copied if migration and migration.source == older.name else None
 
 
 def rollback_population(desired: Desired, serving: CollectionState) -> tuple[Population, tuple[str, ...]]:
@@ -320,9 +320,12 @@ def rollback_population(desired: Desired, serving: CollectionState) -> tuple[Pop
     say, this is stricter than `choose_population`: vectors of two encoders in one collection are worse than points
     that are not copied. So if only one side names its model, the other is taken to have another encoder.
     """
-    old, new, copied = serving.schema, desired.schema, _copied(desired, serving)
-    unknown = old.model != new.model and old.schema_version != new.schema_version
-    if not copied if copied is not None else unknown or needs_encoder(desired, old):
+    old, new = serving.schema, desired.schema
+    copied = _copied(serving, desired.past) if desired.past else None
+    if copied is None:
+        unknown = old.model != new.model and old.schema_version != new.schema_version
+        copied = not (unknown or needs_encoder(desired, old))
+    if not copied:
         if _can_embed(desired):
             return Population.REEMBED, ()
         lost = "points written since the cut-over are not copied back: they have no vectors without an embedder"

@@ -37,7 +37,7 @@ class Datatype(StrEnum):
     @property
     def tolerance(self) -> float:
         """By how much of a vector's largest element (Uint8: by how many steps) an element may differ in a copy."""
-        return {"Float32": 1e-5, "Float16": 2e-3, "Uint8": 1.0}[self]
+        return {Datatype.FLOAT32: 1e-5, Datatype.FLOAT16: 2e-3, Datatype.UINT8: 1.0}[self]
 
     @property
     def bytes_per_element(self) -> int:

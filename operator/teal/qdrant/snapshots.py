@@ -59,9 +59,7 @@ async def take_whole(admin: Admin, collection: str) -> list[StoredSnapshot]:
             if each.points:
                 taken += [await _take(admin, collection, each.root)]
         after = await _holdings(admin, collection)
-        if [(each.root, each.points.keys()) for each in after] != [
-            (each.root, each.points.keys()) for each in before
-        ]:
+        if _placed(after) != _placed(before):
             raise _incomplete(collection, "its shards have moved meanwhile")
         await _require_whole(admin, collection, after)
     except BaseException:
@@ -94,6 +92,11 @@ async def _holdings(admin: Admin, collection: str) -> list[Holding]:
         told = await admin.placement(collection, root)
         found.setdefault(told.get("peer_id", root), Holding.parse(root, told))
     return list(found.values())
+
+
+def _placed(holdings: Sequence[Holding]) -> list[tuple[str, frozenset[int]]]:
+    """Which shards each peer holds in good state."""
+    return [(each.root, frozenset(each.points)) for each in holdings]
 
 
 async def _require_whole(admin: Admin, collection: str, holdings: Sequence[Holding]) -> None:

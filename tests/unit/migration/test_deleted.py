@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from teal.domain.marks import Encoder, Fence
-from tests.unit.domain.qdrant_model import Qdrant
-from tests.unit.domain.worlds import LEGACY, POINTS, declared, revision
-from tests.unit.migration.world import Trouble, World
+from tests.unit.domain.worlds import LEGACY, POINTS
+from tests.unit.migration.world import Trouble, World, adopting
 
 
 @pytest.fixture
@@ -25,12 +24,7 @@ def world() -> Iterator[World]:
 
 @pytest.fixture
 def adopted() -> Iterator[World]:
-    """Serves a collection that somebody else made."""
-    found = Qdrant()
-    found.create(LEGACY, {"vectors": {"size": 4, "distance": "Dot"}})
-    found.collections[LEGACY].points = dict(POINTS)
-    made = World(found=found, declared=declared(revision("small", "v1"), adopt=LEGACY))
-    made.until_ready()
+    made = adopting(LEGACY)
     yield made
     made.close()
 

@@ -7,19 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from teal.domain.marks import Encoder, is_mark
-from tests.unit.domain.qdrant_model import Qdrant
-from tests.unit.domain.worlds import LEGACY, POINTS, declared, revision
-from tests.unit.migration.world import ALIAS, Trouble, World
+from tests.unit.domain.worlds import LEGACY
+from tests.unit.migration.world import ALIAS, Trouble, World, adopting
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Serves a collection that somebody else made."""
-    found = Qdrant()
-    found.create(LEGACY, {"vectors": {"size": 4, "distance": "Dot"}, "metadata": {"team": "search"}})
-    found.collections[LEGACY].points = dict(POINTS)
-    made = World(found=found, declared=declared(revision("small", "v1"), adopt=LEGACY))
-    made.until_ready()
+    made = adopting(LEGACY, metadata={"team": "search"})
     yield made
     made.close()
 

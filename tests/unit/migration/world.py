@@ -46,7 +46,8 @@ from teal.sources.embedder import Embedded
 from teal.sources.errors import EmbedderUnavailableError
 from tests.unit.domain.builders import ALIAS, ME
 from tests.unit.domain.qdrant_model import Qdrant
-from tests.unit.domain.worlds import ENCODERS, SIZES
+from tests.unit.domain.worlds import ENCODERS, SIZES, declared, revision
+from tests.unit.domain.worlds import POINTS as FOUND_POINTS
 from tests.unit.migration.application import Application, encode, stored
 from tests.unit.migration.fake_qdrant import Effect, FakeQdrant, Stored, server_of
 from tests.unit.migration.swift_loop import SwiftClock, SwiftLoop
@@ -668,6 +669,16 @@ class World:
         for name in filter(None, (self.serving, retained and retained.name)):
             wrong = self.application.wrong(name)
             assert not wrong, self._lost(wrong, name)
+
+
+def adopting(name: str, **config: Any) -> World:
+    """A world that serves the collection `name`, which somebody else made."""
+    found = Qdrant()
+    found.create(name, {"vectors": {"size": 4, "distance": "Dot"}, **config})
+    found.collections[name].points = dict(FOUND_POINTS)
+    made = World(found=found, declared=declared(revision("small", "v1"), adopt=name))
+    made.until_ready()
+    return made
 
 
 def _point(point: wire.RawId, collection: CollectionState) -> Stored:

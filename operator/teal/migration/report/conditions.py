@@ -14,6 +14,7 @@ from teal.domain.errors import TransientError
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, stage_of
 from teal.domain.policy import Do
+from teal.domain.policy.view import is_declared_revision
 from teal.domain.transitions import Stage
 from teal.domain.verdict import Verdict
 from teal.migration.report.record import ReconcileRecord
@@ -56,7 +57,7 @@ def _serves_revision(record: ReconcileRecord) -> bool:
     serving, desired, decision = record.serving, record.desired, record.decision
     if serving is None or desired is None or decision is None or decision.plan.source is not None:
         return False
-    return serving.revision == desired.schema.revision
+    return is_declared_revision(desired, serving)
 
 
 def _subject(record: ReconcileRecord) -> CollectionState | None:

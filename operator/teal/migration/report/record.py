@@ -123,35 +123,40 @@ def remember(record: ReconcileRecord, result: Result) -> None:
     if outcome is None:
         return
     migration = record.target.marks.migration if record.target else None
-    began = migration.started_at if migration else record.now
-    record.session.part(History).finished.append(
-        Finished(
-            id=migration.id if migration else None,
-            source=decision.plan.source,
-            target=decision.plan.target,
-            outcome=outcome,
-            points=record.session.part(Progress).total,
-            duration=format_duration(timedelta(seconds=max(0, round(record.now - began)))),
-            finished_at=iso(record.now),
-            message="; ".join(note.message for note in result.notes)[:MESSAGE],
-        )
-    )
+    _keep(
+        record, result, outcome, decision.plan.source, decision.plan.target,
+        points=record.session.part(Progress).total,
+        began=migration.started_at if migration else record.now,
+        id=migration.id if migration else None,
+    )  # fmt: skip
 
 
 def _remember_retired(record: ReconcileRecord, decision: Decision, result: Result) -> None:
     """When a collection was deleted after its retention, and where its snapshots are."""
     retired = record.observed.state(decision.subject) if record.observed else None
     replaced = retired.marks.replaced if retired else None
-    kept = record.now - replaced.at if replaced else 0.0
-    record.session.part(History).finished.append(
-        Finished(
-            id=None,
-            source=decision.subject or "",
-            target=decision.plan.target,
-            outcome=RETIRED,
-            points=retired.points if retired else 0,
-            duration=format_duration(timedelta(seconds=max(0, round(kept)))),
-            finished_at=iso(record.now),
-            message="; ".join(note.message for note in result.notes)[:MESSAGE],
-        )
+    _keep(
+        record, result, RETIRED, decision.subject or "", decision.plan.target,
+        points=retired.points if retired else 0,
+        began=replaced.at if replaced else record.now,
+    )  # fmt: skip
+
+
+def _keep(
+    record: ReconcileRecord,
+    result: Result,
+    outcome: str,
+    source: str,
+    target: str,
+    *,
+    points: int,
+    began: float,
+    id: str | None = None,  # noqa: A002 - the name in status
+) -> None:
+    """One row of the history; `began` is when it began, in seconds since the epoch."""
+    seconds = max(0, round(record.now - began))
+    message = "; ".join(note.message for note in result.notes)[:MESSAGE]
+    row = Finished(
+        id, source, target, outcome, points, format_duration(timedelta(seconds=seconds)), iso(record.now), message
     )
+    record.session.part(History).finished.append(row)

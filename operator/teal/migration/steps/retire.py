@@ -106,7 +106,8 @@ def _removal(ctx: Context, blue: CollectionState) -> Removal:
 async def _snapshots(ctx: Context, blue: CollectionState) -> tuple[StoredSnapshot, ...]:
     """The final snapshots. Earlier ones never count, whoever took them: they lack the last writes.
 
-    Those of an attempt of Teal's that got no further are deleted, so that attempts do not fill the disk.
+    Those that an attempt of Teal's has noted, and got no further, are deleted, so that attempts do not fill the
+    disk. One that died between taking and noting them leaves them: nobody could tell them from somebody else's.
     """
     if not ctx.options.snapshot:
         return ()

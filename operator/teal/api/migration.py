@@ -51,9 +51,13 @@ class Promotion(Model):
     mode: Literal["Automatic", "Manual"] = "Automatic"
     """Manual: wait for the annotation `teal.dev/promote: <planHash>`."""
     fence: Literal["WhenBusy", "Never"] = "WhenBusy"
-    """WhenBusy: if writes never pause, block writers with 429 during the cut-over. Never: do not block them."""
+    """WhenBusy: block writers with 429 for the instant of the cut-over, and if writes never pause, for one pass,
+    too. Never: do not block them.
+    """
     quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
-    """How long to wait for a moment without writes before the fence."""
+    """How long to wait for a moment without writes before they are blocked for a pass."""
+    max_stall: Annotated[timedelta, GoDuration("0s", "60s")] = timedelta(seconds=1)
+    """If blocking writers for a pass takes no longer than this, do not wait for a moment without writes."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
     """The longest time that writers get 429. The answer says to retry after 60 s, but an earlier retry works."""
     windows: Items[WindowSpec] = Field(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 
 Value = float | datetime
 SAMPLES = 3

@@ -15,8 +15,8 @@ class WriteMode(StrEnum):
 
 
 FENCED = (
-    "every acknowledged write to the alias before the cut-over is on the new collection; writers that never pause "
-    "are answered 429 for at most promotion.maxFence"
+    "every acknowledged write to the alias before the cut-over is on the new collection; writers are answered 429 "
+    "while the alias moves, for at most promotion.maxFence"
 )
 UNFENCED = (
     "no writer is ever held back; whole-point writes and deletes that reach the old collection during the "

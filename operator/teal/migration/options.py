@@ -49,6 +49,7 @@ class Options:
     writes: WriteMode = WriteMode.CATCH_UP
     fence: bool = True
     quiet_wait: float = 300.0
+    max_stall: float = 1.0
     max_fence: float = 10.0
     min_coverage: float = 1.0
     sample: int = 1000

@@ -18,10 +18,12 @@ from typing import Any
 
 from teal.domain.marks import Key, Mark
 from teal.domain.observed import CollectionState, Observed, Version
-from teal.qdrant import aliases
+from teal.qdrant import affinity, aliases
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import require_supported
+from teal.qdrant.feed import Feed
+from teal.qdrant.peers import Peers
 from teal.qdrant.points import Points
 from teal.qdrant.shared import Shared
 from teal.qdrant.together import all_of, both
@@ -75,6 +77,7 @@ class Server:
         self.admin = admin or Admin(endpoint)
         self.requests: Counter[str] = self.admin.requests
         self.points = Points(endpoint, streams=streams, requests=self.requests)
+        self._token = affinity.new_token()
         self._listing_seconds = listing_seconds
         self._drift_seconds = drift_seconds
         self._clock = clock
@@ -85,6 +88,17 @@ class Server:
     async def close(self) -> None:
         await self.points.close()
         await self.admin.close()
+
+    # Reads that are compared with each other: from one replica of each shard, where the server can be told so
+
+    def reads(self, state: CollectionState) -> Points:
+        """The points of this collection, read from one replica of each shard if that can be asked for."""
+        return self.points if affinity.fans_out(state) else self.points.pinned(self._token)
+
+    async def feed(self, state: CollectionState) -> Feed:
+        """The version feed of this collection."""
+        version = await self._version.get(self._drift_seconds)
+        return Feed(self.reads(state), state, version, streams=self.points.streams)
 
     def now(self) -> float:
         """The monotonic clock of `observe`, in seconds."""
@@ -143,19 +157,27 @@ class Server:
             with self._changing(name):
                 await self.admin.mark(name, changed)
 
-    async def set_alias(self, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()) -> None:
+    async def set_alias(
+        self,
+        alias: str,
+        to: str,
+        *,
+        expected: str | None,
+        ours: Collection[str] = (),
+        peers: Peers | None = None,
+    ) -> None:
         """As `aliases.set_alias`: refused unless `alias` points at `expected` (`None`: does not exist)."""
         with self._changing(to, listed=True):
-            await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours)
+            await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours, peers=peers)
 
     async def remove_alias(self, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
         """As `aliases.remove_alias`: refused unless `alias` points at `expected` or does not exist."""
         with self._changing(expected, listed=True):
             await aliases.remove_alias(self.admin, alias, expected=expected, ours=ours)
 
-    async def lagging_peers(self, alias: str, target: str) -> list[str]:
+    async def lagging_peers(self, alias: str, target: str, peers: Peers | None = None) -> list[str]:
         """The peers that do not show `alias` at `target` yet. When all do, `observe` shows it, too."""
-        by_peer = await self.admin.aliases_by_peer()
+        by_peer = await self.admin.aliases_by_peer(peers)
         lagging = sorted(peer for peer, found in by_peer.items() if found.get(alias) != target)
         if not lagging:
             self._listing.invalidate()

@@ -25,6 +25,9 @@ async def test_the_cutover_waits_for_a_window(engine: EngineHarness) -> None:
     await engine.until_phase("AwaitingPromotion")
     ready = engine.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("Unknown", "AwaitingPromotion")
+    await engine.until(lambda: "the next one opens at" in engine.condition("Ready")["message"])
+    ready = engine.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("Unknown", "AwaitingPromotion")
     opens = datetime.fromtimestamp(engine.clock.now() + 7200, UTC).strftime("%Y-%m-%dT%H:%M:00Z")
     assert f"the next one opens at {opens}" in ready["message"]
     await engine.rest()

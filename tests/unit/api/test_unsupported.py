@@ -66,6 +66,7 @@ def test_defaults_written_out_are_supported() -> None:
                 "mode": "Automatic",
                 "fence": "WhenBusy",
                 "quietWait": "5m",
+                "maxStall": "1s",
                 "maxFence": "10s",
                 "windows": [],
             },

@@ -83,7 +83,7 @@ def test_a_plan_names_what_the_engine_does_next(world: World, decisions: Decisio
     story.until(Do.REST)
     world.edit(hnsw={"m": 32}, migration={"throttle": {"maxReadLatencyMillis": 10000}})
     story.until(Do.REST)
-    world.edit(migration={"promotion": {"mode": "Manual"}})
+    world.edit(migration={"promotion": {"mode": "Manual", "maxFence": "60s"}})  # every call takes long here
     world.encode_by(schemaVersion="v2")
     story.until(Do.CATCH_UP)
     world.edit(hnsw={"m": 16})

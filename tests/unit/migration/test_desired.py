@@ -201,6 +201,7 @@ class TestOptions:
             writes=WriteMode.DUAL_WRITE,
             fence=False,
             quiet_wait=90.0,
+            max_stall=2.0,
             max_fence=0.5,
             min_coverage=0.999,
             sample=100,

@@ -155,8 +155,11 @@ def _verified(record: ReconcileRecord) -> list[Row]:
 
 
 def _waiting(record: ReconcileRecord) -> str | None:
-    """What the cut-over waits for, if that is an approval, a window or a hook: neither progress nor an error."""
-    return record.detail if phase(record) == Stage.AWAITING_PROMOTION.value and record.detail else None
+    """What the cut-over waits for: an approval, a window or a hook. That is neither progress nor an error."""
+    if phase(record) != Stage.AWAITING_PROMOTION.value:
+        return None
+    # Right after the verdict the gates have not been looked at yet.
+    return record.detail or f"{record.decision.subject} is verified; whether it may cut over is looked at next."  # type: ignore[union-attr]
 
 
 def _held(record: ReconcileRecord) -> tuple[str, str] | None:

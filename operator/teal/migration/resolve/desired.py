@@ -78,6 +78,7 @@ def options(resource: Resource) -> Options:
         max_read_latency=migration.throttle.max_read_latency_millis / 1000,
         fence=migration.promotion.fence == "WhenBusy",
         quiet_wait=migration.promotion.quiet_wait.total_seconds(),
+        max_stall=migration.promotion.max_stall.total_seconds(),
         max_fence=migration.promotion.max_fence.total_seconds(),
         min_coverage=spec.verification.min_coverage,
         sample=spec.verification.sample,

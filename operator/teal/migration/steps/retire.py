@@ -77,10 +77,18 @@ async def _refuse_early(ctx: Context, name: str) -> None:
 def _refuse_uncarried(ctx: Context, name: str) -> None:
     """What reached it alone and could not be carried over would go with it: look again before it is deleted."""
     for (newer, older), memory in ctx.session.part(PairMemories).pairs.items():
-        if older != name or not memory.uncarried_to_serving:
+        if older != name:
+            continue
+        left = memory.uncarried.get(name, {})
+        if memory.kept:
+            memory.last = 0.0
+            raise _lost(name, newer, memory.kept)
+        if memory.unsettled:
+            memory.last = 0.0
+            raise _unsettled(name, newer, list(memory.unsettled))
+        if not left:
             continue
         memory.last = 0.0
-        left = memory.uncarried_to_serving
         shown = ", ".join(map(wire.id_text, list(left)[:SHOWN]))
         raise TransientError(
             "NotCarried",
@@ -89,6 +97,25 @@ def _refuse_uncarried(ctx: Context, name: str) -> None:
             f"them from {name}.",
             retry_after=BLOCKED_SECONDS,
         )
+
+
+def _lost(name: str, newer: str, count: int) -> TransientError:
+    return TransientError(
+        "NotSettled",
+        f"The retention of {name} has ended, but it is kept: {count:,} of its points have gone from {newer} at "
+        f"once, more than half, which looks like an accident. Write them again, or delete them from {name}.",
+        retry_after=BLOCKED_SECONDS,
+    )
+
+
+def _unsettled(name: str, newer: str, points: list[wire.RawId]) -> TransientError:
+    shown = ", ".join(map(wire.id_text, points[:SHOWN]))
+    return TransientError(
+        "NotSettled",
+        f"The retention of {name} has ended, but it is kept: {len(points):,} points differ from those on {newer}, "
+        f"and it is not known which side changed (ids {shown}). Write or delete them on {newer}.",
+        retry_after=BLOCKED_SECONDS,
+    )
 
 
 def _removal(ctx: Context, blue: CollectionState) -> Removal:

@@ -1,62 +1,115 @@
-"""A write-ahead log: which points Teal is about to write to one of two live collections.
+"""A write-ahead log: which contents Teal is about to write to one of two live collections.
 
-After a crash, a point that only one side has is either the application's newest write there, or one that Teal
-copied there and the application has deleted on the other side since. Versions do not tell which. Without this log
-every such point would count as new, and deleted points would come back.
+After a crash, a point that changed on one side is either the application's write, or one that Teal brought there.
+Its version does not tell which; the digest of what was written does. Without this log, points that the application
+has deleted meanwhile would be brought back.
 
-The log is short: what both sides' marks prove (`domain.ledger.restore`) is dropped from it.
+An entry stays until the notes of both sides (`InStep`) are from after the write. The log is written in pieces, so
+it may have any length.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from teal.domain.ledger import RawId
-from teal.domain.marks import Carried
+from teal.domain.marks import Carried, Key
+from teal.domain.observed import CollectionState
 from teal.migration.context import Context
 from teal.qdrant import wire
+from teal.qdrant.wire import RawId
 
-MOST = 5_000
-"""Points; a longer list would be too large for a mark, and what it leaves out counts as new after a crash."""
+PER_MARK = 1_000
+DELETED = 0
+"""The digest of a point that is deleted."""
 
 
 @dataclass
 class WriteAheadLog:
-    """Ids by the collection that they are written to, of the serving one and `retained`."""
+    """Digests by point, by the collection that they are written to.
 
+    It is written on the `newer` collection; on `retained` an earlier one may stand, from when that was the newer.
+
+    `marks` are the pieces, each with the collection that it stands on.
+    """
+
+    newer: str
     retained: str
-    told: dict[str, set[RawId]] = field(default_factory=dict)
-    lately: dict[str, set[RawId]] = field(default_factory=dict)
+    marks: list[tuple[str, Carried]] = field(default_factory=list)
+    _entries: dict[str, dict[RawId, int]] = field(default_factory=dict)
+    _next: int = 0
+    _sealed: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    def read(cls, retained: str, mark: Carried | None) -> WriteAheadLog:
-        """What an earlier process told."""
-        points = mark.points if mark else {}
-        return cls(retained, {name: {wire.raw_id(each) for each in ids} for name, ids in points.items()})
+    def read(cls, newer: CollectionState, retained: CollectionState) -> WriteAheadLog:
+        """What an earlier process told, or this one before a rollback."""
+        earlier = [(retained.name, mark) for mark in retained.marks.carried_about(newer.name)]
+        own = [(newer.name, mark) for mark in sorted(newer.marks.carried_about(retained.name), key=_number)]
+        found = cls(newer.name, retained.name, [*earlier, *own])
+        found._next = _number(own[-1][1]) + 1 if own else 0
+        found.seal()
+        found._index()
+        return found
 
-    def to(self, collection: str) -> set[RawId]:
+    def exchanged(self) -> WriteAheadLog:
+        """The same log when the retained one is the newer, from now on."""
+        found = WriteAheadLog(self.retained, self.newer, list(self.marks), dict(self._entries))
+        found.seal()
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self.marks)
+
+    def to(self, collection: str) -> Mapping[RawId, int]:
         """What Teal may have written to it."""
-        return self.told.get(collection, set())
+        return self._entries.get(collection, {})
 
-    async def tell(self, ctx: Context, serving: str, collection: str, points: Iterable[RawId]) -> None:
-        """On `serving`: these are going to be written to `collection`."""
+    async def tell(self, ctx: Context, collection: str, written: Mapping[RawId, int]) -> None:
+        """These are going to be written to `collection`; durable when it returns."""
+        if not written:
+            return
+        points = {str(wire.plain_id(point)): f"{digest:x}" if digest else "" for point, digest in written.items()}
         async with self._lock:
-            told = self.told.setdefault(collection, set())
-            room = MOST - len(told)
-            fresh = set(list(set(points) - told)[: max(0, room)])
-            self.lately.setdefault(collection, set()).update(points)
-            if fresh:
-                told |= fresh
-                await ctx.server.mark(serving, self.as_mark())
+            self._entries.setdefault(collection, {}).update(written)
+            last = self.marks[-1][1] if len(self.marks) > self._sealed else None
+            if last is not None and sum(map(len, last.points.values())) + len(points) <= PER_MARK:
+                merged = {**last.points, collection: {**last.points.get(collection, {}), **points}}
+                self.marks[-1] = self.newer, Carried(last.partner, merged)
+            else:
+                self.marks.append((self.newer, Carried(f"{self.retained}/{self._next}", {collection: points})))
+                self._next += 1
+            await ctx.server.mark(self.newer, self.marks[-1][1])
 
-    def keep_lately(self) -> None:
-        """A round is over, and the marks vouch for all that was there when it began."""
-        self.told, self.lately = self.lately, {}
+    def seal(self) -> None:
+        """A round begins: if it leaves nothing over, its notes cover all that stands here now."""
+        self._sealed = len(self.marks)
 
-    def as_mark(self) -> Carried:
-        """As it stands on the serving collection."""
-        points = {name: tuple(sorted(map(wire.plain_id, ids), key=str)) for name, ids in self.told.items() if ids}
-        return Carried(self.retained, points)
+    def covered(self) -> dict[str, list[Key]]:
+        """Forget what was sealed; by collection, the keys of the marks that go with the notes that cover them."""
+        keys: dict[str, list[Key]] = {}
+        for collection, mark in self.marks[: self._sealed]:
+            keys.setdefault(collection, []).append(mark.key)
+        del self.marks[: self._sealed]
+        self._sealed = 0
+        self._index()
+        return keys
+
+    def _index(self) -> None:
+        self._entries = {}
+        for _, mark in self.marks:
+            for collection, points in mark.points.items():
+                told = self._entries.setdefault(collection, {})
+                told.update(
+                    {wire.raw_id(_plain(point)): int(digest or "0", 16) for point, digest in points.items()}
+                )
+
+
+def _number(mark: Carried) -> int:
+    text = mark.partner.rpartition("/")[2]
+    return int(text) if text.isdecimal() else 0
+
+
+def _plain(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text

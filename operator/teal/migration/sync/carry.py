@@ -1,0 +1,80 @@
+"""From one live collection to the other: points are written while the application writes to both.
+
+Compare-and-set, as far as Qdrant allows it: both sides are read again right before a small batch is written, and
+what differs from what was seen is left to the next round. (An application that writes to both would else have an
+older content brought over its newer one.) A point that was missing is only inserted, one that was
+there only updated; so in the milliseconds in between an update of the application may be overwritten, but neither
+an insert nor a delete of its is undone. What is about to be written is durable before (`write_ahead`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from teal.migration.context import Context
+from teal.migration.copying.transform import AsManyAsPossible, LeftBehind, Transform
+from teal.migration.sync.side import RoundSide
+from teal.migration.sync.write_ahead import DELETED, WriteAheadLog
+from teal.qdrant import wire
+from teal.qdrant.wire import RawId, RawPoint
+
+
+@dataclass
+class Carried:
+    """What became of a batch: the digests of what was written, and which points could not be made, and why."""
+
+    written: dict[RawId, int] = field(default_factory=dict)
+    deleted: set[RawId] = field(default_factory=set)
+    left: set[RawId] = field(default_factory=set)
+    because: str | None = None
+    again: bool = False
+    """Whether the reason may pass, so that it is worth to try again."""
+
+
+async def carry(
+    ctx: Context,
+    log: WriteAheadLog,
+    sides: tuple[RoundSide, RoundSide],
+    points: Sequence[RawPoint],
+    gone: Sequence[RawId],
+    seen: Mapping[RawId, int],
+    make: Transform | None,
+) -> Carried:
+    """Write `points` of the first side to the second one as `make` makes them, and delete `gone` there.
+
+    `seen`: the digests of what was seen there of all these points; those that are missing were not there.
+    """
+    (source, target), done, told = sides, Carried(), LeftBehind()
+    made: Sequence[RawPoint] = ()
+    if make is None:
+        done.because = f"the encoder of {target.name} cannot be asked" if points else None
+    else:
+        made = await AsManyAsPossible(told, make)(points)
+    done.left = {point.id for point in points} - {point.id for point in made}
+    if done.left:
+        done.again = (done.because or told.because) is not None
+        done.because = done.because or told.because or "some points have no text to embed"
+    digests = {point.id: wire.content_digest(point) for point in made}
+    if not digests and not gone:
+        return done
+    await log.tell(ctx, target.name, {**digests, **dict.fromkeys(gone, DELETED)})
+    read = {point.id: wire.content_digest(point) for point in points}
+    still, now = await source.digests([*digests, *gone]), await target.digests([*digests, *gone])
+    unmoved = {
+        point
+        for point in (*digests, *gone)
+        if now.get(point) == seen.get(point) and still.get(point) == read.get(point)
+    }
+    fresh = [point for point in made if point.id in unmoved and point.id not in now]
+    older = [point for point in made if point.id in unmoved and point.id in now]
+    there = [point for point in gone if point in unmoved and point in now]
+    if fresh:
+        await ctx.server.points.upsert(target.name, fresh, only="insert")
+    if older:
+        await ctx.server.points.upsert(target.name, older, only="update")
+    if there:
+        await ctx.server.points.delete(target.name, there)
+    done.written = {point: digest for point, digest in digests.items() if point in unmoved}
+    done.deleted = {point for point in gone if point in unmoved}
+    return done

@@ -1,0 +1,304 @@
+"""One comparison of two live collections, part by part, and the writes that follow from it.
+
+A round begins with a barrier and a look at both sides, goes over both in the same parts, reads what may have
+changed, and moves what one side is known to have changed (`domain.in_step`). The contents that it writes are noted
+with the digest of what was *written*, without a version: if the target then holds something else, the application
+has changed it. At the end the epochs are read again; the durable notes are written if nothing was left over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from teal.domain import keys as k
+from teal.domain.columns import CONTENT, NO_DIGEST
+from teal.domain.epoch import Scan
+from teal.domain.in_step import Move, ruling
+from teal.domain.marks import InStep
+from teal.domain.plan import same_encoder
+from teal.domain.point_state import State
+from teal.domain.rest import Numbers
+from teal.migration.context import Context
+from teal.migration.copying.circumstances import barriers_on, circumstances
+from teal.migration.copying.equality import same
+from teal.migration.copying.ledgers import whole
+from teal.migration.copying.side_ledger import Change
+from teal.migration.copying.transform import stale_between
+from teal.migration.sync.carry import carry
+from teal.migration.sync.comparison import PartWork, Suspects, compared, values_at
+from teal.migration.sync.memory import PairMemory
+from teal.migration.sync.notes import side_note
+from teal.migration.sync.pairs import Pair
+from teal.migration.sync.side import RoundSide
+from teal.migration.sync.write_ahead import DELETED
+from teal.qdrant import raw_keys, wire
+from teal.qdrant.wire import RawId, RawPoint
+
+NEWER, RETAINED = 0, 1
+AGAIN = -1
+"""Stands for the digest of a point that could not be carried for a reason that may pass."""
+SAMPLES = 10
+
+
+@dataclass
+class Found:
+    """One suspect: for each side its state, its content now (`None`: it is not there) and the digest of that."""
+
+    id: RawId
+    states: tuple[State, State]
+    points: tuple[RawPoint | None, RawPoint | None]
+    digests: tuple[int, int]
+    versions: tuple[int, int]
+
+
+class Round:
+    """Goes on over several steps; `took` and `left_at` are monotonic seconds of its keeper."""
+
+    def __init__(
+        self, ctx: Context, pair: Pair, memory: PairMemory, sides: tuple[RoundSide, RoundSide], *, one_way: bool
+    ) -> None:
+        self.took = 0.0
+        self.left_at = ctx.clock.monotonic()
+        self.at_rest: tuple[Numbers | None, Numbers | None] = (None, None)
+        self.one_way = one_way
+        self.moved = 0
+        self._ctx, self._pair, self._memory, self._sides = ctx, pair, memory, sides
+        self._compared = (pair.serving, pair.retained) if same_encoder(pair.serving, pair.retained) else ()
+        self._stale = (
+            stale_between(pair.retained, pair.serving.name),
+            stale_between(pair.serving, pair.retained.name),
+        )
+        self._uncarried: dict[str, dict[RawId, int]] = {state.name: {} for state in (pair.serving, pair.retained)}
+        self._unsettled: dict[RawId, tuple[int, int]] = {}
+        self._kept = 0
+        self.exact = True
+        self._part = 0
+        self._work: PartWork | None = None
+        self._finished: list[PartWork] = []
+
+    @classmethod
+    async def begin(cls, ctx: Context, pair: Pair, memory: PairMemory, *, one_way: bool) -> Round:
+        """`one_way`: only to the retained side, before a rollback, whose cut-over makes the other barriers."""
+        ledgers = memory.the_ledgers
+        noted = memory.noted or InStep(pair.retained.name)
+        sides = (
+            RoundSide(ctx, pair.serving, ledgers.target, await barriers_on(ctx, pair.serving), noted.here),
+            RoundSide(ctx, pair.retained, ledgers.source, await barriers_on(ctx, pair.retained), noted.there),
+        )
+        found = cls(ctx, pair, memory, sides, one_way=one_way)
+        memory.log.seal()
+        await sides[NEWER].begin(settled=one_way)
+        await sides[RETAINED].begin()
+        found.at_rest = (await sides[NEWER].barriers.look(), await sides[RETAINED].barriers.look())
+        return found
+
+    async def advance(self, ctx: Context, pair: Pair, until: float) -> bool:
+        """Compare and write until the monotonic time `until`; true when all parts are done."""
+        self._ctx, self._pair = ctx, pair
+        memory = self._memory
+        while self._part < memory.the_ledgers.total:
+            if self._work is None:
+                restored = self._part in memory.by_marks
+                self._work = await compared(self._part, self._sides, restored=restored)
+                self._tell_losses(self._work)
+            while self._work.pending:
+                if ctx.clock.monotonic() >= until:
+                    return False
+                await self._settle(self._work, self._work.pending[0])
+                self._work.pending.popleft()
+            await self._finish(self._work)
+            self._work, self._part = None, self._part + 1
+        await self._end()
+        return True
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        for side in self._sides:
+            side.stop()
+
+    @property
+    def leftover(self) -> bool:
+        """Whether something could not be brought in step."""
+        return any(work.leftover for work in self._finished)
+
+    # One batch
+
+    async def _settle(self, work: PartWork, batch: Suspects) -> None:
+        found = await self._read(work, batch)
+        moves: dict[Move, list[Found]] = {move: [] for move in Move}
+        settled: list[Found] = []
+        for each in found:
+            equal = self._equal(each)
+            told = ruling(*each.states, equal=equal)
+            if told.conflict:
+                self._memory.conflicts += 1
+                self._memory.samples = [*self._memory.samples, wire.id_text(each.id)][-SAMPLES:]
+            (settled if told.move is Move.NONE else moves[told.move]).append(each)
+        for each in moves[Move.UNSETTLED]:
+            self._unsettled[each.id] = each.digests
+            work.leftover = True
+        self._record(work, settled)
+        await self._carry(work, moves[Move.TO_RETAINED], NEWER, RETAINED)
+        if self.one_way:
+            work.leftover = work.leftover or bool(moves[Move.TO_SERVING])
+        else:
+            await self._carry(work, moves[Move.TO_SERVING], RETAINED, NEWER)
+
+    async def _read(self, work: PartWork, batch: Suspects) -> list[Found]:
+        """The contents of a batch, and what they say of the states."""
+        ids = raw_keys.raw_ids(batch.keys)
+        here, there = [await side.contents(ids) for side in self._sides]
+        known = [values_at(columns, batch.keys) for columns in batch.known]
+        seen = [values_at(columns, batch.keys) for columns in batch.seen]
+        found = []
+        for row, point in enumerate(ids):
+            points = (here.get(point), there.get(point))
+            digests = tuple(wire.content_digest(each) if each is not None else DELETED for each in points)
+            states = tuple(
+                self._state(
+                    side,
+                    point,
+                    digests[side],
+                    State(int(batch.states[side][row])),
+                    known[side][1][row] if known[side][2][row] else None,
+                    restored=work.restored,
+                )
+                for side in (NEWER, RETAINED)
+            )
+            versions = tuple(seen[side][0][row] for side in (NEWER, RETAINED))
+            found.append(Found(point, states, points, digests, versions))  # type: ignore[arg-type]
+        return found
+
+    def _state(
+        self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, restored: bool
+    ) -> State:
+        """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one."""
+        if by_version is State.CHANGED and point in self._stale[1 - side]:
+            return State.CHANGED  # its text has changed before, and now its vector, if only on this side
+        log = self._memory.log.to(self._sides[side].name)
+        if log.get(point, -1) == digest:
+            return State.UNCHANGED
+        if digest == DELETED and self._memory.log.to(self._sides[1 - side].name).get(point, DELETED) != DELETED:
+            return State.CHANGED  # it was here, or Teal would not have brought it to the other side
+        if point in self._memory.unsettled:
+            return State.UNKNOWN if self._memory.unsettled[point][side] == digest else State.CHANGED
+        if restored:
+            return by_version
+        if known is None or digest == DELETED:
+            return State.UNCHANGED if known is None and digest == DELETED else State.CHANGED
+        if known == NO_DIGEST:
+            return by_version
+        return State.UNCHANGED if known == digest else State.CHANGED
+
+    def _equal(self, found: Found) -> bool:
+        here, there = found.points
+        if here is None or there is None:
+            return here is there
+        stale = self._stale[RETAINED if found.states[NEWER] is State.CHANGED else NEWER]
+        if found.id in stale:
+            return False
+        return same(here, there, *self._compared)
+
+    def _record(self, work: PartWork, settled: list[Found]) -> None:
+        for side in (NEWER, RETAINED):
+            self._note(work, side, [each for each in settled if each.points[side] is not None])
+            gone = [each.id for each in settled if each.points[side] is None]
+            work.drop(side, raw_keys.of(gone))
+
+    @staticmethod
+    def _note(work: PartWork, side: int, found: list[Found]) -> None:
+        """These stand on a side as they were read. A version that is a digest may be of another content."""
+        versions = [v if v < CONTENT else -1 for v in (each.versions[side] for each in found)]
+        work.record(side, raw_keys.of([each.id for each in found]), versions, [e.digests[side] for e in found])
+
+    async def _carry(self, work: PartWork, moving: list[Found], source: int, target: int) -> None:
+        if not moving:
+            return
+        memory = self._memory
+        lost = [each for each in moving if each.points[source] is None and work.lost[source]]
+        before = memory.uncarried.get(self._sides[source].name, {})
+        left = self._uncarried[self._sides[source].name]
+        waiting = [each for each in moving if before.get(each.id) == each.digests[source] and each not in lost]
+        left.update({each.id: each.digests[source] for each in waiting})
+        todo = [each for each in moving if each not in lost and each not in waiting]
+        work.leftover = work.leftover or bool(lost or waiting)
+        points = [held for each in todo if (held := each.points[source]) is not None]
+        gone = [each.id for each in todo if each.points[source] is None]
+        seen = {each.id: each.digests[target] for each in todo if each.points[target] is not None}
+        make = self._pair.to_retained(self._ctx) if target == RETAINED else self._pair.to_serving(self._ctx)
+        done = await carry(
+            self._ctx, memory.log, (self._sides[source], self._sides[target]), points, gone, seen, make
+        )
+        by_id = {each.id: each for each in todo}
+        for point in done.left:
+            left[point] = AGAIN if done.again else by_id[point].digests[source]
+        memory.reason = done.because or memory.reason
+        moved = len(done.written) + len(done.deleted)
+        work.leftover = work.leftover or moved < len(todo)
+        self._note(work, source, [by_id[point] for point in done.written])
+        work.record(target, raw_keys.of([*done.written]), [-1] * len(done.written), [*done.written.values()])
+        for side in (NEWER, RETAINED):
+            work.drop(side, raw_keys.of([*done.deleted]))
+        self._note(work, target, [by_id[point] for point in done.left if by_id[point].points[target] is not None])
+        self.moved += moved
+        if target == RETAINED:
+            memory.to_retained += moved
+        else:
+            memory.to_serving += moved
+
+    # One part, and the end
+
+    def _tell_losses(self, work: PartWork) -> None:
+        for count in work.lost:
+            if count:
+                self._kept += count
+                self._memory.reason = f"{count:,} points have gone from one side at once: the other one keeps them"
+
+    async def _finish(self, work: PartWork) -> None:
+        for side, recorded, dropped in zip(self._sides, work.recorded, work.dropped, strict=True):
+            rewrite = side.ledger.rewrite(work.part)
+            await rewrite.put([*rewrite.known(None)], Change(k.joined(dropped), whole(recorded)))
+            rewrite.finish()
+            side.ledger.scans[work.part] = None
+        self._memory.by_marks.discard(work.part)
+        work.pending.clear()
+        self._finished.append(work)
+
+    async def _end(self) -> None:
+        """The epochs are read again: only then what was noted can be compared later, and stand in the marks."""
+        self._memory.unsettled, self._memory.kept = self._unsettled, self._kept
+        newer = self._sides[NEWER].name
+        self._memory.uncarried.update({newer: self._uncarried[newer]} if self.one_way else self._uncarried)
+        scans: list[Scan] = []
+        for side in self._sides:
+            now = await circumstances(self._ctx, side.state, side.barriers)
+            scan = Scan.between(side.begun_in.epoch, side.begun_in.floors, now.epoch)
+            scans.append(scan if side.same_replicas else Scan(scan.floors, None))
+            self.exact = self.exact and (scans[-1].epoch is not None or not side.relied)
+        for work in self._finished:
+            for side, scan in zip(self._sides, scans, strict=True):
+                side.ledger.scans[work.part] = scan
+            if not work.leftover:
+                self._memory.covered[work.part] = (scans[NEWER], scans[RETAINED])
+        await self._remember()
+
+    async def _remember(self) -> None:
+        """In step, durably. Whatever was written before the round began has been seen by it."""
+        memory = self._memory
+        if not (self.moved or memory.log or memory.noted):
+            return
+        memory.noted = None
+        newer, retained = self._sides
+        covered = [memory.covered.get(part) for part in range(newer.ledger.total)]
+        note = InStep(
+            retained.name,
+            here=side_note(self._ctx, newer.state, newer.ledger, [pair and pair[NEWER] for pair in covered], 1),
+            there=side_note(
+                self._ctx, retained.state, retained.ledger, [pair and pair[RETAINED] for pair in covered], 1
+            ),
+            at=self._ctx.clock.now(),
+        )
+        covered_keys = {} if self.leftover else memory.log.covered()
+        await self._ctx.server.mark(newer.name, note, clear=covered_keys.pop(newer.name, ()))
+        for name, keys in covered_keys.items():
+            await self._ctx.server.mark(name, clear=keys)

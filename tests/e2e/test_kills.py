@@ -173,18 +173,15 @@ def test_another_encoder_under_load(lives: Lives) -> None:
         *("create v2", "upsert v2 in Populating", "patch v2 checkpoint stale", "delete v2 in CatchingUp"),
         *("upsert v2 in Promoting", "index v2 module", "patch v2 optimizers_config", "alias create next v2"),
         *("patch v2 verdict", "patch v1 fence", "patch v1 strict_mode_config to 1", "patch v1 -fence"),
-        *(
-            "patch v2 -carried cutover-begun in-step stale",
-            "alias create alias v2",
-            "patch v1 replaced",
-            "alias delete next",
-        ),
+        *("alias create alias v2", "patch v1 replaced", "alias delete next"),
         *(
             f"patch v2 migration {stage}"
             for stage in ("CatchingUp", "Indexing", "Verifying", "Promoting", "Ready")
         ),
     }
     assert expected <= {*deaths}, f"{expected - {*deaths}} of {deaths}"
+    # What an earlier life has carried is cleared with the notes, or there was nothing.
+    assert any(death.endswith(" cutover-begun in-step stale") for death in deaths), deaths
     assert clients.counts().failures == 0, clients.counts()
     assert clients.counts().throttled > 0
     assert lives.gate.applied().count("create v2") == 1

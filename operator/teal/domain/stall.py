@@ -61,10 +61,13 @@ def way_after_pass(*, quiet: bool, pass_seconds: float, waited: float, busy_look
         return Way.QUIET
     if not limits.fence:
         return Way.UNFENCED if waited >= limits.quiet_wait else Way.WAIT
+    if busy_looks < STEADY_LOOKS:
+        # The first pass may have had much to catch up with, so its duration does not tell that of the next one.
+        return Way.WAIT
     if is_too_long(pass_seconds, limits):
         return Way.TOO_LONG
-    steady = busy_looks >= STEADY_LOOKS and estimated_fence(pass_seconds) <= limits.max_stall
-    return Way.FENCED if steady or waited >= limits.quiet_wait else Way.WAIT
+    short = estimated_fence(pass_seconds) <= limits.max_stall
+    return Way.FENCED if short or waited >= limits.quiet_wait else Way.WAIT
 
 
 def pause_after_pass(pass_seconds: float) -> float:

@@ -53,6 +53,7 @@ FEWEST = 16
 
 _NO: Final[bytes] = qdrant.WithPayloadSelector(enable=False).SerializeToString()
 _YES: Final[bytes] = qdrant.WithPayloadSelector(enable=True).SerializeToString()
+_ALL: Final[bytes] = qdrant.ReadConsistency(type=qdrant.ReadConsistencyType.All).SerializeToString()
 _EXACT: Final[bytes] = qdrant.SearchParams(exact=True).SerializeToString()
 _SAME_SCORE: Final[bytes] = qdrant.Query(
     formula=qdrant.Formula(expression=qdrant.Expression(constant=1.0))
@@ -255,28 +256,36 @@ class Points:
     # Contents
 
     async def fetch(
-        self, collection: str, ids: Sequence[RawId], *, vectors: bool = True, payload: bool = True
+        self,
+        collection: str,
+        ids: Sequence[RawId],
+        *,
+        vectors: bool = True,
+        payload: bool = True,
+        agreed: bool = False,
     ) -> list[RawPoint]:
         """The existing points of `ids`, in any order, in one request: the caller chooses how many fit.
 
-        Where the rate of reads is limited, in smaller ones: a request costs as much as it names points.
+        Where the rate of reads is limited, in smaller ones: a request costs as much as it names points. `agreed`:
+        only those that are the same on all replicas (read consistency `All`).
         """
         found: list[RawPoint] = []
 
         async def ask(page: Sequence[RawId]) -> None:
-            found.extend(await self._fetch(collection, page, vectors=vectors, payload=payload))
+            found.extend(await self._fetch(collection, page, vectors=vectors, payload=payload, agreed=agreed))
 
         await self._in_batches("get", collection, ids, len(ids), ask)
         return found
 
     async def _fetch(
-        self, collection: str, ids: Sequence[RawId], *, vectors: bool, payload: bool
+        self, collection: str, ids: Sequence[RawId], *, vectors: bool, payload: bool, agreed: bool
     ) -> list[RawPoint]:
         request = wire.GetPoints(
             collection_name=collection,
             ids=ids,
             with_payload=_YES if payload else _NO,
             with_vectors=_YES if vectors else _NO,
+            read_consistency=_ALL if agreed else None,
         )
         answer = await self._read("get", "Get", request, wire.GetResponse, bulk=True)
         return list(answer.result)

@@ -59,7 +59,13 @@ _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "RetrievedPoint": {"id": RAW, "payload": RAW, "vectors": RAW},
     "PointStruct": {"id": RAW, "payload": RAW, "vectors": RAW},
     "ScoredPoint": {"id": RAW, "score": SAME, "version": SAME},
-    "GetPoints": {"collection_name": SAME, "ids": RAW, "with_payload": RAW, "with_vectors": RAW},
+    "GetPoints": {
+        "collection_name": SAME,
+        "ids": RAW,
+        "with_payload": RAW,
+        "with_vectors": RAW,
+        "read_consistency": RAW,
+    },
     "GetResponse": {"result": "RetrievedPoint"},
     "ScrollPoints": {
         "collection_name": SAME,

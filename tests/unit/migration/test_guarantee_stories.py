@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from teal.domain.schema import next_alias, version_alias
 from teal.migration.contract import Resource
 from teal.qdrant import wire
@@ -337,3 +339,26 @@ def make_second_replica_anew(world: World, batch: int) -> None:
     server, name = world.server, str(world.serving)
     _, second = server.shards[name].shards[0]
     server.shards[name].put_in_place(0, second, second.made_anew(second.peer, batch, server.now()))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["one replica", "the other replica"])
+def test_what_is_carried_reaches_all_replicas_though_a_refused_write_has_left_them_apart(
+    made: Callable[..., World], which: int
+) -> None:
+    """Under a fence, one replica of a shard took a deletion and the other one refused it: the client was told 429.
+
+    An upsert that only inserts, or only updates, is judged by each replica for itself.
+    """
+    world = made(peers=2, spec={"replicationFactor": 2})
+    unchecked(world)
+    blue, point = str(world.serving), wire.raw_id(1)
+    move_to(world, "v2")
+    in_step(world)
+    del world.server.shards[blue].shards[0][which].points[point]
+    world.application.write("change", 1)
+    in_step(world)
+    held = {
+        wire.payload_value(copy[point].payload, "n") if point in copy else None
+        for copy in world.server.copies(blue)
+    }
+    assert held == {world.application.told[point]["n"]}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from teal.domain.epoch import Floors, Scan
 from teal.domain.observed import CollectionState, Version
+from teal.domain.rest import Numbers
 from teal.migration.context import Context
 from teal.qdrant import affinity
 from teal.qdrant.barrier import Barriers
@@ -26,7 +27,11 @@ async def circumstances(ctx: Context, state: CollectionState, barriers: Barriers
 
 async def circumstances_on(version: Version, state: CollectionState, barriers: Barriers) -> Scan:
     """As `circumstances`, on a server of this version."""
-    numbers = await barriers.look()
+    return circumstances_of(await barriers.look(), version, state)
+
+
+def circumstances_of(numbers: Numbers | None, version: Version, state: CollectionState) -> Scan:
+    """Those in which these numbers were told, by a server of this version."""
     if numbers is None or numbers.epoch is None or numbers.missing:
         return NOTHING
     owner = state.marks.owner

@@ -4,7 +4,8 @@ Compare-and-set, as far as Qdrant allows it: both sides are read again right bef
 what differs from what was seen is left to the next round. (An application that writes to both would else have an
 older content brought over its newer one.) A point that was missing is only inserted, one that was
 there only updated; so in the milliseconds in between an update of the application may be overwritten, but neither
-an insert nor a delete of its is undone. What is about to be written is durable before (`write_ahead`).
+an insert nor a delete of its is undone, save where the replicas of a shard differ already. What is about to be
+written is durable before (`write_ahead`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from teal.migration.copying.transform import AsManyAsPossible, LeftBehind, Trans
 from teal.migration.sync.side import RoundSide
 from teal.migration.sync.write_ahead import DELETED, WriteAheadLog
 from teal.qdrant import wire
+from teal.qdrant.together import all_of, both
 from teal.qdrant.wire import RawId, RawPoint
 
 
@@ -60,21 +62,41 @@ async def carry(
         return done
     await log.tell(ctx, target.name, {**digests, **dict.fromkeys(gone, DELETED)})
     read = {point.id: wire.content_digest(point) for point in points}
-    still, now = await source.digests([*digests, *gone]), await target.digests([*digests, *gone])
-    unmoved = {
-        point
-        for point in (*digests, *gone)
-        if now.get(point) == seen.get(point) and still.get(point) == read.get(point)
-    }
+    ids = [*digests, *gone]
+    still, now = await both(source.digests(ids), target.digests(ids))
+    unmoved = {point for point in ids if now.get(point) == seen.get(point) and still.get(point) == read.get(point)}
     fresh = [point for point in made if point.id in unmoved and point.id not in now]
     older = [point for point in made if point.id in unmoved and point.id in now]
     there = [point for point in gone if point in unmoved and point in now]
-    if fresh:
-        await ctx.server.points.upsert(target.name, fresh, only="insert")
-    if older:
-        await ctx.server.points.upsert(target.name, older, only="update")
-    if there:
-        await ctx.server.points.delete(target.name, there)
+    await all_of(
+        [
+            ctx.server.points.upsert(target.name, fresh, only="insert"),
+            ctx.server.points.upsert(target.name, older, only="update"),
+            ctx.server.points.delete(target.name, there),
+        ]
+    )
+    if target.replicated:
+        await _on_all_replicas(ctx, target, [*fresh, *older], digests)
     done.written = {point: digest for point, digest in digests.items() if point in unmoved}
     done.deleted = {point for point in gone if point in unmoved}
     return done
+
+
+async def _on_all_replicas(
+    ctx: Context, target: RoundSide, written: Sequence[RawPoint], digests: Mapping[RawId, int]
+) -> None:
+    """Write once more, without a mode, what not all replicas of its shard have taken.
+
+    A write that a fence has refused may have changed one replica and not the other: each limits writes by itself.
+    And each judges the mode of an upsert by what it has itself, so an insert or an update then reaches only some.
+    What the pinned replica does not hold as it was written has been changed by the application since.
+    """
+    if not written:
+        return
+    agreed = await target.agreed([point.id for point in written])
+    apart = [point for point in written if agreed.get(point.id) != digests[point.id]]
+    if not apart:
+        return
+    now = await target.digests([point.id for point in apart])
+    again = [point for point in apart if now.get(point.id) == digests[point.id]]
+    await ctx.server.points.upsert(target.name, again)

@@ -19,8 +19,6 @@ from teal.domain.keys import Keys
 from teal.domain.point_state import State, States
 from teal.migration.sync.side import Evidence, RoundSide
 
-BATCH = 100
-
 
 @dataclass(eq=False)
 class Suspects:
@@ -34,10 +32,10 @@ class Suspects:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def batches(self) -> Iterator[Suspects]:
-        """The same in small parts."""
-        for start in range(0, len(self.keys), BATCH):
-            part = slice(start, start + BATCH)
+    def batches(self, size: int) -> Iterator[Suspects]:
+        """The same, at most `size` points at once."""
+        for start in range(0, len(self.keys), size):
+            part = slice(start, start + size)
             keys = k.take(self.keys, part)
             yield Suspects(
                 keys,
@@ -51,7 +49,8 @@ class Suspects:
 class PartWork:
     """What has to be done in one part. The first of each two is the newer side, which serves.
 
-    `lost`: so much has gone from a side at once that the other one keeps it.
+    `pending` are batches, of which `under_way` have been taken and are not done. `lost`: so much has gone from a
+    side at once that the other one keeps it.
     """
 
     part: int
@@ -59,6 +58,7 @@ class PartWork:
     evidence: tuple[Evidence, Evidence]
     seen: tuple[list[Columns], list[Columns]]
     pending: deque[Suspects] = field(default_factory=deque)
+    under_way: int = 0
     lost: tuple[int, int] = (0, 0)
     recorded: tuple[list[Columns], list[Columns]] = field(default_factory=lambda: ([], []))
     dropped: tuple[list[Keys], list[Keys]] = field(default_factory=lambda: ([], []))
@@ -75,8 +75,8 @@ class PartWork:
             self.dropped[side].append(keys)
 
 
-async def compared(part: int, sides: tuple[RoundSide, RoundSide], *, restored: bool) -> PartWork:
-    """The work of one part, given that both sides' scans stand at it."""
+async def compared(part: int, sides: tuple[RoundSide, RoundSide], size: int, *, restored: bool) -> PartWork:
+    """The work of one part, in batches of `size`, given that both sides' scans stand at it."""
     seen_of = [await side.next() for side in sides]
     judged = [
         await side.evidence(part, seen, restored=restored) for side, seen in zip(sides, seen_of, strict=True)
@@ -86,13 +86,13 @@ async def compared(part: int, sides: tuple[RoundSide, RoundSide], *, restored: b
     for rows in aligned(
         sides[0].ledger.rows(part), iter(work.seen[0]), sides[1].ledger.rows(part), iter(work.seen[1])
     ):
-        _look(work, rows, gone)
+        _look(work, rows, size, gone)
         await asyncio.sleep(0)
     work.lost = tuple(count if is_loss(count, rest) else 0 for count, rest in zip(gone, left, strict=True))  # type: ignore[assignment]
     return work
 
 
-def _look(work: PartWork, rows: tuple[Columns, ...], gone: list[int]) -> None:
+def _look(work: PartWork, rows: tuple[Columns, ...], size: int, gone: list[int]) -> None:
     known, seen = (rows[0], rows[2]), (rows[1], rows[3])
     keys = columns_of(k.joined(columns.keys for columns in rows)).keys
     states = tuple(
@@ -108,7 +108,7 @@ def _look(work: PartWork, rows: tuple[Columns, ...], gone: list[int]) -> None:
     suspect = k.take(keys, ~quiet)
     if len(suspect):
         found = Suspects(suspect, (states[0][~quiet], states[1][~quiet]), known, seen)
-        work.pending.extend(found.batches())
+        work.pending.extend(found.batches(size))
 
 
 def _at(columns: Columns, keys: Keys) -> Columns:

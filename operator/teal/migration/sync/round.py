@@ -8,6 +8,7 @@ has changed it. At the end the epochs are read again; the durable notes are writ
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from teal.domain import keys as k
@@ -32,6 +33,7 @@ from teal.migration.sync.pairs import Pair
 from teal.migration.sync.side import RoundSide
 from teal.migration.sync.write_ahead import DELETED
 from teal.qdrant import raw_keys, wire
+from teal.qdrant.together import both
 from teal.qdrant.wire import RawId, RawPoint
 
 NEWER, RETAINED = 0, 1
@@ -73,7 +75,10 @@ class Round:
         self._kept = 0
         self.exact = True
         self._part = 0
-        self._work: PartWork | None = None
+        self._open: list[PartWork] = []
+        self._running: dict[asyncio.Task[None], PartWork] = {}
+        options = ctx.options
+        self._size = options.carry_batch if self._compared else options.embedding_batch
         self._finished: list[PartWork] = []
 
     @classmethod
@@ -87,32 +92,57 @@ class Round:
         )
         found = cls(ctx, pair, memory, sides, one_way=one_way)
         memory.log.seal()
-        await sides[NEWER].begin(settled=one_way)
-        await sides[RETAINED].begin()
-        found.at_rest = (await sides[NEWER].barriers.look(), await sides[RETAINED].barriers.look())
+        await both(sides[NEWER].begin(settled=one_way), sides[RETAINED].begin())
+        found.at_rest = (sides[NEWER].numbers, sides[RETAINED].numbers)
         return found
 
     async def advance(self, ctx: Context, pair: Pair, until: float) -> bool:
         """Compare and write until the monotonic time `until`; true when all parts are done."""
         self._ctx, self._pair = ctx, pair
-        memory = self._memory
-        while self._part < memory.the_ledgers.total:
-            if self._work is None:
-                restored = self._part in memory.by_marks
-                self._work = await compared(self._part, self._sides, restored=restored)
-                self._tell_losses(self._work)
-            while self._work.pending:
-                if ctx.clock.monotonic() >= until:
+        try:
+            while self._part < self._memory.the_ledgers.total or self._open:
+                if not await self._go_on(in_time=ctx.clock.monotonic() < until):
                     return False
-                await self._settle(self._work, self._work.pending[0])
-                self._work.pending.popleft()
-            await self._finish(self._work)
-            self._work, self._part = None, self._part + 1
+        except BaseException:
+            self.stop()
+            raise
         await self._end()
         return True
 
+    async def _go_on(self, *, in_time: bool) -> bool:
+        """Begin with what may begin, and wait for what is under way; false if there is nothing to wait for."""
+        most = self._ctx.options.parallelism if in_time else 0
+        for work in self._open:
+            while work.pending and len(self._running) < most:
+                task = asyncio.create_task(self._settle(work, work.pending.popleft()))
+                work.under_way += 1
+                self._running[task] = work
+        if len(self._running) < most and self._part < self._memory.the_ledgers.total:
+            await self._compare()
+            return True
+        if not self._running:
+            return False
+        for task in (await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED))[0]:
+            work = self._running.pop(task)
+            work.under_way -= 1
+            task.result()
+            await self._finish_if_done(work)
+        return True
+
+    async def _compare(self) -> None:
+        """Take the next part in hand."""
+        restored = self._part in self._memory.by_marks
+        work = await compared(self._part, self._sides, self._size, restored=restored)
+        self._part += 1
+        self._tell_losses(work)
+        self._open.append(work)
+        await self._finish_if_done(work)
+
     def stop(self) -> None:
-        """Ask for nothing more."""
+        """Ask for nothing more, and give up what is under way: what it may have written stands in the log."""
+        for task in self._running:
+            task.cancel()
+            task.add_done_callback(lambda over: over.cancelled() or over.exception())
         for side in self._sides:
             side.stop()
 
@@ -147,7 +177,7 @@ class Round:
     async def _read(self, work: PartWork, batch: Suspects) -> list[Found]:
         """The contents of a batch, and what they say of the states."""
         ids = raw_keys.raw_ids(batch.keys)
-        here, there = [await side.contents(ids) for side in self._sides]
+        here, there = await both(*(side.contents(ids) for side in self._sides))
         known = [values_at(columns, batch.keys) for columns in batch.known]
         seen = [values_at(columns, batch.keys) for columns in batch.seen]
         found = []
@@ -254,14 +284,17 @@ class Round:
                 self._kept += count
                 self._memory.reason = f"{count:,} points have gone from one side at once: the other one keeps them"
 
-    async def _finish(self, work: PartWork) -> None:
+    async def _finish_if_done(self, work: PartWork) -> None:
+        """Note in the ledgers what a part has come to."""
+        if work.pending or work.under_way:
+            return
+        self._open.remove(work)
         for side, recorded, dropped in zip(self._sides, work.recorded, work.dropped, strict=True):
             rewrite = side.ledger.rewrite(work.part)
             await rewrite.put([*rewrite.known(None)], Change(k.joined(dropped), whole(recorded)))
             rewrite.finish()
             side.ledger.scans[work.part] = None
         self._memory.by_marks.discard(work.part)
-        work.pending.clear()
         self._finished.append(work)
 
     async def _end(self) -> None:
@@ -270,8 +303,8 @@ class Round:
         newer = self._sides[NEWER].name
         self._memory.uncarried.update({newer: self._uncarried[newer]} if self.one_way else self._uncarried)
         scans: list[Scan] = []
-        for side in self._sides:
-            now = await circumstances(self._ctx, side.state, side.barriers)
+        looks = await both(*(circumstances(self._ctx, side.state, side.barriers) for side in self._sides))
+        for side, now in zip(self._sides, looks, strict=True):
             scan = Scan.between(side.begun_in.epoch, side.begun_in.floors, now.epoch)
             scans.append(scan if side.same_replicas else Scan(scan.floors, None))
             self.exact = self.exact and (scans[-1].epoch is not None or not side.relied)

@@ -15,8 +15,9 @@ from teal.domain.keys import Keys
 from teal.domain.marks import SideNote
 from teal.domain.observed import CollectionState
 from teal.domain.point_state import State, States, by_ledger, by_marks, out_of_order
+from teal.domain.rest import Numbers
 from teal.migration.context import Context
-from teal.migration.copying.circumstances import NOTHING, circumstances
+from teal.migration.copying.circumstances import NOTHING, circumstances_of
 from teal.migration.copying.scan import PartScan
 from teal.migration.copying.side_ledger import SideLedger
 from teal.migration.sync.notes import floors_of, sums_of
@@ -53,6 +54,7 @@ class RoundSide:
     ) -> None:
         self.state, self.ledger, self.barriers = state, ledger, barriers
         self.begun_in: Scan = NOTHING
+        self.numbers: Numbers | None = None
         self.same_replicas = True
         self.relied = False
         self._ctx, self._note = ctx, note
@@ -63,6 +65,12 @@ class RoundSide:
     def name(self) -> str:
         return self.state.name
 
+    @property
+    def replicated(self) -> bool:
+        """Whether a shard may have several replicas."""
+        epoch = self.begun_in.epoch
+        return epoch is None or epoch.replicated
+
     async def begin(self, *, settled: bool = False) -> None:
         """A barrier, so that what was acknowledged is applied; then how far the replicas are.
 
@@ -70,7 +78,8 @@ class RoundSide:
         """
         if not settled:
             await self.barriers.barrier()
-        self.begun_in = await circumstances(self._ctx, self.state, self.barriers)
+        self.numbers = await self.barriers.look()
+        self.begun_in = circumstances_of(self.numbers, self._ctx.observed.version, self.state)
 
     async def next(self) -> list[Columns]:
         """The points of the next part as they are now; parts of one range only are brought together."""
@@ -123,6 +132,11 @@ class RoundSide:
     async def digests(self, ids: list[RawId]) -> dict[RawId, int]:
         """The digests of the points of these ids as they are now."""
         return {point: wire.content_digest(found) for point, found in (await self.contents(ids)).items()}
+
+    async def agreed(self, ids: list[RawId]) -> dict[RawId, int]:
+        """The digests of those points of these ids that all replicas hold alike."""
+        found = await self._ctx.server.points.fetch(self.name, ids, agreed=True)
+        return {point.id: wire.content_digest(point) for point in found}
 
     def stop(self) -> None:
         """Ask for nothing more."""

@@ -11,7 +11,7 @@ it may have any length.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from teal.domain.marks import Carried, Key
@@ -23,6 +23,15 @@ from teal.qdrant.wire import RawId
 PER_MARK = 1_000
 DELETED = 0
 """The digest of a point that is deleted."""
+
+
+@dataclass(eq=False)
+class _Told:
+    """What one caller told; `durable` once it is written."""
+
+    collection: str
+    written: Mapping[RawId, int]
+    durable: bool = False
 
 
 @dataclass
@@ -40,6 +49,7 @@ class WriteAheadLog:
     _entries: dict[str, dict[RawId, int]] = field(default_factory=dict)
     _next: int = 0
     _sealed: int = 0
+    _told: list[_Told] = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -67,12 +77,29 @@ class WriteAheadLog:
         return self._entries.get(collection, {})
 
     async def tell(self, ctx: Context, collection: str, written: Mapping[RawId, int]) -> None:
-        """These are going to be written to `collection`; durable when it returns."""
+        """These are going to be written to `collection`; durable when it returns.
+
+        What several callers tell at the same time is written together.
+        """
         if not written:
             return
-        points = {str(wire.plain_id(point)): f"{digest:x}" if digest else "" for point, digest in written.items()}
+        self._entries.setdefault(collection, {}).update(written)
+        mine = _Told(collection, written)
+        self._told.append(mine)
         async with self._lock:
-            self._entries.setdefault(collection, {}).update(written)
+            if mine.durable:
+                return
+            together = list(self._told)
+            await ctx.server.mark(self.newer, *self._append(together))
+            for each in together:
+                each.durable = True
+            self._told = [each for each in self._told if not each.durable]
+
+    def _append(self, told: Sequence[_Told]) -> Sequence[Carried]:
+        """The marks that change by it. The last one is filled up, unless it was there when the round began."""
+        first = len(self.marks) - 1 if len(self.marks) > self._sealed else len(self.marks)
+        for each in told:
+            collection, points = each.collection, _as_text(each.written)
             last = self.marks[-1][1] if len(self.marks) > self._sealed else None
             if last is not None and sum(map(len, last.points.values())) + len(points) <= PER_MARK:
                 merged = {**last.points, collection: {**last.points.get(collection, {}), **points}}
@@ -80,7 +107,7 @@ class WriteAheadLog:
             else:
                 self.marks.append((self.newer, Carried(f"{self.retained}/{self._next}", {collection: points})))
                 self._next += 1
-            await ctx.server.mark(self.newer, self.marks[-1][1])
+        return [mark for _, mark in self.marks[max(first, 0) :]]
 
     def seal(self) -> None:
         """A round begins: if it leaves nothing over, its notes cover all that stands here now."""
@@ -104,6 +131,10 @@ class WriteAheadLog:
                 told.update(
                     {wire.raw_id(_plain(point)): int(digest or "0", 16) for point, digest in points.items()}
                 )
+
+
+def _as_text(written: Mapping[RawId, int]) -> dict[str, str]:
+    return {str(wire.plain_id(point)): f"{digest:x}" if digest else "" for point, digest in written.items()}
 
 
 def _number(mark: Carried) -> int:

@@ -65,7 +65,10 @@ class Bulk:
     def _get(self, body: bytes) -> Any:
         request, found = wire.GetPoints.FromString(body), wire.GetResponse()
         whole = qdrant.GetPoints.FromString(body)
-        _, there = self._there(request.collection_name, "get")
+        if whole.HasField("read_consistency"):
+            there = self._server.agreed(self._server.resolve(request.collection_name, self._peer))
+        else:
+            _, there = self._there(request.collection_name, "get")
         for point in request.ids:
             if point in there:
                 payload = there[point].payload if whole.with_payload.enable else ()

@@ -247,6 +247,16 @@ class FakeQdrant:
             found.update(reader(readable, peer, token if pinned else None, self.wander).points)
         return found
 
+    def agreed(self, name: str) -> dict[RawId, Stored]:
+        """The points that all readable replicas of their shard hold alike: a read of consistency `All`."""
+        self.advance()
+        self._require(name)
+        shards, found = self.shards[name], dict[RawId, Stored]()
+        for shard in range(len(shards.shards)):
+            first, *others = (each.points for each in shards.readable(shard, self.down))
+            found |= {p: held for p, held in first.items() if all(each.get(p) == held for each in others)}
+        return found
+
     def sign(self, name: str) -> int:
         """1 where a higher score is better."""
         return 1 if self.state(name).schema.vectors[0].distance in (Distance.COSINE, Distance.DOT) else -1

@@ -318,9 +318,10 @@ class Round:
     async def _remember(self) -> None:
         """In step, durably. Whatever was written before the round began has been seen by it."""
         memory = self._memory
-        if not (self.moved or memory.log or memory.noted):
-            return
+        outlived = any(side.outlived for side in self._sides)
         memory.noted = None
+        if not (self.moved or memory.log or outlived):
+            return
         newer, retained = self._sides
         covered = [memory.covered.get(part) for part in range(newer.ledger.total)]
         note = InStep(

@@ -57,6 +57,8 @@ class RoundSide:
         self.numbers: Numbers | None = None
         self.same_replicas = True
         self.relied = False
+        self.outlived = False
+        """Whether the note of an earlier process is of another epoch, so that its floors say nothing any more."""
         self._ctx, self._note = ctx, note
         self._reads = ctx.server.reads(state)
         self._scan = PartScan(ctx.server, state, ledger.total)
@@ -99,6 +101,7 @@ class RoundSide:
             self.relied = self.relied or floors is not None
             return Evidence(floors), seen
         floors = floors_of(self._note, part, self.begun_in)
+        self.outlived = self.outlived or floors is None
         then = sums_of(self._note, self.state, self.ledger.total)
         if then is None:
             return Evidence(None, restored=True), seen

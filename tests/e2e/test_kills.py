@@ -67,10 +67,10 @@ class Lives:
             deaths.append(met.name)
             assert len(deaths) < ENOUGH_LIVES, deaths
 
-    def at_rest(self) -> bool:
-        """Whether another life finds nothing to do. Comparing both sides begins with barriers."""
+    def next_effect(self) -> Effect | None:
+        """What another life would do; `None` at rest. (To compare both sides begins with barriers.)"""
         self.gate.shut_at(lambda effect: not effect.name.startswith(BARRIER))
-        return self._live() is None
+        return self._live()
 
     def _live(self) -> Effect | None:
         """Where this life was killed; `None` if it got through."""
@@ -124,7 +124,7 @@ def ended_right(lives: Lives, ledger: Ledger, serving: str, *retained: str) -> N
     docs = lives.docs
     lives.through()  # what was written since the last life came to its end goes to what is retained
     lives.through()  # and a round that has nothing to do covers what that one has told the write-ahead log
-    assert lives.at_rest(), lives.gate.applied()[-6:]
+    assert lives.next_effect() is None, lives.gate.applied()[-6:]
     found = docs.audit(ledger)
     assert found.ok, found
     assert found.unsure == 0

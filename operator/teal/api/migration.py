@@ -52,14 +52,17 @@ class Promotion(Model):
     """Manual: wait for the annotation `teal.dev/promote: <planHash>`."""
     fence: Literal["WhenBusy", "Never"] = "WhenBusy"
     """WhenBusy: block writers with 429 for the instant of the cut-over, and if writes never pause, for one pass,
-    too. Never: do not block them.
+    too; and while a collection whose retention has ended is carried over, saved and deleted. Never: do not block
+    them.
     """
     quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
     """How long to wait for a moment without writes before they are blocked for a pass."""
     max_stall: Annotated[timedelta, GoDuration("0s", "60s")] = timedelta(seconds=1)
     """If blocking writers for a pass takes no longer than this, do not wait for a moment without writes."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
-    """The longest time that writers get 429. The answer says to retry after 60 s, but an earlier retry works."""
+    """The longest time that writers get 429 in a cut-over. The answer says to retry after 60 s, but an earlier
+    retry works.
+    """
     windows: Items[WindowSpec] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Literal
 
 from teal.domain.point_state import State
 
@@ -21,6 +22,10 @@ class Move(Enum):
     TO_RETAINED = auto()
     TO_SERVING = auto()
     UNSETTLED = auto()
+
+
+OneWay = Literal[Move.TO_RETAINED, Move.TO_SERVING]
+"""The two directions."""
 
 
 @dataclass(frozen=True)

@@ -94,10 +94,15 @@ class Application:
         if self.begin(what, number, version, looks=looks):
             self.land(len(self.pending) - 1)
 
-    def begin(self, what: str, number: int, version: str | None = None, *, looks: bool = True) -> bool:
-        """Send a write through the alias, or that of a version: what it points at now is where it will land."""
+    def begin(
+        self, what: str, number: int, version: str | None = None, *, looks: bool = True, name: str | None = None
+    ) -> bool:
+        """Send a write through the alias, or that of a version: what it points at now is where it will land.
+
+        `name`: to the collection of this name, through no alias.
+        """
         point, shown = wire.raw_id(number), self._server.view(self.peer)
-        name = shown.aliases.get(version_alias(self._alias, version) if version else self._alias)
+        name = name or shown.aliases.get(version_alias(self._alias, version) if version else self._alias)
         if name is None or name not in self._server.shards or self._is_open(point):
             return False
         payload = self._payload(what, point)

@@ -18,7 +18,7 @@ def world() -> Iterator[World]:
 
 
 def retention_ended(world: World) -> str:
-    """Blue, whose retention has just ended."""
+    """Blue, whose retention has just ended; the finalizer that its fence needs is set."""
     blue = str(world.serving)
     world.edit(schemaVersion="v2")
     world.until_ready()
@@ -26,6 +26,10 @@ def retention_ended(world: World) -> str:
         world.wait(120.0)
         world.reconcile()
     world.wait(world.keep_for)
+    assert not world.guarded
+    world.reconcile()
+    assert world.guarded
+    assert blue in world.server.names
     return blue
 
 

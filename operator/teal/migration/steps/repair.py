@@ -116,15 +116,15 @@ async def restore_alias(ctx: Context) -> Result:
 
 
 async def lift_left_fence(ctx: Context) -> Result:
-    """A crash left a fence: lift it, so that writers are no longer held back.
+    """A crash left a fence, of a cut-over or a retirement: lift it, so that writers are no longer held back.
 
-    The alias request of that process may still be open; it is settled first, as far as that is possible.
+    An alias request of that process may still be open; it is settled first, as far as that is possible.
     """
     try:
         await take_back.settle_under_fence(ctx, ctx.the_subject())
     finally:
         await fence.lift_fence(ctx.server, ctx.subject)
-    message = f"A fence that an interrupted cut-over had left on {ctx.subject} was lifted."
+    message = f"A fence that an interrupted cut-over or retirement had left on {ctx.subject} was lifted."
     return Result(notes=(Note("FenceLifted", message, "Restore", warning=True),))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from teal.domain import keys as k
 from teal.domain.columns import UNKNOWN, Columns, aligned, pieces
 from teal.domain.epoch import Scan, comparable
+from teal.domain.in_step import Move
 from teal.domain.marks import InStep, Mark, Stale
 from teal.domain.observed import CollectionState
 from teal.domain.plan import same_encoder
@@ -141,7 +142,7 @@ class Rollback:
     @property
     def under_way(self) -> bool:
         """Whether a round has begun and is not complete."""
-        return self._memory.round is not None and self._memory.round.one_way
+        return self._memory.round is not None and self._memory.round.only is Move.TO_RETAINED
 
     async def advance(self, until: float = math.inf) -> bool:
         """Go on with a round to the retained side, or begin one; true when it is complete."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from teal.domain.epoch import Scan
+from teal.domain.in_step import OneWay
 from teal.domain.marks import InStep
 from teal.domain.rest import Numbers
 from teal.migration.context import Context
@@ -23,7 +24,7 @@ class UnderWay(Protocol):
 
     left_at: float
     took: float
-    one_way: bool
+    only: OneWay | None
 
     def stop(self) -> None:
         """Ask for nothing more."""

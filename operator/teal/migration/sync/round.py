@@ -9,12 +9,13 @@ has changed it. At the end the epochs are read again; the durable notes are writ
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from teal.domain import keys as k
 from teal.domain.columns import CONTENT, NO_DIGEST
 from teal.domain.epoch import Scan
-from teal.domain.in_step import Move, ruling
+from teal.domain.in_step import Move, OneWay, ruling
 from teal.domain.marks import InStep
 from teal.domain.plan import same_encoder
 from teal.domain.point_state import State
@@ -37,6 +38,8 @@ from teal.qdrant.together import both
 from teal.qdrant.wire import RawId, RawPoint
 
 NEWER, RETAINED = 0, 1
+WAYS: Mapping[OneWay, tuple[int, int]] = {Move.TO_RETAINED: (NEWER, RETAINED), Move.TO_SERVING: (RETAINED, NEWER)}
+"""From which side to which one."""
 AGAIN = -1
 """Stands for the digest of a point that could not be carried for a reason that may pass."""
 SAMPLES = 10
@@ -54,16 +57,30 @@ class Found:
 
 
 class Round:
-    """Goes on over several steps; `took` and `left_at` are monotonic seconds of its keeper."""
+    """Goes on over several steps.
+
+    Attributes:
+        took, left_at: monotonic seconds of its keeper.
+        only: the one direction in which it writes; `None`: in both.
+        moved: how many points it has written.
+        overtaken: how many it has left to the next round, because a side changed right before the write.
+        exact: whether all that it took for unchanged is.
+    """
 
     def __init__(
-        self, ctx: Context, pair: Pair, memory: PairMemory, sides: tuple[RoundSide, RoundSide], *, one_way: bool
+        self,
+        ctx: Context,
+        pair: Pair,
+        memory: PairMemory,
+        sides: tuple[RoundSide, RoundSide],
+        only: OneWay | None,
     ) -> None:
         self.took = 0.0
         self.left_at = ctx.clock.monotonic()
         self.at_rest: tuple[Numbers | None, Numbers | None] = (None, None)
-        self.one_way = one_way
+        self.only = only
         self.moved = 0
+        self.overtaken = 0
         self._ctx, self._pair, self._memory, self._sides = ctx, pair, memory, sides
         self._compared = (pair.serving, pair.retained) if same_encoder(pair.serving, pair.retained) else ()
         self._stale = (
@@ -82,17 +99,22 @@ class Round:
         self._finished: list[PartWork] = []
 
     @classmethod
-    async def begin(cls, ctx: Context, pair: Pair, memory: PairMemory, *, one_way: bool) -> Round:
-        """`one_way`: only to the retained side, before a rollback, whose cut-over makes the other barriers."""
+    async def begin(cls, ctx: Context, pair: Pair, memory: PairMemory, only: OneWay | None) -> Round:
+        """`only`: in one direction. Whoever asks for it counts the operations of the side that is left, and makes
+        the barriers there.
+        """
         ledgers = memory.the_ledgers
         noted = memory.noted or InStep(pair.retained.name)
         sides = (
             RoundSide(ctx, pair.serving, ledgers.target, await barriers_on(ctx, pair.serving), noted.here),
             RoundSide(ctx, pair.retained, ledgers.source, await barriers_on(ctx, pair.retained), noted.there),
         )
-        found = cls(ctx, pair, memory, sides, one_way=one_way)
+        found = cls(ctx, pair, memory, sides, only)
         memory.log.seal()
-        await both(sides[NEWER].begin(settled=one_way), sides[RETAINED].begin())
+        await both(
+            sides[NEWER].begin(settled=only is Move.TO_RETAINED),
+            sides[RETAINED].begin(settled=only is Move.TO_SERVING),
+        )
         found.at_rest = (sides[NEWER].numbers, sides[RETAINED].numbers)
         return found
 
@@ -168,11 +190,11 @@ class Round:
             self._unsettled[each.id] = each.digests
             work.leftover = True
         self._record(work, settled)
-        await self._carry(work, moves[Move.TO_RETAINED], NEWER, RETAINED)
-        if self.one_way:
-            work.leftover = work.leftover or bool(moves[Move.TO_SERVING])
-        else:
-            await self._carry(work, moves[Move.TO_SERVING], RETAINED, NEWER)
+        for way, (source, target) in WAYS.items():
+            if self.only in (None, way):
+                await self._carry(work, moves[way], source, target)
+            else:
+                work.leftover = work.leftover or bool(moves[way])
 
     async def _read(self, work: PartWork, batch: Suspects) -> list[Found]:
         """The contents of a batch, and what they say of the states."""
@@ -265,6 +287,7 @@ class Round:
         memory.reason = done.because or memory.reason
         moved = len(done.written) + len(done.deleted)
         work.leftover = work.leftover or moved < len(todo)
+        self.overtaken += len(todo) - moved - len(done.left)
         self._note(work, source, [by_id[point] for point in done.written])
         work.record(target, raw_keys.of([*done.written]), [-1] * len(done.written), [*done.written.values()])
         for side in (NEWER, RETAINED):
@@ -300,8 +323,10 @@ class Round:
     async def _end(self) -> None:
         """The epochs are read again: only then what was noted can be compared later, and stand in the marks."""
         self._memory.unsettled, self._memory.kept = self._unsettled, self._kept
-        newer = self._sides[NEWER].name
-        self._memory.uncarried.update({newer: self._uncarried[newer]} if self.one_way else self._uncarried)
+        for way, (source, _) in WAYS.items():
+            if self.only in (None, way):
+                name = self._sides[source].name
+                self._memory.uncarried[name] = self._uncarried[name]
         scans: list[Scan] = []
         looks = await both(*(circumstances(self._ctx, side.state, side.barriers) for side in self._sides))
         for side, now in zip(self._sides, looks, strict=True):
@@ -324,6 +349,8 @@ class Round:
             return
         newer, retained = self._sides
         covered = [memory.covered.get(part) for part in range(newer.ledger.total)]
+        if not all(covered):
+            return  # what an earlier process has noted, if anything, says more than could be noted now
         note = InStep(
             retained.name,
             here=side_note(self._ctx, newer.state, newer.ledger, [pair and pair[NEWER] for pair in covered], 1),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from teal.domain.buckets import buckets_for
+from teal.domain.in_step import Move, OneWay
 from teal.domain.rest import Numbers, stood_still
 from teal.migration.context import Context
 from teal.migration.copying.circumstances import barriers_on
@@ -43,7 +44,7 @@ async def keep(ctx: Context, pair: Pair, memory: PairMemory, until: float = math
         if memory.ledgers is not None and not memory.log and _still(memory.at_rest, await _numbers(ctx, pair)):
             memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
             return True
-    found = await _advance(ctx, pair, memory, until, one_way=False)
+    found = await _advance(ctx, pair, memory, until)
     if found is None:
         return False
     memory.at_rest = found.at_rest if not found.leftover else (None, None)
@@ -58,20 +59,35 @@ async def bring_to_retained(ctx: Context, pair: Pair, memory: PairMemory, until:
     What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted. The
     round when it is over; `None` if `until` came first.
     """
-    if memory.round is not None and not memory.round.one_way:
-        memory.stop()
-    return await _advance(ctx, pair, memory, until, one_way=True)
+    return await _advance(ctx, pair, memory, until, Move.TO_RETAINED)
 
 
-async def _advance(ctx: Context, pair: Pair, memory: PairMemory, until: float, *, one_way: bool) -> Round | None:
-    """A round that broke off is given up: what it had taken in hand is found again by the next one."""
+async def bring_to_serving(ctx: Context, pair: Pair, memory: PairMemory) -> Round:
+    """One whole round before the retained side is deleted, in one direction: nothing is written to that side.
+
+    Whoever asks for it makes the barrier there before.
+    """
+    found = None
+    while found is None:
+        found = await _advance(ctx, pair, memory, math.inf, Move.TO_SERVING)
+    return found
+
+
+async def _advance(
+    ctx: Context, pair: Pair, memory: PairMemory, until: float, only: OneWay | None = None
+) -> Round | None:
+    """A round that broke off is given up: what it had taken in hand is found again by the next one. So is one in
+    other directions.
+    """
     began = ctx.clock.monotonic()
+    if memory.round is not None and memory.round.only is not only:
+        memory.stop()
     try:
         if memory.ledgers is None:
             await _begin(ctx, pair, memory)
         current = memory.round
         if not isinstance(current, Round):
-            current = memory.round = await Round.begin(ctx, pair, memory, one_way=one_way)
+            current = memory.round = await Round.begin(ctx, pair, memory, only)
         over = await current.advance(ctx, pair, until)
     except ScratchLostError:
         memory.forget()

@@ -227,10 +227,10 @@ class Round:
         """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one."""
         if by_version is State.CHANGED and point in self._stale[1 - side]:
             return State.CHANGED  # its text has changed before, and now its vector, if only on this side
-        log = self._memory.log.to(self._sides[side].name)
-        if log.get(point, -1) == digest:
+        log = self._memory.log
+        if log.has(self._sides[side].name, point, digest):
             return State.UNCHANGED
-        if digest == DELETED and self._memory.log.to(self._sides[1 - side].name).get(point, DELETED) != DELETED:
+        if digest == DELETED and log.brought(self._sides[1 - side].name, point):
             return State.CHANGED  # it was here, or Teal would not have brought it to the other side
         if point in self._memory.unsettled:
             return State.UNKNOWN if self._memory.unsettled[point][side] == digest else State.CHANGED

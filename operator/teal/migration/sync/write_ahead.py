@@ -36,7 +36,8 @@ class _Told:
 
 @dataclass
 class WriteAheadLog:
-    """Digests by point, by the collection that they are written to.
+    """Digests by point, by the collection that they are written to: all that were told, because a process that died
+    in between has written some of them or none.
 
     It is written on the `newer` collection; on `retained` an earlier one may stand, from when that was the newer.
 
@@ -46,7 +47,7 @@ class WriteAheadLog:
     newer: str
     retained: str
     marks: list[tuple[str, Carried]] = field(default_factory=list)
-    _entries: dict[str, dict[RawId, int]] = field(default_factory=dict)
+    _entries: dict[str, dict[RawId, tuple[int, ...]]] = field(default_factory=dict)
     _next: int = 0
     _sealed: int = 0
     _told: list[_Told] = field(default_factory=list)
@@ -72,9 +73,13 @@ class WriteAheadLog:
     def __bool__(self) -> bool:
         return bool(self.marks)
 
-    def to(self, collection: str) -> Mapping[RawId, int]:
-        """What Teal may have written to it."""
-        return self._entries.get(collection, {})
+    def has(self, collection: str, point: RawId, digest: int) -> bool:
+        """Whether Teal may have written just this to it."""
+        return digest in self._entries.get(collection, {}).get(point, ())
+
+    def brought(self, collection: str, point: RawId) -> bool:
+        """Whether Teal may have written the point to it, whatever the content."""
+        return any(digest != DELETED for digest in self._entries.get(collection, {}).get(point, ()))
 
     async def tell(self, ctx: Context, collection: str, written: Mapping[RawId, int]) -> None:
         """These are going to be written to `collection`; durable when it returns.
@@ -83,7 +88,7 @@ class WriteAheadLog:
         """
         if not written:
             return
-        self._entries.setdefault(collection, {}).update(written)
+        self._index_also(collection, written)
         mine = _Told(collection, written)
         self._told.append(mine)
         async with self._lock:
@@ -127,10 +132,13 @@ class WriteAheadLog:
         self._entries = {}
         for _, mark in self.marks:
             for collection, points in mark.points.items():
-                told = self._entries.setdefault(collection, {})
-                told.update(
-                    {wire.raw_id(_plain(point)): int(digest or "0", 16) for point, digest in points.items()}
-                )
+                told = {wire.raw_id(_plain(point)): int(digest or "0", 16) for point, digest in points.items()}
+                self._index_also(collection, told)
+
+    def _index_also(self, collection: str, told: Mapping[RawId, int]) -> None:
+        entries = self._entries.setdefault(collection, {})
+        for point, digest in told.items():
+            entries[point] = (*entries.get(point, ()), digest)
 
 
 def _as_text(written: Mapping[RawId, int]) -> dict[str, str]:

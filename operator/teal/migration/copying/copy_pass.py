@@ -192,7 +192,7 @@ class Pass:
         mark, begun_in = self._memory.checkpoint, self._begun_in
         if mark is None or begun_in is None or begun_in.epoch is None or self._ledgers.total == 0:
             return None
-        if mark.epoch != begun_in.epoch.noted():
+        if not begun_in.epoch.is_noted_as(mark.epoch):
             return None
         try:
             then = Buckets.from_json(mark.sums)

@@ -47,7 +47,7 @@ def floors_of(note: SideNote | None, part: int, now: Scan | None) -> Floors | No
     if note is None or now is None or now.epoch is None or part >= len(note.floors):
         return None
     noted = note.floors[part]
-    return Floors(*noted) if noted is not None and now.epoch.noted() == note.epoch else None
+    return Floors(*noted) if noted is not None and now.epoch.is_noted_as(note.epoch) else None
 
 
 def sums_of(note: SideNote | None, state: CollectionState, parts: int) -> Buckets | None:

@@ -68,9 +68,14 @@ class Promotion:
         """How long the last pass took."""
         return self._memory.pass_seconds
 
+    @property
+    def by_field(self) -> str | None:
+        """The change field, if the last pass looked only at what it leads to."""
+        return self._memory.pass_by_field
+
     async def advance(self, until: float = math.inf) -> bool:
         """Go on with a pass, or begin one; true when it is complete."""
-        return await copy_pass.advance(self._ctx, until)
+        return await copy_pass.advance(self._ctx, until, by_field=copy_pass.may_trust_field(self._ctx))
 
     async def know_new_side(self, until: float = math.inf) -> bool:
         """The versions of green as Teal left it, so that the application's writes to it are recognised later."""
@@ -137,6 +142,11 @@ class Rollback:
     def seconds(self) -> float:
         """How long the last round took."""
         return self._memory.took
+
+    @property
+    def by_field(self) -> None:
+        """A round goes by no field."""
+        return None
 
     @property
     def under_way(self) -> bool:

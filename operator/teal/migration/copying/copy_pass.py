@@ -32,7 +32,7 @@ from teal.domain.buckets import Buckets, buckets_for
 from teal.domain.change_field import Watermark
 from teal.domain.columns import CONTENT, NO_DIGEST, UNKNOWN, Columns, Versions, aligned, pieces
 from teal.domain.epoch import Scan, comparable
-from teal.domain.errors import HeldError
+from teal.domain.errors import HeldError, TransientError
 from teal.domain.ledger import difference, unmoved
 from teal.domain.marks import Checkpoint, Frozen, Mark
 from teal.domain.plan import Population
@@ -448,9 +448,19 @@ def may_trust_field(ctx: Context) -> bool:
 
 
 async def _begun(ctx: Context, memory: CopyMemory) -> Ledgers:
-    """Ledgers about which nothing is known, once all that an earlier process has sent has been applied."""
+    """Ledgers about which nothing is known, once all that an earlier process has sent has been applied.
+
+    Raises:
+        TransientError: reason `BarrierRefused`: a point may still arrive that would have no row.
+    """
     source, target = ctx.the_source(), ctx.the_subject()
-    await (await barriers_on(ctx, target)).barrier()
+    if not await (await barriers_on(ctx, target)).barrier():
+        raise TransientError(
+            "BarrierRefused",
+            f"A write to {target.name} may still be under way: the write by which Teal makes sure that there is "
+            "none was refused or not answered. It is tried again. If strict mode limits writes there, raise the "
+            "limit.",
+        )
     feed = await ctx.server.feed(source)
     memory.checkpoint = target.marks.checkpoint
     now = ctx.clock.monotonic()

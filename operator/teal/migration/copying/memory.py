@@ -62,10 +62,9 @@ class Progress(Part, survives_plan=False):
 
 @dataclass
 class Writes(Part, survives_plan=False):
-    """What all passes have written. `kept`: points not deleted, because their loss looks like an accident."""
+    """What all passes have written."""
 
     passes: int = 0
     copied: int = 0
     caught_up: int = 0
     deleted: int = 0
-    kept: int = 0

@@ -45,6 +45,7 @@ class PairMemory:
         unsettled: the digests on both sides of points of which nobody knows which side changed.
         exact: whether all that this round took for unchanged is.
         moved, took: how many points the last round before a rollback wrote, and how many seconds it took.
+        settled: whether the last round has seen all that was sent before it.
         kept: points that were not deleted because it looked like a loss.
     """
 
@@ -67,6 +68,7 @@ class PairMemory:
     moved: int = 0
     took: float = 0.0
     exact: bool = True
+    settled: bool = True
     kept: int = 0
     reason: str | None = None
     last: float = 0.0

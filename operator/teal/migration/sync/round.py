@@ -3,7 +3,10 @@
 A round begins with a barrier and a look at both sides, goes over both in the same parts, reads what may have
 changed, and moves what one side is known to have changed (`domain.in_step`). The contents that it writes are noted
 with the digest of what was *written*, without a version: if the target then holds something else, the application
-has changed it. At the end the epochs are read again; the durable notes are written if nothing was left over.
+has changed it. At the end the epochs are read again; the durable notes go forward if nothing was left over.
+
+Where a barrier was refused, a write that was sent before, even one of Teal's own, may still be applied after the
+scan. Then the round moves what it sees, but its notes do not go forward, and the write-ahead log stays.
 """
 
 from __future__ import annotations
@@ -117,9 +120,14 @@ class Round:
             side.stop()
 
     @property
+    def settled(self) -> bool:
+        """Whether the round has seen all that was sent before it: a barrier has passed on both sides."""
+        return all(side.settled for side in self._sides)
+
+    @property
     def leftover(self) -> bool:
-        """Whether something could not be brought in step."""
-        return any(work.leftover for work in self._finished)
+        """Whether something could not be brought in step, or may not have been seen."""
+        return not self.settled or any(work.leftover for work in self._finished)
 
     # One batch
 
@@ -267,6 +275,7 @@ class Round:
     async def _end(self) -> None:
         """The epochs are read again: only then what was noted can be compared later, and stand in the marks."""
         self._memory.unsettled, self._memory.kept = self._unsettled, self._kept
+        self._memory.settled = self.settled
         newer = self._sides[NEWER].name
         self._memory.uncarried.update({newer: self._uncarried[newer]} if self.one_way else self._uncarried)
         scans: list[Scan] = []
@@ -278,7 +287,7 @@ class Round:
         for work in self._finished:
             for side, scan in zip(self._sides, scans, strict=True):
                 side.ledger.scans[work.part] = scan
-            if not work.leftover:
+            if self.settled and not work.leftover:
                 self._memory.covered[work.part] = (scans[NEWER], scans[RETAINED])
         await self._remember()
 

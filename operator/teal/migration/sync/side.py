@@ -55,6 +55,8 @@ class RoundSide:
         self.begun_in: Scan = NOTHING
         self.same_replicas = True
         self.relied = False
+        self.settled = False
+        """Whether all that was sent before the round is applied, and so seen by it."""
         self._ctx, self._note = ctx, note
         self._reads = ctx.server.reads(state)
         self._scan = PartScan(ctx.server, state, ledger.total)
@@ -68,8 +70,7 @@ class RoundSide:
 
         `settled`: somebody else counts the operations of this side, and makes the barriers.
         """
-        if not settled:
-            await self.barriers.barrier()
+        self.settled = settled or await self.barriers.barrier()
         self.begun_in = await circumstances(self._ctx, self.state, self.barriers)
 
     async def next(self) -> list[Columns]:

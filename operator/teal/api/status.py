@@ -117,6 +117,8 @@ class CutOverStatus(Report):
     """Milliseconds from the alias request until every peer showed the change."""
     fence_millis: Annotated[float, Field(ge=0)] | None = None
     """Milliseconds that writers were blocked; 0 without a fence."""
+    trusted_field: Word | None = None
+    """The change field, if the last pass looked only at points that it shows as changed."""
     late_writes: Count | None = None
     """Writes that reached the old collection while the alias moved, and were copied to the new one afterwards."""
     conflicts: Count | None = None

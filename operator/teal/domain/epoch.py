@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 
@@ -37,7 +37,8 @@ class Epoch:
         starts: when the process of each peer started, as the peer tells it.
         commit: how many operations of the cluster's consensus were committed. `None`: the server is one node that
             has no consensus. Where there is one and it cannot be asked, there is no epoch at all.
-        own_commits: how many of these Teal itself has caused; they move no replica.
+        own_commits: how many of these this process has caused; they move no replica.
+        counted_by: a random name of this process's count, by which it knows again what it has noted itself.
         fan_out: the collection's reads go to several replicas at once, so nobody knows which one answers.
         pinned: all reads carry one route-affinity token, so that the same replica of a shard answers.
     """
@@ -49,6 +50,7 @@ class Epoch:
     own_commits: int = 0
     fan_out: bool = False
     pinned: bool = True
+    counted_by: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "replicas", tuple(sorted(self.replicas)))
@@ -69,12 +71,27 @@ class Epoch:
         return self.ended_by(later) is None
 
     def noted(self, own: int = 0) -> str:
-        """This epoch as a mark keeps it, for a reader who does not know which operations Teal has caused since.
+        """This epoch as a mark keeps it, for `is_noted_as`, in this process or in another one.
 
-        `own` is how many more of Teal's own operations will be committed by the time the mark stands there. Any
-        other one, of whomever, ends the epoch for that reader.
+        `own` is how many more of this process's operations will be committed by the time the mark stands there.
         """
-        commit = None if self.commit is None else self.commit + own
+        if self.commit is None:
+            return self._digest(None)
+        return f"{self._digest(self.commit + own)}/{self.counted_by}/{self.own_commits + own}"
+
+    def is_noted_as(self, note: str) -> bool:
+        """Whether this is the noted epoch still: all that was committed since is this process's own.
+
+        What another process has noted, it has noted before this one caused anything.
+        """
+        if self.commit is None:
+            return note == self._digest(None)
+        digest, _, count = note.partition("/")
+        counted_by, _, before = count.rpartition("/")
+        since = self.own_commits - (int(before) if counted_by == self.counted_by and before.isdecimal() else 0)
+        return digest == self._digest(self.commit - since)
+
+    def _digest(self, commit: int | None) -> str:
         parts = (self.instance, self.replicas, self.starts, commit, self.fan_out, self.pinned)
         return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 

@@ -51,11 +51,11 @@ DECIDED = {
 class Admin:
     """The administrative side of one Qdrant.
 
-    `requests` counts the calls, by method name, and `decisions` those that the cluster's consensus decides. Every
-    method raises `TransientError` for what may pass by itself (`QdrantUnreachable`, `QdrantTLSFailed`,
-    `QdrantBusy`, `QdrantFailed`, `CollectionGone`; a write without an answer raises its subclass
-    `UnknownOutcomeError`) and `TerminalError` for what does not (`QdrantUnauthorized`, `QdrantRefused`,
-    `NotQdrant`).
+    `requests` counts the calls, by method name, and `decisions` those that the cluster's consensus decides;
+    `counted_by` is a random name of that count. Every method raises `TransientError` for what may pass by itself
+    (`QdrantUnreachable`, `QdrantTLSFailed`, `QdrantBusy`, `QdrantFailed`, `CollectionGone`; a write without an
+    answer raises its subclass `UnknownOutcomeError`) and `TerminalError` for what does not (`QdrantUnauthorized`,
+    `QdrantRefused`, `NotQdrant`).
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Admin:
         self.requests: Counter[str] = Counter() if requests is None else requests
         self.silent = Silent()
         self.decisions = 0
+        self.counted_by = uuid4().hex[:12]
         self._verify = endpoint.ssl_context() if endpoint.tls else True
         self._http = httpx.AsyncClient(
             headers={"api-key": endpoint.api_key} if endpoint.api_key else {},

@@ -69,7 +69,7 @@ class Barriers:
             starts.append((peer.id, _started(answer)))
         if not op_nums:
             return None
-        epochs = [_epoch(each, starts) for each in (before, after)]
+        epochs = [_epoch(each, starts, self._admin.counted_by) for each in (before, after)]
         epoch = epochs[1] if epochs[0] and epochs[1] and epochs[0].same_as(epochs[1]) else None
         return Numbers(op_nums, queued, self.passed, self.unsure, epoch, tuple(missing))
 
@@ -89,12 +89,13 @@ class Barriers:
 
 
 def _epoch(
-    placed: tuple[tuple[Replica, ...] | None, int | None, int], starts: list[tuple[int, str]]
+    placed: tuple[tuple[Replica, ...] | None, int | None, int], starts: list[tuple[int, str]], counted_by: str
 ) -> Epoch | None:
     replicas, commit, decisions = placed
     if replicas is None:
         return None
-    return Epoch("", replicas, tuple(starts), commit, decisions if commit is not None else 0)
+    own = decisions if commit is not None else 0
+    return Epoch("", replicas, tuple(starts), commit, own, counted_by=counted_by)
 
 
 def replicas_of(placement: Json) -> tuple[Replica, ...]:

@@ -31,6 +31,8 @@ from teal.qdrant.together import all_of, both
 LISTING_SECONDS = 30.0
 DRIFT_SECONDS = 600.0
 IDLE_SECONDS = 900.0
+TOUCHED = "teal.dev/touched"
+"""A key that no mark has: to remove it changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Server:
         self._drift_seconds = drift_seconds
         self._clock = clock
         self._version = Shared(self._load_version, clock)
+        self._clustered = Shared(self._load_clustered, clock)
         self._listing = Shared(self._load_listing, clock)
         self._states: dict[str, Shared[CollectionState | None]] = {}
 
@@ -99,6 +102,10 @@ class Server:
         """The version feed of this collection."""
         version = await self._version.get(self._drift_seconds)
         return Feed(self.reads(state), state, version, streams=self.points.streams)
+
+    async def clustered(self) -> bool:
+        """Whether what is decided can be shown later by one peer than by another."""
+        return await self._clustered.get(self._drift_seconds)
 
     def now(self) -> float:
         """The monotonic clock of `observe`, in seconds."""
@@ -157,6 +164,13 @@ class Server:
             with self._changing(name):
                 await self.admin.mark(name, changed)
 
+    async def touch(self, name: str) -> None:
+        """A decision of the cluster's consensus that changes nothing: when it is answered, the peer that is asked
+        shows all that was decided before.
+        """
+        with self._changing(name, listed=True):
+            await self.admin.mark(name, {TOUCHED: None})
+
     async def set_alias(
         self,
         alias: str,
@@ -203,6 +217,9 @@ class Server:
         version = await self.admin.version()
         require_supported(version, self.endpoint.url)
         return version
+
+    async def _load_clustered(self) -> bool:
+        return (await self.admin.cluster()).get("status") == "enabled"
 
     async def _load_listing(self) -> _Listing:
         names, aliases = await both(self.admin.names(), self.admin.aliases())

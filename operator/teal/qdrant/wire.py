@@ -187,6 +187,11 @@ def raw_id(value: int | str | UUID) -> RawId:
     return bytes(qdrant.PointId(uuid=str(UUID(str(value)))).SerializeToString())
 
 
+def plain(text: str) -> int | str:
+    """The id whose `str` this is."""
+    return int(text) if text.isdecimal() else text
+
+
 def plain_id(raw: RawId) -> int | str:
     """The number, or the text of the UUID: the id as in REST."""
     parsed = qdrant.PointId.FromString(raw)

@@ -154,7 +154,7 @@ EVERYTHING = collection(
     migration={
         "strategy": "BlueGreen",
         "writes": "DualWrite",
-        "changeField": "updated_at",
+        "changeField": {"name": "updated_at", "trusted": True},
         "runner": "Job",
         "parallelism": 8,
         "allowNormalized": True,
@@ -432,6 +432,15 @@ INDEXES = [
 POLICIES = [
     wrong("another strategy", "migration.strategy", "auto"),
     wrong("no streams", "migration.parallelism", 0),
+    wrong("a change field as a word", "migration.changeField", "updated_at"),
+    wrong("a change field without a name", "migration.changeField", {"trusted": True}, below=".name"),
+    wrong("a change field with an empty name", "migration.changeField.name", ""),
+    wrong(
+        "a change field that is perhaps trusted",
+        "migration.changeField",
+        {"name": "at", "trusted": "perhaps"},
+        below=".trusted",
+    ),
     wrong("a long fence", "migration.promotion.maxFence", "61s", "must be between 100ms and 60s"),
     wrong("no fence at all", "migration.promotion.maxFence", "0s", "must be between 100ms and 60s"),
     wrong("a long stall", "migration.promotion.maxStall", "61s", "must be between 0s and 60s"),

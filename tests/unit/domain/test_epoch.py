@@ -55,6 +55,41 @@ def test_own_operations_of_the_consensus_do_not_end_it() -> None:
     assert EPOCH.same_as(replace(EPOCH, commit=43, own_commits=6))
 
 
+def test_a_note_of_this_process_is_known_again_until_somebody_else_decides() -> None:
+    counted = replace(EPOCH, counted_by="me")
+    note = counted.noted(own=2)
+    assert replace(counted, commit=42, own_commits=5).is_noted_as(note)
+    assert replace(counted, commit=47, own_commits=10).is_noted_as(note)
+    assert not replace(counted, commit=48, own_commits=10).is_noted_as(note)
+
+
+def test_what_its_reader_has_decided_itself_does_not_end_the_epoch_of_another_process() -> None:
+    note = replace(EPOCH, counted_by="predecessor").noted(own=2)
+    reader = replace(EPOCH, counted_by="successor", commit=42, own_commits=0)
+    assert reader.is_noted_as(note)
+    assert replace(reader, commit=45, own_commits=3).is_noted_as(note)
+    assert not replace(reader, commit=43).is_noted_as(note)
+    assert not replace(reader, commit=45, own_commits=2).is_noted_as(note)
+
+
+def test_operations_before_its_own_note_hide_nobody_elses() -> None:
+    """As many as those of others since: only the count tells them apart."""
+    counted = replace(EPOCH, counted_by="me", commit=40, own_commits=3)
+    assert not replace(counted, commit=43).is_noted_as(counted.noted())
+
+
+@pytest.mark.parametrize("note", ["", "/", "//", "not/a/note", "not a note"])
+@pytest.mark.parametrize("commit", [None, 40])
+def test_what_is_no_note_is_no_epoch(note: str, commit: int | None) -> None:
+    assert not replace(EPOCH, commit=commit).is_noted_as(note)
+
+
+def test_on_a_single_node_a_note_holds_as_long_as_the_circumstances() -> None:
+    alone = replace(EPOCH, commit=None, own_commits=0)
+    assert replace(alone, counted_by="successor").is_noted_as(alone.noted(own=1))
+    assert not replace(alone, starts=()).is_noted_as(alone.noted())
+
+
 @pytest.mark.parametrize("change", [{"fan_out": True}, {"pinned": False}, {"replicas": ()}])
 def test_what_never_begins_one(change: dict[str, Any]) -> None:
     """Even though nothing changes between the two readings."""

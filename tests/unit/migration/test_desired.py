@@ -198,6 +198,7 @@ class TestOptions:
             parallelism=8,
             max_read_latency=0.1,
             change_field="updated_at",
+            trust_change_field=True,
             writes=WriteMode.DUAL_WRITE,
             fence=False,
             quiet_wait=90.0,

@@ -16,6 +16,7 @@ from teal.migration.contract import Resource
 from teal.qdrant import wire
 from tests.unit.migration.world import ALIAS, Trouble, World
 
+LAG_SECONDS = 8.0
 AWAITING = {"migration": {"promotion": {"mode": "Manual"}}}
 
 
@@ -275,6 +276,37 @@ def test_a_kill_in_a_round_that_carries_very_much_undoes_no_deletion(made: Calla
     in_step(world, rounds=2)
     back = [n for n in gone if wire.raw_id(n) in world.server.points(str(world.serving))]
     assert not back, f"{len(back)} deleted points are back"
+
+
+def test_a_successor_whose_peer_lags_brings_back_nothing_that_was_deleted(made: Callable[..., World]) -> None:
+    """What its predecessor was about to write, shortly before its end, is not shown there yet."""
+    world = made(peers=3)
+    unchecked(world)
+    move_to(world, "v2")
+    in_step(world)
+    blue = world.server.aliases[version_alias(ALIAS, "v1")]
+    fresh, real = range(31, 36), world.after_call
+    for number in fresh:
+        world.application.write("upsert", number)
+    world.server.pace.consensus[1] = LAG_SECONDS
+
+    def cut_when_all_is_carried(kind: str) -> None:
+        real(kind)
+        if kind == "upsert" and all(wire.raw_id(number) in world.server.points(blue) for number in fresh):
+            world.after_call = real  # type: ignore[method-assign]
+            world.line.cut = True
+
+    world.after_call = cut_when_all_is_carried  # type: ignore[method-assign]
+    world.wait(120.0)
+    while world.reconcile() is not None:
+        world.wait(world.next_wait)
+    for number in fresh:
+        world.application.write("delete", number)
+    world.server.route = lambda _: 1
+    assert not world.server.consensus.has_followed(1)
+    world.reconcile()
+    in_step(world)
+    assert [behind(world, ALIAS, number) for number in fresh] == [None] * len(fresh), "they are back"
 
 
 def test_two_manifests_of_one_name_leave_each_others_collections_alone(made: Callable[..., World]) -> None:

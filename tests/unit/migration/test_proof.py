@@ -56,6 +56,15 @@ def test_what_is_not_proved_says_why_and_what_was_done(given: dict[str, object],
     assert told.as_json()["proved"] is False
 
 
+@pytest.mark.parametrize("unproved", [None, WHY])
+def test_what_rests_on_a_trusted_field_says_so(unproved: str | None) -> None:
+    told = proof(unproved=unproved, trusted_field="at")
+    assert "if every write raises at" in in_words(told)
+    assert told.as_json()["trustedField"] == "at"
+    assert "if every" not in in_words(proof(unproved=unproved))
+    assert "trustedField" not in proof().as_json()
+
+
 def test_without_a_barrier_rest_is_not_claimed() -> None:
     assert RESTED not in in_words(proof(unproved=WHY, barrier_passed=False))
     assert RESTED not in in_words(proof(unproved=WHY, mode="Unfenced", fence_millis=0.0))

@@ -48,6 +48,7 @@ SURVIVES_PLAN = {
     "CopyMemory": False,
     "Cost": False,
     "ErrorsNoted": True,
+    "Freshness": True,
     "History": True,
     "HookRequest": False,
     "PairMemories": True,

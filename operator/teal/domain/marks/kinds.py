@@ -397,7 +397,13 @@ class SideNote(_AsJson):
 class InStep(PairMark):
     """What this collection (`here`) and its partner (`there`) held when they were last in step, noted at `at`.
 
-    Both are proofs: one that cannot be read proves nothing."""
+    Both are proofs: one that cannot be read proves nothing.
+
+    Some points may not have been in step. Of those that are `unsettled` nobody knows which side changed; they are
+    noted by id, with their digests here and there, in hexadecimal (0: not there). Those that are `uncarried` could
+    not be made on the other side; they are noted by the collection that they stand on, with their digests (empty:
+    for a reason that may pass).
+    """
 
     KEY: ClassVar[Key] = Key(PREFIX + "in-step")
     OMITS_NULLS: ClassVar[bool] = True
@@ -405,13 +411,23 @@ class InStep(PairMark):
     here: SideNote | None = None
     there: SideNote | None = None
     at: float = 0.0
+    unsettled: Mapping[str, tuple[str, str]] | None = None
+    uncarried: Mapping[str, Mapping[str, str]] | None = None
+
+    def exchanged(self, partner: str) -> InStep:
+        """The same note as it stands on the other side, about this one."""
+        swapped = {point: (there, here) for point, (here, there) in (self.unsettled or {}).items()}
+        return InStep(partner, self.there, self.here, self.at, swapped or None, self.uncarried)
 
     @classmethod
     def read_about(cls, partner: str, value: Any) -> Self:
-        proofs = value if isinstance(value, Mapping) else {}
-        at = proofs.get("at")
-        when = float(at) if isinstance(at, int | float) else 0.0
-        return cls(partner, _proof(proofs.get("here")), _proof(proofs.get("there")), when)
+        found = value if isinstance(value, Mapping) else {}
+        told = {name: found[name] for name in ("at", "unsettled", "uncarried") if name in found}
+        try:
+            note = cls.from_json({**told, "partner": partner})
+        except ValidationError:
+            return cls(partner)
+        return replace(note, here=_proof(found.get("here")), there=_proof(found.get("there")))
 
 
 def _proof(value: Any) -> SideNote | None:

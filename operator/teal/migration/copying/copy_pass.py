@@ -32,7 +32,7 @@ from teal.domain.buckets import Buckets, buckets_for
 from teal.domain.change_field import Watermark
 from teal.domain.columns import CONTENT, NO_DIGEST, UNKNOWN, Columns, Versions, aligned, pieces
 from teal.domain.epoch import Scan, comparable
-from teal.domain.errors import HeldError
+from teal.domain.errors import HeldError, TransientError
 from teal.domain.ledger import difference, unmoved
 from teal.domain.marks import Checkpoint, Frozen, Mark
 from teal.domain.plan import Population
@@ -192,7 +192,7 @@ class Pass:
         mark, begun_in = self._memory.checkpoint, self._begun_in
         if mark is None or begun_in is None or begun_in.epoch is None or self._ledgers.total == 0:
             return None
-        if mark.epoch != begun_in.epoch.noted():
+        if not begun_in.epoch.is_noted_as(mark.epoch):
             return None
         try:
             then = Buckets.from_json(mark.sums)
@@ -367,6 +367,7 @@ class Pass:
         memory.watermark.complete(self._highest)
         memory.pass_seconds = self._clock.monotonic() - self._since
         memory.pass_changes = self.copied + self.deleted
+        memory.pass_by_field = self._field if self.partial else None
         memory.pass_exact = self._exact or not self._relied
         self._progress.throttled = None
 
@@ -410,7 +411,8 @@ async def advance(ctx: Context, until: float = math.inf, *, by_field: bool = Fal
     """Go on with the pass that is under way, or begin one; true when it is complete.
 
     `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
-    under way is given up; what it has not done is found again.
+    under way is given up; what it has not done is found again. If it shows that points were deleted, it is not
+    complete before another one has looked at all points.
     """
     running, memory = ctx.session.part(RunningPass), ctx.session.part(CopyMemory)
     by_field = by_field and not running.whole
@@ -432,13 +434,33 @@ async def advance(ctx: Context, until: float = math.inf, *, by_field: bool = Fal
     partial, running.current = running.current.partial, None
     # A deletion raises no field: it shows in the number of points alone.
     running.whole = partial and await _deletions_missed(ctx, ledgers)
+    if running.whole and until == math.inf:
+        return await advance(ctx, until)
     return not running.whole
 
 
+def may_trust_field(ctx: Context) -> bool:
+    """Whether the last pass may be one that looks only at what the change field leads to.
+
+    Points that have no value in it contradict those who say that every write raises it.
+    """
+    return ctx.trusted_field is not None and not ctx.session.part(CopyMemory).watermark.incomplete
+
+
 async def _begun(ctx: Context, memory: CopyMemory) -> Ledgers:
-    """Ledgers about which nothing is known, once all that an earlier process has sent has been applied."""
+    """Ledgers about which nothing is known, once all that an earlier process has sent has been applied.
+
+    Raises:
+        TransientError: reason `BarrierRefused`: a point may still arrive that would have no row.
+    """
     source, target = ctx.the_source(), ctx.the_subject()
-    await (await barriers_on(ctx, target)).barrier()
+    if not await (await barriers_on(ctx, target)).barrier():
+        raise TransientError(
+            "BarrierRefused",
+            f"A write to {target.name} may still be under way: the write by which Teal makes sure that there is "
+            "none was refused or not answered. It is tried again. If strict mode limits writes there, raise the "
+            "limit.",
+        )
     feed = await ctx.server.feed(source)
     memory.checkpoint = target.marks.checkpoint
     now = ctx.clock.monotonic()

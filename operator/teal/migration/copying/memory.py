@@ -20,6 +20,7 @@ class CopyMemory(Part, survives_plan=False):
         frozen: the fingerprint of all versions, which must not change while writes are promised to be paused.
         pass_seconds: how long the last pass took.
         pass_changes: how many points the last pass copied or deleted.
+        pass_by_field: the change field, if the last pass looked only at what it leads to.
         pass_exact: whether all that the last pass took for unchanged is: by versions of one epoch, or by contents.
         checkpoint: what an earlier process has noted of its copies.
         checkpoint_at: the monotonic time of the last checkpoint.
@@ -30,6 +31,7 @@ class CopyMemory(Part, survives_plan=False):
     frozen: Frozen | None = None
     pass_seconds: float = 0.0
     pass_changes: int = 0
+    pass_by_field: str | None = None
     pass_exact: bool = False
     checkpoint: Checkpoint | None = None
     checkpoint_at: float = 0.0
@@ -60,10 +62,9 @@ class Progress(Part, survives_plan=False):
 
 @dataclass
 class Writes(Part, survives_plan=False):
-    """What all passes have written. `kept`: points not deleted, because their loss looks like an accident."""
+    """What all passes have written."""
 
     passes: int = 0
     copied: int = 0
     caught_up: int = 0
     deleted: int = 0
-    kept: int = 0

@@ -281,6 +281,7 @@ async def _prove(
 ) -> Proof:
     """A barrier and a count; where they prove nothing, late writes are looked for."""
     last, why = await _count(sides, base)
+    trusted = sides.catch_up.by_field
     late = await sides.catch_up.drain() if why is not None else await sides.catch_up.hand_over()
     sides.ctx.session.drop(Looks)
     return Proof(
@@ -294,6 +295,7 @@ async def _prove(
         conflicts=late.conflicts,
         alias_millis=round(outcome.alias_seconds * 1000, 1),
         fence_millis=round(fence_seconds * 1000, 1),
+        trusted_field=trusted,
     )
 
 

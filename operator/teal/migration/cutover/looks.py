@@ -21,6 +21,7 @@ class Looks(Part, survives_plan=False):
         since: the first look, a monotonic time.
         base: the numbers after the barrier before the pass that is under way or was the last one.
         begun: whether `base` was read, though it may be `None`.
+        settled: whether a barrier has passed before `base` was read.
         latest: the numbers after the barrier that followed the last pass.
         busy: looks in a row that were not quiet.
         still: passes in a row that found nothing to do.
@@ -30,6 +31,7 @@ class Looks(Part, survives_plan=False):
     barriers: Barriers | None = None
     base: Numbers | None = None
     begun: bool = False
+    settled: bool = False
     latest: Numbers | None = None
     busy: int = 0
     still: int = 0
@@ -51,19 +53,21 @@ class Looks(Part, survives_plan=False):
 
     async def before_pass(self, barriers: Barriers) -> None:
         """A barrier, and the numbers after it: what comes later is what the pass may miss."""
-        await barriers.barrier()
+        self.settled = await barriers.barrier()
         self.base, self.begun = await barriers.look(), True
 
     async def after_pass(self, barriers: Barriers, *, found_nothing: bool) -> bool:
         """Whether the old side was at rest from before the pass until now.
 
         Where that cannot be counted, two passes in a row that found nothing stand for it. It is weaker, because a
-        write may come after the last look, and is told as such.
+        write may come after the last look, and is told as such. Where a barrier was refused, before the pass or
+        after it, a write may be under way, and nothing is said to be at rest.
         """
-        await barriers.barrier()
+        settled = await barriers.barrier() and self.settled
         self.latest, self.begun = await barriers.look(), False
         self.still = self.still + 1 if found_nothing else 0
         counted = self.base is not None and not self.base.missing and self.base.epoch is not None
-        quiet = why_not_at_rest(self.base, self.latest) is None if counted else self.still >= STILL_PASSES
+        still = why_not_at_rest(self.base, self.latest) is None if counted else self.still >= STILL_PASSES
+        quiet = settled and still
         self.busy = 0 if quiet else self.busy + 1
         return quiet

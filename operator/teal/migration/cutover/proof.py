@@ -29,6 +29,7 @@ class Proof:
         late_writes: writes that reached the old side while the alias moved, and were copied to the new side.
         conflicts: late writes to points that were written on the new side, too, which has won.
         fence_millis: how long writers were held back.
+        trusted_field: the change field, if the last pass looked only at what it leads to.
     """
 
     mode: Mode
@@ -41,6 +42,7 @@ class Proof:
     conflicts: int = 0
     alias_millis: float = 0.0
     fence_millis: float = 0.0
+    trusted_field: str | None = None
 
     @property
     def proved(self) -> bool:
@@ -57,6 +59,7 @@ class Proof:
             "conflicts": self.conflicts,
             "aliasMillis": self.alias_millis,
             "fenceMillis": self.fence_millis,
+            "trustedField": self.trusted_field,
         }
         return {name: value for name, value in row.items() if value is not None}
 
@@ -65,6 +68,7 @@ PROVED = (
     "no write was missed: from before the last pass until after the cut-over, op_num rose on every replica by "
     "Teal's own barriers alone"
 )
+TRUSTED = " (if every write raises {0}: the last pass looked only at points that {0} shows as changed)"
 LATE = "{late} late writes were copied to the new collection, {conflicts} were in conflict with a write there"
 NOTHING_LATE = "no late write was found"
 HELD = "Writers were held back while the alias moved"
@@ -75,6 +79,10 @@ WAS_QUIET = "The old collection was quiet when the alias moved, and writers were
 
 def in_words(proof: Proof) -> str:
     """What is known, and never more."""
+    return _evidence(proof) + (TRUSTED.format(proof.trusted_field) if proof.trusted_field else "")
+
+
+def _evidence(proof: Proof) -> str:
     if proof.proved:
         return PROVED
     found = (

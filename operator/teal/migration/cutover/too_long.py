@@ -9,6 +9,7 @@ from teal.domain.stall import Limits, estimated_fence, is_too_long, pause_after_
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
 from teal.migration.contract import Note
+from teal.migration.copying import copy_pass
 from teal.migration.copying.memory import CopyMemory
 from teal.migration.session import Part
 
@@ -34,6 +35,8 @@ def warning(ctx: Context) -> tuple[Note, ...]:
     limits = Limits(options.fence, options.quiet_wait, options.max_stall, options.max_fence)
     if warned.done or ctx.writes is not WriteMode.CATCH_UP or not is_too_long(seconds, limits):
         return ()
+    if copy_pass.may_trust_field(ctx):
+        return ()  # the last passes do not look at all points
     warned.done = True
     return (Note(REASON, _words(ctx, seconds), "CatchUp", warning=True),)
 
@@ -44,6 +47,6 @@ def _words(ctx: Context, seconds: float) -> str:
         f"The last pass took {seconds:.1f} s, so a fence would hold writers back for about "
         f"{estimated_fence(seconds):.0f} s, longer than promotion.maxFence ({limit:g} s). Without one, Teal waits "
         "for a moment without writes that is as long as a pass. To cut over sooner, pause the writers, raise "
-        "maxFence (at most 60 s), set migration.changeField so that a pass reads less, or set promotion.fence to "
-        "Never, if a late write may be lost."
+        "maxFence (at most 60 s), set migration.changeField.trusted if every write raises that field, or set "
+        "promotion.fence to Never, if a late write may be lost."
     )

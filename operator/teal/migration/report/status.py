@@ -217,11 +217,16 @@ def _progress(progress: Progress) -> dict[str, Any]:
 def _writes(record: ReconcileRecord) -> dict[str, Any]:
     written, migration = record.session.part(Writes), record.resource.manifest.spec.migration
     numbered = any(state and state.schema.vectors for state in (record.target, record.serving))
-    by_field = None if numbered or migration.writes == "Frozen" else migration.change_field
+    field = migration.change_field
+    trusted = field.name if field and field.trusted and migration.writes == "CatchUp" else None
+    by_field = field.name if field and not (trusted or numbered or migration.writes == "Frozen") else None
     row: dict[str, Any] = {
         "mode": migration.writes,
         "guarantee": guarantee(
-            WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy", by_field=by_field
+            WriteMode(migration.writes),
+            fence=migration.promotion.fence == "WhenBusy",
+            by_field=by_field,
+            trusted_field=trusted,
         ),
         "passes": written.passes,
         "caughtUp": written.caught_up,

@@ -73,7 +73,8 @@ def options(resource: Resource) -> Options:
     return Options(
         parallelism=migration.parallelism,
         embedding_batch=embedder.open_ai.batch_size if embedder else Options.embedding_batch,
-        change_field=migration.change_field,
+        change_field=migration.change_field.name if migration.change_field else None,
+        trust_change_field=bool(migration.change_field and migration.change_field.trusted),
         writes=WriteMode(migration.writes),
         max_read_latency=migration.throttle.max_read_latency_millis / 1000,
         fence=migration.promotion.fence == "WhenBusy",

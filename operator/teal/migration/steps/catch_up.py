@@ -35,5 +35,7 @@ def _without(ctx: Context) -> tuple[Note, ...]:
         f"{watermark.without:,} points have no number or date in {name!r} (such as {samples}): their changes are "
         "found only by passes over all points."
     )
+    if ctx.trusted_field:
+        message += " So the field is not trusted, and the last passes before the cut-over compare all points."
     watermark.without = 0
     return (Note("MigrationWarning", message, "CatchUp", warning=True),)

@@ -31,6 +31,8 @@ from teal.qdrant import snapshots, wire
 from teal.qdrant.removal import Removal
 
 BLOCKED_SECONDS = 300.0
+REFUSED_SECONDS = 60.0
+"""After that time a limit on writes has a token again."""
 SHOWN = 10
 ATTEMPTS = 3
 
@@ -108,6 +110,9 @@ def _refuse_uncarried(ctx: Context, name: str) -> None:
         if older != name:
             continue
         left = memory.uncarried.get(name, {})
+        if not memory.seen_all:
+            memory.last = 0.0
+            raise _unseen(name, newer)
         if memory.kept:
             memory.last = 0.0
             raise _lost(name, newer, memory.kept)
@@ -125,6 +130,16 @@ def _refuse_uncarried(ctx: Context, name: str) -> None:
             f"them from {name}.",
             retry_after=BLOCKED_SECONDS,
         )
+
+
+def _unseen(name: str, newer: str) -> TransientError:
+    return TransientError(
+        "BarrierRefused",
+        f"The retention of {name} has ended, but it is kept: a write to it, or to {newer}, may still be under "
+        "way. The write by which Teal makes sure that there is none was refused or not answered there. If their "
+        "strict mode limits writes, raise the limit.",
+        retry_after=REFUSED_SECONDS,
+    )
 
 
 def _lost(name: str, newer: str, count: int) -> TransientError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from teal.domain.errors import TransientError
-from teal.domain.marks import CutoverBegun, InStep, Migration
+from teal.domain.marks import CutoverBegun, Migration
 from teal.domain.observed import CollectionState
 from teal.domain.plan import same_encoder
 from teal.domain.transitions import Event, Stage, advance
@@ -92,7 +92,7 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
     """
     noted = serving.marks.in_step.get(back.name)
     if noted and noted.here and noted.there:
-        await ctx.server.mark(back.name, InStep(serving.name, noted.there, noted.here, noted.at))
+        await ctx.server.mark(back.name, noted.exchanged(serving.name))
     ctx.session.stop()
     ctx.session.part(PairMemories).clear()
     ctx.session.drop(Looks)

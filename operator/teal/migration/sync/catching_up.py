@@ -27,7 +27,7 @@ from teal.migration.copying.scan import PartScan
 from teal.migration.copying.side_ledger import Change, SideLedger
 from teal.migration.copying.transform import ChangedTexts, stale_between
 from teal.migration.sync.memory import PairMemories, PairMemory
-from teal.migration.sync.notes import side_note
+from teal.migration.sync.notes import ALL_IN_STEP, OpenPoints, side_note
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.rounds import bring_to_retained, keep
 from teal.sources.embedder import Embedder
@@ -69,9 +69,14 @@ class Promotion:
         """How long the last pass took."""
         return self._memory.pass_seconds
 
+    @property
+    def by_field(self) -> str | None:
+        """The change field, if the last pass looked only at what it leads to."""
+        return self._memory.pass_by_field
+
     async def advance(self, until: float = math.inf) -> bool:
         """Go on with a pass, or begin one; true when it is complete."""
-        return await copy_pass.advance(self._ctx, until)
+        return await copy_pass.advance(self._ctx, until, by_field=copy_pass.may_trust_field(self._ctx))
 
     async def know_new_side(self, until: float = math.inf) -> bool:
         """The versions of green as Teal left it, so that the application's writes to it are recognised later."""
@@ -140,6 +145,11 @@ class Rollback:
         return self._memory.took
 
     @property
+    def by_field(self) -> None:
+        """A round goes by no field."""
+        return None
+
+    @property
     def under_way(self) -> bool:
         """Whether a round has begun and is not complete."""
         return self._memory.round is not None and self._memory.round.only is Move.TO_RETAINED
@@ -163,7 +173,8 @@ class Rollback:
         exchanged = Ledgers(ledgers.target, ledgers.source, ledgers.seeded)
         new_scans = [scans[1] if scans else None for scans in both]
         old_scans = [scans[0] if scans else None for scans in both]
-        return _noted(self._ctx, self._old, self._new, exchanged, new_scans, old_scans)
+        left = self._memory.open.exchanged()
+        return _noted(self._ctx, self._old, self._new, exchanged, new_scans, old_scans, left)
 
     async def hand_over(self) -> Late:
         """Both sides are kept in step from now on; nothing came late."""
@@ -183,7 +194,8 @@ class Rollback:
         if before is not None:
             memory.take_over(Ledgers(before.target, before.source, before.seeded))
             memory.covered = {part: (scans[1], scans[0]) for part, scans in self._memory.covered.items()}
-            memory.unsettled = {point: (b, a) for point, (a, b) in self._memory.unsettled.items()}
+            memory.unsettled = dict(self._memory.open.exchanged().unsettled)
+            memory.uncarried = dict(self._memory.uncarried)
             memory.log = self._memory.log.exchanged()
         return memory
 
@@ -211,10 +223,12 @@ def _noted(
     ledgers: Ledgers,
     new_scans: Sequence[Scan | None],
     old_scans: Sequence[Scan | None],
+    left: OpenPoints = ALL_IN_STEP,
 ) -> Sequence[Mark]:
     here = side_note(ctx, new, ledgers.target, new_scans, 1)
     there = side_note(ctx, old, ledgers.source, old_scans, 1)
-    return InStep(old.name, here, there, ctx.clock.now()), *stale_since(ctx, old, new)
+    note = InStep(old.name, here, there, ctx.clock.now(), **left.written())
+    return note, *stale_since(ctx, old, new)
 
 
 def stale_since(ctx: Context, old: CollectionState, new: CollectionState) -> tuple[Stale, ...]:

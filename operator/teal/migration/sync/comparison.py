@@ -75,8 +75,13 @@ class PartWork:
             self.dropped[side].append(keys)
 
 
-async def compared(part: int, sides: tuple[RoundSide, RoundSide], size: int, *, restored: bool) -> PartWork:
-    """The work of one part, in batches of `size`, given that both sides' scans stand at it."""
+async def compared(
+    part: int, sides: tuple[RoundSide, RoundSide], size: int, still_open: Keys, *, restored: bool
+) -> PartWork:
+    """The work of one part, in batches of `size`, given that both sides' scans stand at it.
+
+    What is `still_open` is looked at whatever its versions say.
+    """
     seen_of = [await side.next() for side in sides]
     judged = [
         await side.evidence(part, seen, restored=restored) for side, seen in zip(sides, seen_of, strict=True)
@@ -86,13 +91,13 @@ async def compared(part: int, sides: tuple[RoundSide, RoundSide], size: int, *, 
     for rows in aligned(
         sides[0].ledger.rows(part), iter(work.seen[0]), sides[1].ledger.rows(part), iter(work.seen[1])
     ):
-        _look(work, rows, size, gone)
+        _look(work, rows, size, still_open, gone)
         await asyncio.sleep(0)
     work.lost = tuple(count if is_loss(count, rest) else 0 for count, rest in zip(gone, left, strict=True))  # type: ignore[assignment]
     return work
 
 
-def _look(work: PartWork, rows: tuple[Columns, ...], size: int, gone: list[int]) -> None:
+def _look(work: PartWork, rows: tuple[Columns, ...], size: int, still_open: Keys, gone: list[int]) -> None:
     known, seen = (rows[0], rows[2]), (rows[1], rows[3])
     keys = columns_of(k.joined(columns.keys for columns in rows)).keys
     states = tuple(
@@ -102,6 +107,7 @@ def _look(work: PartWork, rows: tuple[Columns, ...], size: int, gone: list[int])
     for side, (then, now, others) in enumerate(zip(known, (here, there), (there, here), strict=True)):
         gone[side] += int(np.count_nonzero(k.locate(keys, then.keys)[1] & ~now & others))
     quiet = (states[0] == State.UNCHANGED) & (states[1] == State.UNCHANGED)
+    quiet &= ~k.locate(keys, still_open)[1]
     if work.restored:
         for side in (0, 1):
             work.recorded[side].append(_at(seen[side], k.take(keys, quiet)))

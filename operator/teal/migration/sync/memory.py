@@ -13,6 +13,7 @@ from teal.domain.rest import Numbers
 from teal.migration.context import Context
 from teal.migration.copying.ledgers import Ledgers
 from teal.migration.session import Part
+from teal.migration.sync.notes import OpenPoints
 from teal.migration.sync.write_ahead import WriteAheadLog
 from teal.qdrant.wire import RawId
 
@@ -46,6 +47,7 @@ class PairMemory:
         unsettled: the digests on both sides of points of which nobody knows which side changed.
         exact: whether all that this round took for unchanged is.
         moved, took: how many points the last round before a rollback wrote, and how many seconds it took.
+        seen_all: whether the last round has seen all that was sent before it.
         kept: points that were not deleted because it looked like a loss.
     """
 
@@ -68,6 +70,7 @@ class PairMemory:
     moved: int = 0
     took: float = 0.0
     exact: bool = True
+    seen_all: bool = True
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
@@ -86,6 +89,11 @@ class PairMemory:
     def left_behind(self) -> int:
         """Points that one side has and the other cannot be given."""
         return sum(map(len, self.uncarried.values()))
+
+    @property
+    def open(self) -> OpenPoints:
+        """The points that are not in step."""
+        return OpenPoints(self.unsettled, self.uncarried)
 
     @property
     def complete(self) -> bool:

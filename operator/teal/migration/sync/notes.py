@@ -6,14 +6,20 @@ comparison left nothing over, within one epoch; sums stand for the contents that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from teal.domain.buckets import Buckets
+from teal.domain.columns import columns_of
 from teal.domain.epoch import Floors, Scan
+from teal.domain.keys import Keys
 from teal.domain.marks import InStep, SideNote
 from teal.domain.observed import CollectionState
 from teal.migration.context import Context
 from teal.migration.copying.side_ledger import SideLedger
+from teal.qdrant import raw_keys, wire
+from teal.qdrant.wire import RawId
 
 
 def side_note(
@@ -47,7 +53,7 @@ def floors_of(note: SideNote | None, part: int, now: Scan | None) -> Floors | No
     if note is None or now is None or now.epoch is None or part >= len(note.floors):
         return None
     noted = note.floors[part]
-    return Floors(*noted) if noted is not None and now.epoch.noted() == note.epoch else None
+    return Floors(*noted) if noted is not None and now.epoch.is_noted_as(note.epoch) else None
 
 
 def sums_of(note: SideNote | None, state: CollectionState, parts: int) -> Buckets | None:
@@ -59,6 +65,69 @@ def sums_of(note: SideNote | None, state: CollectionState, parts: int) -> Bucket
     except ValueError:
         return None
     return found if len(found) % parts == 0 else None
+
+
+AGAIN = -1
+"""Stands for the digest of a point that could not be carried for a reason that may pass."""
+OPEN_AT_MOST = 1_000
+"""How many points a note names that are not in step."""
+
+
+@dataclass(frozen=True)
+class OpenPoints:
+    """The points of a pair that are not in step, each with the digests that were seen.
+
+    `unsettled`: of the newer and of the retained side, of points of which nobody knows which side changed.
+    `uncarried`: of points that could not be made on the other side, by the collection that they stand on.
+    """
+
+    unsettled: Mapping[RawId, tuple[int, int]]
+    uncarried: Mapping[str, Mapping[RawId, int]]
+
+    def __len__(self) -> int:
+        return len(self.unsettled) + sum(map(len, self.uncarried.values()))
+
+    @property
+    def keys(self) -> Keys:
+        """All of them, in order."""
+        ids = {*self.unsettled, *(point for points in self.uncarried.values() for point in points)}
+        return columns_of(raw_keys.of(list(ids))).keys
+
+    def exchanged(self) -> OpenPoints:
+        """The same when the retained one is the newer."""
+        return OpenPoints({point: (b, a) for point, (a, b) in self.unsettled.items()}, self.uncarried)
+
+    def may_pass(self) -> bool:
+        """Whether some of them should be tried again though nothing changes."""
+        return any(AGAIN in points.values() for points in self.uncarried.values())
+
+    def written(self) -> dict[str, Any]:
+        """As `InStep` has them."""
+        unsettled = {_text(p): (f"{a:x}", f"{b:x}") for p, (a, b) in self.unsettled.items()}
+        uncarried = {
+            name: {_text(p): "" if digest == AGAIN else f"{digest:x}" for p, digest in points.items()}
+            for name, points in self.uncarried.items()
+            if points
+        }
+        return {"unsettled": unsettled or None, "uncarried": uncarried or None}
+
+    @classmethod
+    def read(cls, note: InStep) -> Self:
+        """What an earlier process noted."""
+        return cls(
+            {wire.raw_id(wire.plain(p)): (int(a, 16), int(b, 16)) for p, (a, b) in (note.unsettled or {}).items()},
+            {
+                name: {wire.raw_id(wire.plain(p)): int(d, 16) if d else AGAIN for p, d in points.items()}
+                for name, points in (note.uncarried or {}).items()
+            },
+        )
+
+
+ALL_IN_STEP = OpenPoints({}, {})
+
+
+def _text(point: RawId) -> str:
+    return str(wire.plain_id(point))
 
 
 def noted_between(

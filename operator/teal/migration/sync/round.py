@@ -3,7 +3,10 @@
 A round begins with a barrier and a look at both sides, goes over both in the same parts, reads what may have
 changed, and moves what one side is known to have changed (`domain.in_step`). The contents that it writes are noted
 with the digest of what was *written*, without a version: if the target then holds something else, the application
-has changed it. At the end the epochs are read again; the durable notes are written if nothing was left over.
+has changed it. At the end the epochs are read again; the durable notes go forward if nothing was left over.
+
+Where a barrier was refused, a write that was sent before, even one of Teal's own, may still be applied after the
+scan. Then the round moves what it sees, but its notes do not go forward, and the write-ahead log stays.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from teal.migration.copying.transform import stale_between
 from teal.migration.sync.carry import carry
 from teal.migration.sync.comparison import PartWork, Suspects, compared, values_at
 from teal.migration.sync.memory import PairMemory
-from teal.migration.sync.notes import side_note
+from teal.migration.sync.notes import AGAIN, OPEN_AT_MOST, OpenPoints, side_note
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.side import RoundSide
 from teal.migration.sync.write_ahead import DELETED
@@ -40,8 +43,6 @@ from teal.qdrant.wire import RawId, RawPoint
 NEWER, RETAINED = 0, 1
 WAYS: Mapping[OneWay, tuple[int, int]] = {Move.TO_RETAINED: (NEWER, RETAINED), Move.TO_SERVING: (RETAINED, NEWER)}
 """From which side to which one."""
-AGAIN = -1
-"""Stands for the digest of a point that could not be carried for a reason that may pass."""
 SAMPLES = 10
 
 
@@ -97,6 +98,7 @@ class Round:
         options = ctx.options
         self._size = options.carry_batch if self._compared else options.embedding_batch
         self._finished: list[PartWork] = []
+        self._still_open = memory.open.keys
 
     @classmethod
     async def begin(cls, ctx: Context, pair: Pair, memory: PairMemory, only: OneWay | None) -> Round:
@@ -112,8 +114,8 @@ class Round:
         found = cls(ctx, pair, memory, sides, only)
         memory.log.seal()
         await both(
-            sides[NEWER].begin(settled=only is Move.TO_RETAINED),
-            sides[RETAINED].begin(settled=only is Move.TO_SERVING),
+            sides[NEWER].begin(barrier=only is not Move.TO_RETAINED),
+            sides[RETAINED].begin(barrier=only is not Move.TO_SERVING),
         )
         found.at_rest = (sides[NEWER].numbers, sides[RETAINED].numbers)
         return found
@@ -154,7 +156,7 @@ class Round:
     async def _compare(self) -> None:
         """Take the next part in hand."""
         restored = self._part in self._memory.by_marks
-        work = await compared(self._part, self._sides, self._size, restored=restored)
+        work = await compared(self._part, self._sides, self._size, self._still_open, restored=restored)
         self._part += 1
         self._tell_losses(work)
         self._open.append(work)
@@ -169,9 +171,18 @@ class Round:
             side.stop()
 
     @property
+    def seen_all(self) -> bool:
+        """Whether the round has seen all that was sent before it: a barrier has passed on both sides."""
+        return all(side.seen_all for side in self._sides)
+
+    @property
     def leftover(self) -> bool:
-        """Whether something could not be brought in step."""
-        return any(work.leftover for work in self._finished)
+        """Whether something could not be brought in step, or may not have been seen."""
+        return self._unnamed or any(work.leftover for work in self._finished)
+
+    @property
+    def _unnamed(self) -> bool:
+        return not self.seen_all or len(self._memory.open) > OPEN_AT_MOST
 
     # One batch
 
@@ -186,15 +197,14 @@ class Round:
                 self._memory.conflicts += 1
                 self._memory.samples = [*self._memory.samples, wire.id_text(each.id)][-SAMPLES:]
             (settled if told.move is Move.NONE else moves[told.move]).append(each)
-        for each in moves[Move.UNSETTLED]:
-            self._unsettled[each.id] = each.digests
-            work.leftover = True
-        self._record(work, settled)
+        self._unsettled.update({each.id: each.digests for each in moves[Move.UNSETTLED]})
+        self._record(work, [*settled, *moves[Move.UNSETTLED]])
         for way, (source, target) in WAYS.items():
             if self.only in (None, way):
                 await self._carry(work, moves[way], source, target)
             else:
-                work.leftover = work.leftover or bool(moves[way])
+                known = self._memory.uncarried.get(self._sides[source].name, {})
+                work.leftover = work.leftover or any(each.id not in known for each in moves[way])
 
     async def _read(self, work: PartWork, batch: Suspects) -> list[Found]:
         """The contents of a batch, and what they say of the states."""
@@ -225,6 +235,8 @@ class Round:
         self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, restored: bool
     ) -> State:
         """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one."""
+        if point in self._memory.uncarried.get(self._sides[side].name, {}):
+            return State.CHANGED
         if by_version is State.CHANGED and point in self._stale[1 - side]:
             return State.CHANGED  # its text has changed before, and now its vector, if only on this side
         log = self._memory.log
@@ -273,7 +285,8 @@ class Round:
         waiting = [each for each in moving if before.get(each.id) == each.digests[source] and each not in lost]
         left.update({each.id: each.digests[source] for each in waiting})
         todo = [each for each in moving if each not in lost and each not in waiting]
-        work.leftover = work.leftover or bool(lost or waiting)
+        self._record(work, waiting)
+        work.leftover = work.leftover or bool(lost)
         points = [held for each in todo if (held := each.points[source]) is not None]
         gone = [each.id for each in todo if each.points[source] is None]
         seen = {each.id: each.digests[target] for each in todo if each.points[target] is not None}
@@ -286,13 +299,14 @@ class Round:
             left[point] = AGAIN if done.again else by_id[point].digests[source]
         memory.reason = done.because or memory.reason
         moved = len(done.written) + len(done.deleted)
-        work.leftover = work.leftover or moved < len(todo)
-        self.overtaken += len(todo) - moved - len(done.left)
+        overtaken = len(todo) - moved - len(done.left)
+        self.overtaken += overtaken
+        work.leftover = work.leftover or bool(overtaken)
         self._note(work, source, [by_id[point] for point in done.written])
         work.record(target, raw_keys.of([*done.written]), [-1] * len(done.written), [*done.written.values()])
         for side in (NEWER, RETAINED):
             work.drop(side, raw_keys.of([*done.deleted]))
-        self._note(work, target, [by_id[point] for point in done.left if by_id[point].points[target] is not None])
+        self._record(work, [by_id[point] for point in done.left])
         self.moved += moved
         if target == RETAINED:
             memory.to_retained += moved
@@ -322,7 +336,9 @@ class Round:
 
     async def _end(self) -> None:
         """The epochs are read again: only then what was noted can be compared later, and stand in the marks."""
+        before = self._memory.open
         self._memory.unsettled, self._memory.kept = self._unsettled, self._kept
+        self._memory.seen_all = self.seen_all
         for way, (source, _) in WAYS.items():
             if self.only in (None, way):
                 name = self._sides[source].name
@@ -336,16 +352,18 @@ class Round:
         for work in self._finished:
             for side, scan in zip(self._sides, scans, strict=True):
                 side.ledger.scans[work.part] = scan
-            if not work.leftover:
+            if not self._unnamed and not work.leftover:
                 self._memory.covered[work.part] = (scans[NEWER], scans[RETAINED])
-        await self._remember()
+        await self._remember(before)
 
-    async def _remember(self) -> None:
-        """In step, durably. Whatever was written before the round began has been seen by it."""
+    async def _remember(self, before: OpenPoints) -> None:
+        """In step, durably. Whatever was written before the round began has been seen by it. `before`: the points
+        that were not in step until now.
+        """
         memory = self._memory
         outlived = any(side.outlived for side in self._sides)
         memory.noted = None
-        if not (self.moved or memory.log or outlived):
+        if not (self.moved or memory.log or outlived or before != memory.open):
             return
         newer, retained = self._sides
         covered = [memory.covered.get(part) for part in range(newer.ledger.total)]
@@ -358,6 +376,7 @@ class Round:
                 self._ctx, retained.state, retained.ledger, [pair and pair[RETAINED] for pair in covered], 1
             ),
             at=self._ctx.clock.now(),
+            **memory.open.written(),
         )
         covered_keys = {} if self.leftover else memory.log.covered()
         await self._ctx.server.mark(newer.name, note, clear=covered_keys.pop(newer.name, ()))

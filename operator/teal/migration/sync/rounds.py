@@ -19,7 +19,7 @@ from teal.migration.copying.circumstances import barriers_on
 from teal.migration.copying.ledgers import Ledgers
 from teal.migration.copying.scratch import ScratchLostError
 from teal.migration.sync.memory import PairMemory
-from teal.migration.sync.notes import noted_between
+from teal.migration.sync.notes import OpenPoints, noted_between
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.round import Round
 from teal.migration.sync.write_ahead import WriteAheadLog
@@ -47,7 +47,7 @@ async def keep(ctx: Context, pair: Pair, memory: PairMemory, until: float = math
     found = await _advance(ctx, pair, memory, until)
     if found is None:
         return False
-    memory.at_rest = found.at_rest if not found.leftover else (None, None)
+    memory.at_rest = (None, None) if found.leftover or memory.open.may_pass() else found.at_rest
     now = clock.monotonic()
     memory.due, memory.last = now + max(PAUSE_SECONDS, found.took / SHARE), clock.now()
     return True
@@ -113,6 +113,9 @@ async def _begin(ctx: Context, pair: Pair, memory: PairMemory) -> None:
     memory.by_marks = set(range(total))
     memory.noted = noted_between(pair.serving, pair.retained, ctx.observed.states.values())
     memory.log = WriteAheadLog.read(pair.serving, pair.retained)
+    left = OpenPoints.read(memory.noted)
+    memory.unsettled = dict(left.unsettled)
+    memory.uncarried = {name: dict(points) for name, points in left.uncarried.items()}
 
 
 async def _numbers(ctx: Context, pair: Pair) -> tuple[Numbers | None, Numbers | None]:

@@ -59,6 +59,8 @@ class RoundSide:
         self.relied = False
         self.outlived = False
         """Whether the note of an earlier process is of another epoch, so that its floors say nothing any more."""
+        self.seen_all = False
+        """Whether all that was sent before the round is applied, and so seen by it."""
         self._ctx, self._note = ctx, note
         self._reads = ctx.server.reads(state)
         self._scan = PartScan(ctx.server, state, ledger.total)
@@ -73,13 +75,12 @@ class RoundSide:
         epoch = self.begun_in.epoch
         return epoch is None or epoch.replicated
 
-    async def begin(self, *, settled: bool = False) -> None:
+    async def begin(self, *, barrier: bool = True) -> None:
         """A barrier, so that what was acknowledged is applied; then how far the replicas are.
 
-        `settled`: somebody else counts the operations of this side, and makes the barriers.
+        Without `barrier` somebody else counts the operations of this side, and makes the barriers.
         """
-        if not settled:
-            await self.barriers.barrier()
+        self.seen_all = not barrier or await self.barriers.barrier()
         self.numbers = await self.barriers.look()
         self.begun_in = circumstances_of(self.numbers, self._ctx.observed.version, self.state)
 

@@ -36,8 +36,8 @@ class _Told:
 
 @dataclass
 class WriteAheadLog:
-    """Digests by point, by the collection that they are written to: all that were told, because a process that died
-    in between has written some of them or none.
+    """Digests by point, by the collection that they are written to: all that were told, because a process that
+    died in between has written some of them or none.
 
     It is written on the `newer` collection; on `retained` an earlier one may stand, from when that was the newer.
 
@@ -132,7 +132,7 @@ class WriteAheadLog:
         self._entries = {}
         for _, mark in self.marks:
             for collection, points in mark.points.items():
-                told = {wire.raw_id(_plain(point)): int(digest or "0", 16) for point, digest in points.items()}
+                told = {wire.raw_id(wire.plain(point)): int(digest or "0", 16) for point, digest in points.items()}
                 self._index_also(collection, told)
 
     def _index_also(self, collection: str, told: Mapping[RawId, int]) -> None:
@@ -148,7 +148,3 @@ def _as_text(written: Mapping[RawId, int]) -> dict[str, str]:
 def _number(mark: Carried) -> int:
     text = mark.partner.rpartition("/")[2]
     return int(text) if text.isdecimal() else 0
-
-
-def _plain(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text

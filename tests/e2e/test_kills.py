@@ -203,7 +203,7 @@ def test_back_and_retirement_under_load(lives: Lives) -> None:
         assert ended_moving_back <= {*deaths}, deaths
         docs.edit(collection={"retention": {"keepFor": "0s"}})
         deaths = lives.killed_everywhere()
-    assert {"snapshot v2", "drop v2"} <= {*deaths}, deaths
+    assert {"snapshot v2", "drop v2"} <= {*deaths}, (deaths, lives._log.read_text())
     assert clients.counts().failures == 0, clients.counts()
     # Each process that comes so far takes its own: one that a dead process has left may lack the last writes.
     so_far = deaths[deaths.index("snapshot v2") : deaths.index("drop v2") + 1]

@@ -14,6 +14,7 @@ import numpy as np
 
 from teal.domain import keys as k
 from teal.domain.columns import NO_DIGEST, UNKNOWN, Columns, aligned, columns_of
+from teal.domain.epoch import Scan
 from teal.domain.in_step import is_loss
 from teal.domain.keys import Keys
 from teal.domain.point_state import State, States
@@ -49,8 +50,8 @@ class Suspects:
 class PartWork:
     """What has to be done in one part. The first of each two is the newer side, which serves.
 
-    `pending` are batches, of which `under_way` have been taken and are not done. `lost`: so much has gone from a
-    side at once that the other one keeps it.
+    `before`: the scans after which the part was last in step. `pending` are batches, of which `under_way` have been
+    taken and are not done. `lost`: so much has gone from a side at once that the other one keeps it.
     """
 
     part: int
@@ -59,6 +60,7 @@ class PartWork:
     seen: tuple[list[Columns], list[Columns]]
     pending: deque[Suspects] = field(default_factory=deque)
     under_way: int = 0
+    before: tuple[Scan | None, Scan | None] = (None, None)
     lost: tuple[int, int] = (0, 0)
     recorded: tuple[list[Columns], list[Columns]] = field(default_factory=lambda: ([], []))
     dropped: tuple[list[Keys], list[Keys]] = field(default_factory=lambda: ([], []))
@@ -87,6 +89,7 @@ async def compared(
         await side.evidence(part, seen, restored=restored) for side, seen in zip(sides, seen_of, strict=True)
     ]
     work = PartWork(part, restored, (judged[0][0], judged[1][0]), (judged[0][1], judged[1][1]))
+    work.before = sides[0].before(work.evidence[0], part), sides[1].before(work.evidence[1], part)
     gone, left = [0, 0], [sum(map(len, seen)) for seen in work.seen]
     for rows in aligned(
         sides[0].ledger.rows(part), iter(work.seen[0]), sides[1].ledger.rows(part), iter(work.seen[1])

@@ -38,7 +38,7 @@ class PairMemory:
 
     Attributes:
         ledgers: what both sides held when they were last in step; `target` is the newer one, `source` the other.
-        by_marks: the parts that were not compared yet since this process began, so that the marks decide.
+        by_marks: the parts of which no round of this process has left nothing over, so that the marks decide.
         noted: what an earlier process noted, as long as `by_marks` is not empty.
         covered: by part, the scans of the newer and the retained side after which nothing was left over.
         at_rest: the numbers of both sides when the last round began that left nothing over.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from teal.domain import keys as k
 from teal.domain.columns import CONTENT, NO_DIGEST
-from teal.domain.epoch import Scan
+from teal.domain.epoch import Scan, comparable
 from teal.domain.in_step import Move, OneWay, ruling
 from teal.domain.marks import InStep
 from teal.domain.plan import same_encoder
@@ -158,6 +158,9 @@ class Round:
         restored = self._part in self._memory.by_marks
         work = await compared(self._part, self._sides, self._size, self._still_open, restored=restored)
         self._part += 1
+        here, there = work.before
+        if restored and here is not None and there is not None:
+            self._memory.covered[work.part] = (here, there)
         self._tell_losses(work)
         self._open.append(work)
         await self._finish_if_done(work)
@@ -331,7 +334,6 @@ class Round:
             await rewrite.put([*rewrite.known(None)], Change(k.joined(dropped), whole(recorded)))
             rewrite.finish()
             side.ledger.scans[work.part] = None
-        self._memory.by_marks.discard(work.part)
         self._finished.append(work)
 
     async def _end(self) -> None:
@@ -350,10 +352,12 @@ class Round:
             scans.append(scan if side.same_replicas else Scan(scan.floors, None))
             self.exact = self.exact and (scans[-1].epoch is not None or not side.relied)
         for work in self._finished:
-            for side, scan in zip(self._sides, scans, strict=True):
-                side.ledger.scans[work.part] = scan
-            if not self._unnamed and not work.leftover:
+            left = self._unnamed or work.leftover
+            for side, scan, then in zip(self._sides, scans, work.before, strict=True):
+                side.ledger.scans[work.part] = _as_before(then, scan) if left else scan
+            if not left:
                 self._memory.covered[work.part] = (scans[NEWER], scans[RETAINED])
+                self._memory.by_marks.discard(work.part)
         await self._remember(before)
 
     async def _remember(self, before: OpenPoints) -> None:
@@ -362,7 +366,7 @@ class Round:
         """
         memory = self._memory
         outlived = any(side.outlived for side in self._sides)
-        memory.noted = None
+        memory.noted = memory.noted if memory.by_marks else None
         if not (self.moved or memory.log or outlived or before != memory.open):
             return
         newer, retained = self._sides
@@ -382,3 +386,11 @@ class Round:
         await self._ctx.server.mark(newer.name, note, clear=covered_keys.pop(newer.name, ()))
         for name, keys in covered_keys.items():
             await self._ctx.server.mark(name, clear=keys)
+
+
+def _as_before(then: Scan | None, now: Scan) -> Scan:
+    """Where something was left over, the floors of the last scan that left nothing over stay. What was left over
+    has no row, or an older one, and would else look as if another replica had told its version.
+    """
+    floors = comparable(then, now)
+    return Scan(now.floors, None) if floors is None else Scan(floors, now.epoch)

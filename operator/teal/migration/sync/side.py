@@ -115,6 +115,12 @@ class RoundSide:
             await asyncio.sleep(0)
         return Evidence(floors, _only_part(then, part, self.ledger.total), now, restored=True), seen
 
+    def before(self, evidence: Evidence, part: int) -> Scan | None:
+        """The scan after which this part was last in step, by the ledger or by the note of an earlier process."""
+        if not evidence.restored:
+            return self.ledger.scans[part]
+        return None if evidence.floors is None else Scan(evidence.floors, self.begun_in.epoch)
+
     def _is_another_replica(self, part: int, seen: list[Columns], floors: Floors) -> bool:
         """Whether a version that no scan of this epoch can show says that another replica has answered."""
         rows = aligned(self.ledger.rows(part), iter(seen))

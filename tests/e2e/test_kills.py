@@ -10,6 +10,7 @@ through without anything new. So the list of boundaries is the migration's own, 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,13 +40,13 @@ class Lives:
         self.gate = gate
         self._mother = mother
         self._manifests = folder / "docs.yaml"
-        self._log = folder / "log"
+        self.log = folder / "log"
 
     def begin(self) -> Life:
         """A process that applies the manifests as they are now."""
         self._manifests.write_text(self.docs.manifests())
-        self._log.unlink(missing_ok=True)
-        return self._mother.bear(self._log, "apply", "-f", str(self._manifests), "--watch", "--timeout", "90")
+        self.log.unlink(missing_ok=True)
+        return self._mother.bear(self.log, "apply", "-f", str(self._manifests), "--watch", "--timeout", "90")
 
     def through(self) -> None:
         """Apply once, from beginning to end."""
@@ -71,6 +72,13 @@ class Lives:
         """What another life would do; `None` at rest. (To compare both sides begins with barriers.)"""
         self.gate.shut_at(lambda effect: not effect.name.startswith(BARRIER))
         return self._live()
+
+    def doubtful(self) -> list[int | str]:
+        """What the last life says to decide: a life was killed between telling what it would write and writing it,
+        and then a client deleted the point.
+        """
+        told = re.search(r"NotSettled .*\(ids ([^)]*)\)", self.log.read_text())
+        return [int(each) if each.isdecimal() else each for each in told[1].split(", ")] if told else []
 
     def _live(self) -> Effect | None:
         """Where this life was killed; `None` if it got through."""
@@ -203,11 +211,16 @@ def test_back_and_retirement_under_load(lives: Lives) -> None:
         assert ended_moving_back <= {*deaths}, deaths
         docs.edit(collection={"retention": {"keepFor": "0s"}})
         deaths = lives.killed_everywhere()
-    assert {"snapshot v2", "drop v2"} <= {*deaths}, (deaths, lives._log.read_text())
+        while (doubtful := lives.doubtful()) and "drop v2" not in deaths:
+            with docs.http() as client:
+                where = f"/collections/{docs.version('v2')}/points/delete?wait=true"
+                client.post(where, json={"points": doubtful}).raise_for_status()
+            deaths += lives.killed_everywhere()
+    assert {"snapshot v2", "drop v2"} <= {*deaths}, (deaths, lives.log.read_text())
     assert clients.counts().failures == 0, clients.counts()
     # Each process that comes so far takes its own: one that a dead process has left may lack the last writes.
-    so_far = deaths[deaths.index("snapshot v2") : deaths.index("drop v2") + 1]
-    assert lives.gate.applied().count("snapshot v2") == len(so_far), deaths
+    took_one = ("snapshot v2", "patch v2 snapshots", "drop v2")
+    assert lives.gate.applied().count("snapshot v2") == sum(death in took_one for death in deaths), deaths
     ended_right(lives, clients.ledger, "v1")
 
 

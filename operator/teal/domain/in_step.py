@@ -49,9 +49,16 @@ _RULINGS = {
 }
 
 
-def ruling(serving: State, retained: State, *, equal: bool) -> Ruling:
-    """What is done about a point; `equal`: both sides hold the same now, or neither has it."""
-    return Ruling(Move.NONE) if equal else _RULINGS[serving, retained]
+def ruling(serving: State, retained: State, *, equal: bool, retained_is_later: bool = False) -> Ruling:
+    """What is done about a point; `equal`: both sides hold the same now, or neither has it.
+
+    `retained_is_later`: the application has gone back to the retained side, so what it has written there is newer.
+    """
+    if equal:
+        return Ruling(Move.NONE)
+    if retained_is_later and serving is State.CHANGED and retained is State.CHANGED:
+        return Ruling(Move.TO_SERVING, conflict=True)
+    return _RULINGS[serving, retained]
 
 
 def is_loss(gone: int, left: int) -> bool:

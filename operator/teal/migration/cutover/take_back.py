@@ -74,8 +74,10 @@ async def _was_touched(barriers: Barriers | None, before: Numbers | None) -> boo
 
 
 async def _bring(ctx: Context, old: CollectionState, new: CollectionState) -> None:
-    """As before a rollback: the one that lost the alias counts as the one that had it."""
+    """As before a rollback: the one that lost the alias counts as the one that had it. But of two writes to one
+    point the one to the side that has it again is the later one.
+    """
     encoder = None if same_encoder(old, new) else await ctx.encoders.of(old)
     pair = Pair(new, old, encoder, ctx.desired.text_field)
     back = replace(ctx, embedder=encoder)
-    await bring_to_retained(back, pair, PairMemory(new.name, old.name), math.inf)
+    await bring_to_retained(back, pair, PairMemory(new.name, old.name), math.inf, retained_is_later=True)

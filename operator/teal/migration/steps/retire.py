@@ -156,7 +156,8 @@ def _unsettled(name: str, newer: str, points: list[wire.RawId]) -> TransientErro
     return TransientError(
         "NotSettled",
         f"The retention of {name} has ended, but it is kept: {len(points):,} points differ from those on {newer}, "
-        f"and it is not known which side changed (ids {shown}). Write or delete them on {newer}.",
+        f"and it is not known which side changed (ids {shown}). Write those to {newer} that are to stay, and "
+        f"delete the others from {name}.",
         retry_after=BLOCKED_SECONDS,
     )
 

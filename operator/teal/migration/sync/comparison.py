@@ -50,8 +50,8 @@ class Suspects:
 class PartWork:
     """What has to be done in one part. The first of each two is the newer side, which serves.
 
-    `before`: the scans after which the part was last in step. `pending` are batches, of which `under_way` have been
-    taken and are not done. `lost`: so much has gone from a side at once that the other one keeps it.
+    `before`: the scans after which the part was last in step. `pending` are batches, of which `under_way` have
+    been taken and are not done. `lost`: so much has gone from a side at once that the other one keeps it.
     """
 
     part: int

@@ -75,11 +75,14 @@ class Round:
         memory: PairMemory,
         sides: tuple[RoundSide, RoundSide],
         only: OneWay | None,
+        *,
+        retained_is_later: bool,
     ) -> None:
         self.took = 0.0
         self.left_at = ctx.clock.monotonic()
         self.at_rest: tuple[Numbers | None, Numbers | None] = (None, None)
         self.only = only
+        self._retained_is_later = retained_is_later
         self.moved = 0
         self.overtaken = 0
         self._ctx, self._pair, self._memory, self._sides = ctx, pair, memory, sides
@@ -101,7 +104,9 @@ class Round:
         self._still_open = memory.open.keys
 
     @classmethod
-    async def begin(cls, ctx: Context, pair: Pair, memory: PairMemory, only: OneWay | None) -> Round:
+    async def begin(
+        cls, ctx: Context, pair: Pair, memory: PairMemory, only: OneWay | None, *, retained_is_later: bool
+    ) -> Round:
         """`only`: in one direction. Whoever asks for it counts the operations of the side that is left, and makes
         the barriers there.
         """
@@ -111,7 +116,7 @@ class Round:
             RoundSide(ctx, pair.serving, ledgers.target, await barriers_on(ctx, pair.serving), noted.here),
             RoundSide(ctx, pair.retained, ledgers.source, await barriers_on(ctx, pair.retained), noted.there),
         )
-        found = cls(ctx, pair, memory, sides, only)
+        found = cls(ctx, pair, memory, sides, only, retained_is_later=retained_is_later)
         memory.log.seal()
         await both(
             sides[NEWER].begin(barrier=only is not Move.TO_RETAINED),
@@ -195,7 +200,7 @@ class Round:
         settled: list[Found] = []
         for each in found:
             equal = self._equal(each)
-            told = ruling(*each.states, equal=equal)
+            told = ruling(*each.states, equal=equal, retained_is_later=self._retained_is_later)
             if told.conflict:
                 self._memory.conflicts += 1
                 self._memory.samples = [*self._memory.samples, wire.id_text(each.id)][-SAMPLES:]
@@ -206,8 +211,7 @@ class Round:
             if self.only in (None, way):
                 await self._carry(work, moves[way], source, target)
             else:
-                known = self._memory.uncarried.get(self._sides[source].name, {})
-                work.leftover = work.leftover or any(each.id not in known for each in moves[way])
+                self._postpone(work, moves[way], source)
 
     async def _read(self, work: PartWork, batch: Suspects) -> list[Found]:
         """The contents of a batch, and what they say of the states."""
@@ -238,13 +242,13 @@ class Round:
         self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, restored: bool
     ) -> State:
         """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one."""
-        if point in self._memory.uncarried.get(self._sides[side].name, {}):
-            return State.CHANGED
         if by_version is State.CHANGED and point in self._stale[1 - side]:
             return State.CHANGED  # its text has changed before, and now its vector, if only on this side
         log = self._memory.log
         if log.has(self._sides[side].name, point, digest):
             return State.UNCHANGED
+        if point in self._memory.uncarried.get(self._sides[side].name, {}):
+            return State.CHANGED
         if digest == DELETED and log.brought(self._sides[1 - side].name, point):
             return State.CHANGED  # it was here, or Teal would not have brought it to the other side
         if point in self._memory.unsettled:
@@ -277,6 +281,15 @@ class Round:
         """These stand on a side as they were read. A version that is a digest may be of another content."""
         versions = [v if v < CONTENT else -1 for v in (each.versions[side] for each in found)]
         work.record(side, raw_keys.of([each.id for each in found]), versions, [e.digests[side] for e in found])
+
+    def _postpone(self, work: PartWork, moving: list[Found], source: int) -> None:
+        """It is not this round's direction: a later one carries these."""
+        name = self._sides[source].name
+        before = self._memory.uncarried.get(name, {})
+        for each in moving:
+            digest = each.digests[source]
+            self._uncarried[name][each.id] = digest if before.get(each.id) == digest else AGAIN
+        self._record(work, moving)
 
     async def _carry(self, work: PartWork, moving: list[Found], source: int, target: int) -> None:
         if not moving:
@@ -341,10 +354,7 @@ class Round:
         before = self._memory.open
         self._memory.unsettled, self._memory.kept = self._unsettled, self._kept
         self._memory.seen_all = self.seen_all
-        for way, (source, _) in WAYS.items():
-            if self.only in (None, way):
-                name = self._sides[source].name
-                self._memory.uncarried[name] = self._uncarried[name]
+        self._memory.uncarried.update(self._uncarried)
         scans: list[Scan] = []
         looks = await both(*(circumstances(self._ctx, side.state, side.barriers) for side in self._sides))
         for side, now in zip(self._sides, looks, strict=True):

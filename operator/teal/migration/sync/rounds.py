@@ -53,13 +53,15 @@ async def keep(ctx: Context, pair: Pair, memory: PairMemory, until: float = math
     return True
 
 
-async def bring_to_retained(ctx: Context, pair: Pair, memory: PairMemory, until: float) -> Round | None:
+async def bring_to_retained(
+    ctx: Context, pair: Pair, memory: PairMemory, until: float, *, retained_is_later: bool = False
+) -> Round | None:
     """One round before a rollback, in one direction: what changed on the serving side goes to the retained one.
 
     What was written to the retained side alone stays there, and is neither overwritten nor taken for deleted. The
-    round when it is over; `None` if `until` came first.
+    round when it is over; `None` if `until` came first. `retained_is_later`: as in `in_step.ruling`.
     """
-    return await _advance(ctx, pair, memory, until, Move.TO_RETAINED)
+    return await _advance(ctx, pair, memory, until, Move.TO_RETAINED, retained_is_later=retained_is_later)
 
 
 async def bring_to_serving(ctx: Context, pair: Pair, memory: PairMemory) -> Round:
@@ -74,7 +76,13 @@ async def bring_to_serving(ctx: Context, pair: Pair, memory: PairMemory) -> Roun
 
 
 async def _advance(
-    ctx: Context, pair: Pair, memory: PairMemory, until: float, only: OneWay | None = None
+    ctx: Context,
+    pair: Pair,
+    memory: PairMemory,
+    until: float,
+    only: OneWay | None = None,
+    *,
+    retained_is_later: bool = False,
 ) -> Round | None:
     """A round that broke off is given up: what it had taken in hand is found again by the next one. So is one in
     other directions.
@@ -87,7 +95,9 @@ async def _advance(
             await _begin(ctx, pair, memory)
         current = memory.round
         if not isinstance(current, Round):
-            current = memory.round = await Round.begin(ctx, pair, memory, only)
+            current = memory.round = await Round.begin(
+                ctx, pair, memory, only, retained_is_later=retained_is_later
+            )
         over = await current.advance(ctx, pair, until)
     except ScratchLostError:
         memory.forget()

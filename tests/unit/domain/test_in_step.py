@@ -30,6 +30,11 @@ def test_where_both_sides_differ(serving: State, retained: State, move: Move, co
     assert ruling(serving, retained, equal=False) == Ruling(move, conflict)
 
 
+def test_of_two_changes_the_later_one_counts_where_it_is_known() -> None:
+    assert ruling(C, C, equal=False, retained_is_later=True) == Ruling(Move.TO_SERVING, conflict=True)
+    assert ruling(C, X, equal=False, retained_is_later=True) == Ruling(Move.TO_RETAINED, conflict=True)
+
+
 @pytest.mark.parametrize(("serving", "retained"), list(product(State, State)))
 def test_what_is_equal_on_both_sides_needs_nothing(serving: State, retained: State) -> None:
     assert ruling(serving, retained, equal=True) == Ruling(Move.NONE)

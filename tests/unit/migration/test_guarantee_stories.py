@@ -394,3 +394,29 @@ def test_what_is_carried_reaches_all_replicas_though_a_refused_write_has_left_th
         for copy in world.server.copies(blue)
     }
     assert held == {world.application.told[point]["n"]}
+
+
+def test_of_two_writes_to_a_point_a_cut_over_that_is_taken_back_keeps_the_later_one(
+    made: Callable[..., World],
+) -> None:
+    """Teal dies right before the alias moves back; the next process cannot know whether it had moved meanwhile."""
+    world = made()
+    unchecked(world)
+    blue = world.serving
+    move_to(world, "v2")
+    in_step(world)
+    world.annotate("rollback")
+    crash = [Trouble("point_alias", "crash before")]
+    while crash:
+        world.wait(world.next_wait)
+        world.reconcile(crash)
+        crash = crash if world.server.state(str(blue)).marks.cutover_begun is None else []
+    while world.server.state(str(world.serving)).marks.fence:
+        world.wait(world.next_wait)
+        world.reconcile()
+    world.application.write("change", 1, "v1")
+    world.application.write("change", 1)
+    assert world.until("Held")
+    in_step(world)
+    assert world.serving == blue
+    assert behind(world, ALIAS, 1) == world.application.told[wire.raw_id(1)]["n"]

@@ -242,11 +242,11 @@ class Round:
         self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, restored: bool
     ) -> State:
         """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one."""
-        if by_version is State.CHANGED and point in self._stale[1 - side]:
-            return State.CHANGED  # its text has changed before, and now its vector, if only on this side
         log = self._memory.log
         if log.has(self._sides[side].name, point, digest):
             return State.UNCHANGED
+        if by_version is State.CHANGED and point in self._stale[1 - side]:
+            return State.CHANGED  # its text has changed before, and now its vector, if only on this side
         if point in self._memory.uncarried.get(self._sides[side].name, {}):
             return State.CHANGED
         if digest == DELETED and log.brought(self._sides[1 - side].name, point):

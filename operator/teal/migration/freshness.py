@@ -46,10 +46,10 @@ async def become_fresh(
     freshness = session.part(Freshness)
     if freshness.reached:
         return
+    ours = mine(await server.observe(alias, adopt), identity)
+    if not ours:
+        return  # no marks are there to be believed; whatever is made begins with a decision
     if await server.clustered():
-        ours = mine(await server.observe(alias, adopt), identity)
-        if not ours:
-            return  # no marks are there to be believed; whatever is made begins with a decision
         before_write()
         await server.touch(min(ours))
         await server.observe(alias, adopt, since=server.now())

@@ -244,10 +244,16 @@ def test_nothing_is_paid_twice(lives: Lives, when: When) -> None:
 @pytest.mark.fault(17)
 @pytest.mark.parametrize("killed", [False, True])
 def test_writes_between_the_last_look_and_the_cutover(lives: Lives, killed: bool) -> None:
-    """They land on the old collection, acknowledged, when all seemed quiet; then Teal dies, or not."""
+    """They land on the old collection, acknowledged, when all seemed quiet; then Teal dies, or not.
+
+    With a fence they would be refused.
+    """
     lives.through()
     ledger = lives.docs.load()
-    lives.docs.edit(embedding_set={**LARGE, "schemaVersion": "v2"})
+    lives.docs.edit(
+        collection={"migration": {"promotion": {"fence": "Never"}}},
+        embedding_set={**LARGE, "schemaVersion": "v2"},
+    )
     lives.gate.shut_at(named("before alias create alias v2"))
     with lives.begin() as life:
         assert lives.gate.wait_shut(alive=lambda: life.runs)

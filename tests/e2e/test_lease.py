@@ -15,7 +15,7 @@ from devkit.teal import Operator
 from teal.controller.election import NAME
 from teal.controller.lease import LOST_EXIT_CODE
 from tests.e2e.gate import Gate, named
-from tests.e2e.support import COMPARED, IN_FLIGHT, LARGE, Docs, few, texts
+from tests.e2e.support import COMPARED, IN_FLIGHT, LARGE, PROBES, Docs, few, texts
 from tests.plugins.operator import StartOperator
 
 MAX_FENCE = 5.0
@@ -65,7 +65,7 @@ def ended_right(docs: Docs, ledger: Ledger, done: int, embedded: int) -> None:
     docs.encoders.faults()
     docs.wait_ready()
     assert docs.audit(ledger).ok
-    assert docs.encoders.calls("teal").texts - embedded <= len(texts()) - done + IN_FLIGHT + COMPARED
+    assert docs.encoders.calls("teal").texts - embedded <= len(texts()) - done + IN_FLIGHT + COMPARED + PROBES
 
 
 @pytest.mark.fault(9)

@@ -30,7 +30,7 @@ import numpy as np
 from teal.domain import keys as k
 from teal.domain.buckets import Buckets, buckets_for
 from teal.domain.change_field import Watermark
-from teal.domain.columns import CONTENT, NO_DIGEST, UNKNOWN, Columns, Versions, aligned, pieces
+from teal.domain.columns import CONTENT, EMPTY, NO_DIGEST, UNKNOWN, Columns, Versions, aligned, pieces
 from teal.domain.epoch import Scan, comparable
 from teal.domain.errors import HeldError, TransientError
 from teal.domain.ledger import difference, unmoved
@@ -133,8 +133,7 @@ class Pass:
         self._scan.stop()
         for task in self._running:
             task.cancel()
-        # What was copied of the open range has no row yet, so it must be looked for on the target.
-        self._ledgers.seeded = False
+        self._ledgers.give_up(self._range)
 
     # One range
 
@@ -243,13 +242,16 @@ class Pass:
             if self._field:
                 self._memory.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
             given = {ids[row] for row in np.flatnonzero(unmoved(batch, read.digests))}
-            points = await self._transform([point for point in found if point.id not in given])
+            before = dict(zip(ids, self._ledgers.copied_before(read).tolist(), strict=True))
+            todo = [point for point in found if point.id not in given and before[point.id] == NO_DIGEST]
+            points = await self._transform(todo)
             if points:
                 await self._points.upsert(self._target.name, points, only="insert" if self._dual else None)
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        written = {point.id: wire.content_digest(point) for point in points}
+        written = {point: digest for point, digest in before.items() if digest != NO_DIGEST and point not in given}
+        written |= {point.id: wire.content_digest(point) for point in points}
         fresh = np.fromiter((point in written or point in there for point in ids), np.bool_, len(ids))
         given_digests = np.array([written.get(point, NO_DIGEST) for point in ids], np.uint64)
         current.note(read.take(fresh), given_digests[fresh])
@@ -291,6 +293,7 @@ class Pass:
 
     async def _confirm(self) -> None:
         """Whether the versions that were noted can be compared later: the epoch is read again."""
+        self._ledgers.given_up = (EMPTY, EMPTY)
         now = await circumstances(self._ctx, self._source, self._barriers)
         before = self._begun_in or NOTHING
         scan = Scan.between(before.epoch, before.floors, now.epoch)

@@ -35,11 +35,14 @@ class Ledgers:
         source: the versions and digests of the points that the target holds, as the source had them.
         target: the same points with the digests of what was written; with versions once they were read there.
         seeded: whether all that the target holds has a row.
+        given_up: what was copied of a range that was left open, which has no rows: as it was read, and the digests
+            of what was written.
     """
 
     source: SideLedger
     target: SideLedger
     seeded: bool = False
+    given_up: tuple[Columns, Columns] = (EMPTY, EMPTY)
 
     @classmethod
     def new(cls, total: int, buckets: int) -> Ledgers:
@@ -49,6 +52,25 @@ class Ledgers:
     @property
     def total(self) -> int:
         return self.source.total
+
+    def give_up(self, left: Range | None) -> None:
+        """What was copied of an open range has no row yet, so it must be looked for on the target."""
+        self.seeded = False
+        if left is not None:
+            self.given_up = whole(left.read), whole(left.written)
+
+    def copied_before(self, read: Columns) -> Digests:
+        """Of points whose contents were read: the digests of what was written for them before a range was given
+        up; `NO_DIGEST` where nothing was, or where the content has changed since.
+        """
+        found = np.full(len(read), NO_DIGEST, np.uint64)
+        then, written = self.given_up
+        rows, there = k.locate(read.keys, then.keys)
+        there[there] = then.digests[rows[there]] == read.digests[there]
+        rows, noted = k.locate(read.keys, written.keys)
+        there &= noted & (read.digests != NO_DIGEST)
+        found[there] = written.digests[rows[there]]
+        return found
 
     def drop(self) -> None:
         """Free the disk space."""

@@ -540,10 +540,16 @@ class World:
     def _assert_complete(self, landed_before: int | None = None) -> None:
         if self.serving is None or not self.begun:
             return
-        lost = self.application.wrong(self.serving) - self.application.late.keys()
+        lost = self.application.wrong(self.serving) - self.application.late.keys() - self.unsettled
         if landed_before is not None:
             lost = {point for point in lost if self.application.landed[point] < landed_before}
         assert not lost, self._lost(lost, self.serving)
+
+    @property
+    def unsettled(self) -> set[wire.RawId]:
+        """The points of which nobody knows which side changed: Teal has noted them, and waits for a decision."""
+        notes = [note for state in self.mine for note in state.marks.in_step.values()]
+        return {wire.raw_id(wire.plain(point)) for note in notes for point in note.unsettled or ()}
 
     # Promises
 

@@ -179,7 +179,7 @@ class Pass:
         if self._dual:
             # What is on green already, or was and has been deleted there, is the application's own affair.
             theirs = k.locate(read.keys, known.keys)[1]
-            current.note(read.take(theirs))
+            current.note(_unread(read.take(theirs)))
             read = read.take(~theirs)
         for start in range(0, len(read), self._batch):
             self._pending.append(read.take(slice(start, start + self._batch)))
@@ -373,6 +373,11 @@ class Pass:
         memory.pass_by_field = self._field if self.partial else None
         memory.pass_exact = self._exact or not self._relied
         self._progress.throttled = None
+
+
+def _unread(points: Columns) -> Columns:
+    """The same without the digests of earlier contents: these versions belong to contents that nobody has read."""
+    return replace(points, digests=np.full(len(points), NO_DIGEST, np.uint64))
 
 
 def _as_read(batch: Columns, ids: Sequence[RawId], found: Sequence[RawPoint]) -> Versions:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from teal.domain.writes import WriteMode
 from teal.migration.context import Context
 from teal.migration.copying.transform import AsManyAsPossible, LeftBehind, Transform
 from teal.migration.sync.side import RoundSide
@@ -20,6 +21,11 @@ from teal.migration.sync.write_ahead import DELETED, WriteAheadLog
 from teal.qdrant import wire
 from teal.qdrant.together import all_of, both
 from teal.qdrant.wire import RawId, RawPoint
+
+AT_ONCE = 32
+"""So few points are looked at and written at once that the moment in between is short."""
+OTHER_WRITE_SECONDS = 0.25
+"""An application that writes to both sides is given so long to bring its write to the other one, too."""
 
 
 @dataclass
@@ -47,7 +53,7 @@ async def carry(
 
     `seen`: the digests of what was seen there of all these points; those that are missing were not there.
     """
-    (source, target), done, told = sides, Carried(), LeftBehind()
+    target, done, told = sides[1], Carried(), LeftBehind()
     made: Sequence[RawPoint] = ()
     if make is None:
         done.because = f"the encoder of {target.name} cannot be asked" if points else None
@@ -62,12 +68,39 @@ async def carry(
         return done
     await log.tell(ctx, target.name, {**digests, **dict.fromkeys(gone, DELETED)})
     read = {point.id: wire.content_digest(point) for point in points}
-    ids = [*digests, *gone]
+    if ctx.writes is WriteMode.DUAL_WRITE:
+        await ctx.clock.sleep(OTHER_WRITE_SECONDS)
+    unmoved: set[RawId] = set()
+    every: list[RawPoint | RawId] = [*made, *gone]
+    for start in range(0, len(every), AT_ONCE):
+        some = every[start : start + AT_ONCE]
+        unmoved |= await _compare_and_set(ctx, sides, some, read, seen, digests)
+    done.written = {point: digest for point, digest in digests.items() if point in unmoved}
+    done.deleted = {point for point in gone if point in unmoved}
+    return done
+
+
+async def _compare_and_set(
+    ctx: Context,
+    sides: tuple[RoundSide, RoundSide],
+    some: Sequence[RawPoint | RawId],
+    read: Mapping[RawId, int],
+    seen: Mapping[RawId, int],
+    digests: Mapping[RawId, int],
+) -> set[RawId]:
+    """Write those points of `some`, and delete the ids among them, that neither side has changed; which they are.
+
+    `read` and `seen` are the digests of both sides when it was decided, `digests` those of what is written.
+    """
+    source, target = sides
+    points = {each.id: each for each in some if not isinstance(each, bytes)}
+    gone = [each for each in some if isinstance(each, bytes)]
+    ids = [*points, *gone]
     still, now = await both(source.digests(ids), target.digests(ids))
-    unmoved = {point for point in ids if now.get(point) == seen.get(point) and still.get(point) == read.get(point)}
-    fresh = [point for point in made if point.id in unmoved and point.id not in now]
-    older = [point for point in made if point.id in unmoved and point.id in now]
-    there = [point for point in gone if point in unmoved and point in now]
+    unmoved = {p for p in ids if now.get(p) == seen.get(p) and still.get(p) == read.get(p)}
+    fresh = [points[p] for p in points if p in unmoved and p not in now]
+    older = [points[p] for p in points if p in unmoved and p in now]
+    there = [p for p in gone if p in unmoved and p in now]
     await all_of(
         [
             ctx.server.points.upsert(target.name, fresh, only="insert"),
@@ -77,9 +110,7 @@ async def carry(
     )
     if target.replicated:
         await _on_all_replicas(ctx, target, [*fresh, *older], digests)
-    done.written = {point: digest for point, digest in digests.items() if point in unmoved}
-    done.deleted = {point for point in gone if point in unmoved}
-    return done
+    return unmoved
 
 
 async def _on_all_replicas(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from teal.domain import keys as k
 from teal.domain.columns import UNKNOWN, Columns, aligned, pieces
-from teal.domain.epoch import Scan, comparable
+from teal.domain.epoch import Floors, Scan, comparable
 from teal.domain.in_step import Move
 from teal.domain.marks import InStep, Mark, Stale
 from teal.domain.observed import CollectionState
@@ -95,7 +95,9 @@ class Promotion:
         ledgers = self._memory.the_ledgers
         if self._ctx.writes is WriteMode.DUAL_WRITE:
             await _read_versions(self._ctx, self._new, ledgers.target)
+            # The application's own points on green may have no row, which is no sign of another replica.
             scans = ledgers.target.scans
+            scans[:] = [scan and replace(scan, floors=Floors(UNKNOWN, scan.floors.high)) for scan in scans]
             return _noted(self._ctx, self._old, self._new, ledgers, scans, ledgers.source.scans)
         now = await circumstances(self._ctx, self._new, await barriers_on(self._ctx, self._new))
         for part, scan in enumerate(ledgers.target.scans):

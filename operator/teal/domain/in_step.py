@@ -49,15 +49,20 @@ _RULINGS = {
 }
 
 
-def ruling(serving: State, retained: State, *, equal: bool, retained_is_later: bool = False) -> Ruling:
+def ruling(
+    serving: State, retained: State, *, equal: bool, retained_is_later: bool = False, both_written: bool = False
+) -> Ruling:
     """What is done about a point; `equal`: both sides hold the same now, or neither has it.
 
     `retained_is_later`: the application has gone back to the retained side, so what it has written there is newer.
+    `both_written`: it has promised to write to both sides, so where the serving side is unknown, it is right.
     """
     if equal:
         return Ruling(Move.NONE)
     if retained_is_later and serving is State.CHANGED and retained is State.CHANGED:
         return Ruling(Move.TO_SERVING, conflict=True)
+    if both_written and serving is State.UNKNOWN:
+        return Ruling(Move.TO_RETAINED)
     return _RULINGS[serving, retained]
 
 

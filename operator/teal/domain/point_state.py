@@ -49,8 +49,12 @@ class _Found:
         self.digests[self.there] = piece.digests[rows[self.there]]
 
 
-def by_ledger(keys: Keys, known: Columns, seen: Columns, floors: Floors | None) -> States:
+def by_ledger(
+    keys: Keys, known: Columns, seen: Columns, floors: Floors | None, *, complete: bool = True
+) -> States:
     """The states of sorted `keys`, given a ledger that knows *all* points of this side.
+
+    One that is not `complete` lacks points, so of what has no row only a version above the floor tells something.
 
     `known` is what the side held when both were in step, `seen` what a scan finds now, with the digests of those
     contents that were read. `floors` are those of the scan that `known` is from, `None` where versions cannot be
@@ -67,6 +71,9 @@ def by_ledger(keys: Keys, known: Columns, seen: Columns, floors: Floors | None) 
     states[read] = np.where(then.digests[read] == now.digests[read], State.UNCHANGED, State.CHANGED)
     states[then.there != now.there] = State.CHANGED
     states[~then.there & ~now.there] = State.UNCHANGED
+    if not complete:
+        above = now.there & (now.versions > floors.high) if floors is not None else np.zeros(len(keys), np.bool_)
+        states[~then.there & ~above] = State.UNKNOWN
     return states
 
 

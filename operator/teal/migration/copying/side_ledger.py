@@ -50,6 +50,8 @@ class SideLedger:
         self.scratch = scratch
         self._parts: list[Stored] = [scratch.writer().finish() for _ in range(total)]
         self.scans: list[Scan | None] = [None] * total
+        self.incomplete: set[int] = set()
+        """The parts in which points may have no row: an application has written them to both sides."""
         self.contents = Buckets(max(total, buckets))
         self.versions = Buckets(max(total, buckets))
         self._torn = False

@@ -109,8 +109,21 @@ class Promotion:
         self._pair_memory()
         return Late()
 
+    async def _both_written(self) -> None:
+        """What the application has written to both sides until now stands in no row, and is no change either."""
+        ledgers = self._memory.ledgers
+        if self._ctx.writes is not WriteMode.DUAL_WRITE or ledgers is None:
+            return
+        now = await circumstances(self._ctx, self._old, await barriers_on(self._ctx, self._old))
+        for ledger in (ledgers.source, ledgers.target):
+            ledger.incomplete.update(range(ledgers.total))
+        for part, scan in enumerate(ledgers.source.scans):
+            until = Scan(Floors(UNKNOWN, now.floors.high), now.epoch)
+            ledgers.source.scans[part] = until if comparable(scan, now) is not None else None
+
     async def drain(self) -> Late:
         """Late writes go over; both sides are kept in step from now on."""
+        await self._both_written()
         back = await _encoder_of(self._ctx, self._old, self._new)
         pair = Pair(self._new, self._old, back, self._ctx.desired.text_field)
         return await drained(self._ctx, pair, self._pair_memory())

@@ -23,6 +23,7 @@ from teal.domain.marks import InStep
 from teal.domain.plan import same_encoder
 from teal.domain.point_state import State
 from teal.domain.rest import Numbers
+from teal.domain.writes import WriteMode
 from teal.migration.context import Context
 from teal.migration.copying.circumstances import barriers_on, circumstances
 from teal.migration.copying.equality import same
@@ -200,7 +201,12 @@ class Round:
         settled: list[Found] = []
         for each in found:
             equal = self._equal(each)
-            told = ruling(*each.states, equal=equal, retained_is_later=self._retained_is_later)
+            told = ruling(
+                *each.states,
+                equal=equal,
+                retained_is_later=self._retained_is_later,
+                both_written=self._ctx.writes is WriteMode.DUAL_WRITE,
+            )
             if told.conflict:
                 self._memory.conflicts += 1
                 self._memory.samples = [*self._memory.samples, wire.id_text(each.id)][-SAMPLES:]
@@ -230,7 +236,7 @@ class Round:
                     digests[side],
                     State(int(batch.states[side][row])),
                     known[side][1][row] if known[side][2][row] else None,
-                    restored=work.restored,
+                    judged=work.restored or not (known[side][2][row] or work.evidence[side].complete),
                 )
                 for side in (NEWER, RETAINED)
             )
@@ -239,9 +245,12 @@ class Round:
         return found
 
     def _state(
-        self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, restored: bool
+        self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, judged: bool
     ) -> State:
-        """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one."""
+        """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one.
+
+        `judged`: its row, or that there is none, tells nothing more than the scan did.
+        """
         log = self._memory.log
         if log.has(self._sides[side].name, point, digest):
             return State.UNCHANGED
@@ -253,7 +262,7 @@ class Round:
             return State.CHANGED  # it was here, or Teal would not have brought it to the other side
         if point in self._memory.unsettled:
             return State.UNKNOWN if self._memory.unsettled[point][side] == digest else State.CHANGED
-        if restored:
+        if judged:
             return by_version
         if known is None or digest == DELETED:
             return State.UNCHANGED if known is None and digest == DELETED else State.CHANGED
@@ -368,6 +377,8 @@ class Round:
             if not left:
                 self._memory.covered[work.part] = (scans[NEWER], scans[RETAINED])
                 self._memory.by_marks.discard(work.part)
+                for side in self._sides:
+                    side.ledger.incomplete.discard(work.part)
         await self._remember(before)
 
     async def _remember(self, before: OpenPoints) -> None:

@@ -36,11 +36,12 @@ class Evidence:
     then: Buckets | None = None
     now: Buckets | None = None
     restored: bool = False
+    complete: bool = True
 
     def states(self, keys: Keys, known: Columns, seen: Columns) -> States:
         """Of each key, whether it changed on this side."""
         if not self.restored:
-            return by_ledger(keys, known, seen, self.floors)
+            return by_ledger(keys, known, seen, self.floors, complete=self.complete)
         if self.then is None or self.now is None:
             return np.full(len(keys), State.UNKNOWN, np.uint8)
         return by_marks(keys, seen, self.floors, self.then, self.then.compared(self.now))
@@ -100,7 +101,7 @@ class RoundSide:
             if floors is not None and self._is_another_replica(part, seen, floors):
                 self.same_replicas, floors = False, None
             self.relied = self.relied or floors is not None
-            return Evidence(floors), seen
+            return Evidence(floors, complete=part not in self.ledger.incomplete), seen
         floors = floors_of(self._note, part, self.begun_in)
         self.outlived = self.outlived or floors is None
         then = sums_of(self._note, self.state, self.ledger.total)

@@ -414,6 +414,14 @@ class TestHistory:
         assert report.status(again)["history"] == history
 
 
+@pytest.mark.parametrize("detail", ["", "it waits for a window"])
+def test_a_verified_green_waits_from_its_verdict_on(detail: str) -> None:
+    """Not only once the gates were looked at, which is a step later."""
+    waiting = found(V2, state(V1), state(V2, Stage.AWAITING_PROMOTION), alias=BLUE, detail=detail)
+    assert conditions(waiting)["Ready"] == ("Unknown", "AwaitingPromotion")
+    assert "Reconciling" not in conditions(waiting)
+
+
 def test_the_outcome_carries_what_the_host_needs() -> None:
     of = found(V1, state(V1), alias=BLUE)
     of.notes = [Note("A", "a"), Note("B", "b")]

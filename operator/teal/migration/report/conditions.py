@@ -156,10 +156,11 @@ def _verified(record: ReconcileRecord) -> list[Row]:
 
 def _waiting(record: ReconcileRecord) -> str | None:
     """What the cut-over waits for: an approval, a window or a hook. That is neither progress nor an error."""
-    if phase(record) != Stage.AWAITING_PROMOTION.value:
+    decision = record.decision
+    if decision is None or decision.plan.source is None or phase(record) != Stage.AWAITING_PROMOTION.value:
         return None
     # Right after the verdict the gates have not been looked at yet.
-    return record.detail or f"{record.decision.subject} is verified; whether it may cut over is looked at next."  # type: ignore[union-attr]
+    return record.detail or f"{decision.subject} is verified; whether it may cut over is looked at next."
 
 
 def _held(record: ReconcileRecord) -> tuple[str, str] | None:

@@ -53,11 +53,12 @@ def described(found: Engine, **sizes: int) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def collection(admin: Admin, dimensions: int) -> AsyncIterator[str]:
+async def collection(admin: Admin, dimensions: int, shards: int = 1) -> AsyncIterator[str]:
     """A new collection that is never indexed, deleted afterwards."""
     name = f"bench-{uuid4().hex[:8]}"
     vectors = {"size": dimensions, "distance": "Cosine"}
-    await admin.create(name, {"vectors": vectors, "optimizers_config": {"indexing_threshold": 0}})
+    optimizers = {"indexing_threshold": 0}
+    await admin.create(name, {"vectors": vectors, "shard_number": shards, "optimizers_config": optimizers})
     try:
         yield name
     finally:

@@ -69,9 +69,11 @@ class Rest:
         content = None if body is None else json.dumps(body)
         return self.send(method, path, content)
 
-    def send(self, method: str, path: str, content: str | None) -> Answer:
+    def send(
+        self, method: str, path: str, content: str | None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send one request with this very text as its body."""
-        headers = {} if content is None else {"content-type": "application/json"}
+        headers = {**(headers or {}), **({} if content is None else {"content-type": "application/json"})}
         reply = self._http.request(method, path, content=content, headers=headers)
         is_json = reply.headers.get("content-type", "").startswith("application/json")
         return Answer(reply.status_code, reply.json() if is_json else reply.text, reply.headers)
@@ -227,6 +229,6 @@ class Grpc:
     ) -> None:
         self._channel.close()
 
-    def call(self, method: Any, request: Any) -> Any:
+    def call(self, method: Any, request: Any, **metadata: str) -> Any:
         """`call(grpc.points.Scroll, q.ScrollPoints(...))`, with the API key and a deadline of a minute."""
-        return method(request, metadata=self._metadata, timeout=60)
+        return method(request, metadata=(*self._metadata, *metadata.items()), timeout=60)

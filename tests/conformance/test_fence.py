@@ -138,6 +138,28 @@ STRICT: dict[str, tuple[Json, Callable[[Rest, str], Answer]]] = {
         {"max_query_limit": 2},
         lambda rest, c: rest.call("POST", f"/collections/{c}/points/query", {"query": [1, 1, 1, 1], "limit": 3}),
     ),
+    "large prefetches": (
+        {"max_query_limit": 2},
+        lambda rest, c: rest.call(
+            "POST",
+            f"/collections/{c}/points/query",
+            {"prefetch": {"limit": 3}, "query": {"formula": 1.0}, "limit": 2},
+        ),
+    ),
+    "long lists": (
+        {"condition_max_size": 2},
+        lambda rest, c: rest.call(
+            "POST", f"/collections/{c}/points/scroll", {"filter": {"must": [{"has_id": [1, 2, 3]}]}}
+        ),
+    ),
+    "long lists in prefetches": (
+        {"condition_max_size": 2},
+        lambda rest, c: rest.call(
+            "POST",
+            f"/collections/{c}/points/query",
+            {"prefetch": {"filter": {"must": [{"has_id": [1, 2, 3]}]}}, "query": {"formula": 1.0}},
+        ),
+    ),
     "large upserts": ({"upsert_max_batchsize": 2}, lambda rest, c: rest.try_upsert(c, POINTS)),
 }
 

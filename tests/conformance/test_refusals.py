@@ -51,6 +51,11 @@ PARTS: dict[str, tuple[str, str, Json]] = {
     "a shard key to scroll": ("POST", "/points/scroll", {"shard_key": "k"}),
     "a shard key to count": ("POST", "/points/count", {"shard_key": "k"}),
     "a shard key to query": ("POST", "/points/query", {"query": [1, 2, 3, 4], "shard_key": "k"}),
+    "a formula of several parts": (
+        "POST",
+        "/points/query",
+        {"prefetch": {}, "query": {"formula": {"sum": ["$score", 1.0]}}},
+    ),
     "a text to embed": (
         "PUT",
         "/points?wait=true",

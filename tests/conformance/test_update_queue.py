@@ -53,3 +53,29 @@ def test_nothing_else_moves_op_num(rest: Rest, filled: str, read: Write) -> None
     before = rest.update_queues(filled)
     read(rest, filled)
     assert rest.update_queues(filled) == before
+
+
+BARRIER = {"filter": {"must": [{"has_id": ["7f5e9d6c-0000-4000-8000-000000000000"]}]}}
+"""A deletion of nothing: by filter, so it is sent to every shard."""
+
+
+def test_a_barrier_moves_op_num_of_every_shard_by_one(rest: Rest, filled: str) -> None:
+    before = rest.update_queues(filled)
+    answer = rest.call("POST", f"/collections/{filled}/points/delete?wait=true", BARRIER)
+    assert (answer.status, answer.result["status"]) == (200, "completed")
+    assert [number for number, _ in rest.update_queues(filled)] == [number + 1 for number, _ in before]
+
+
+def test_a_barrier_uses_up_what_a_limit_on_writes_still_allows(
+    rest: Rest, new_collection: Callable[..., str]
+) -> None:
+    c = new_collection(shard_number=2)
+    # The very first write to a shard is tried twice by the server, and pays twice.
+    assert rest.call("POST", f"/collections/{c}/points/delete?wait=true", BARRIER).status == 200
+    rest.patch(c, strict_mode_config={"enabled": True, "write_rate_limit": 1})
+    assert rest.call("POST", f"/collections/{c}/points/delete?wait=true", BARRIER).status == 200
+    before = rest.update_queues(c)
+    assert rest.call("POST", f"/collections/{c}/points/delete?wait=true", BARRIER).status == 429
+    points = [{"id": i, "vector": [i, 0, 0, 1]} for i in range(1, 9)]
+    assert {rest.try_upsert(c, [point]).status for point in points} == {429}
+    assert rest.update_queues(c) == before

@@ -33,6 +33,8 @@ When = Literal["before", "after"]
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 MARKS = "teal.dev/"
 MIGRATION = f"{MARKS}migration"
+BARRIER = "barrier"
+"""A write that changes nothing."""
 EFFECTS = {
     "PUT /collections/[^/]+": "create",
     "PATCH /collections/[^/]+": "patch",
@@ -40,6 +42,7 @@ EFFECTS = {
     "PUT /collections/[^/]+/index": "index",
     "DELETE /collections/[^/]+/index/[^/]+": "drop index",
     "POST /collections/[^/]+/snapshots": "snapshot",
+    "POST /collections/[^/]+/points/delete": BARRIER,
     "POST /collections/aliases": "alias",
     "GRPC /qdrant.Points/Upsert": "upsert",
     "GRPC /qdrant.Points/Delete": "delete",
@@ -264,7 +267,9 @@ class Gate:
             return f"{kind} {self._action(body)}"
         _, _, collection, *rest = asked.split(" ")[1].split("/")
         details = rest[1:]
-        if kind == "patch":
+        if kind == BARRIER:
+            details = []
+        elif kind == "patch":
             details = _patched(json.loads(body))
         elif kind == "index":
             details = [json.loads(body)["field_name"]]

@@ -241,6 +241,12 @@ class Docs:
             found: dict[str, Any] = client.get(f"/collections/{collection}").raise_for_status().json()["result"]
         return found
 
+    def count(self, collection: str) -> int:
+        """How many points it has, exactly; 0 while it does not exist."""
+        with self.http() as client:
+            answer = client.post(f"/collections/{collection}/points/count", json={"exact": True})
+        return int(answer.json()["result"]["count"]) if answer.is_success else 0
+
     def marks(self, collection: str) -> dict[str, Any]:
         """Teal's marks on a collection, without their prefix; removed ones are not there."""
         metadata = self.info(collection)["config"].get("metadata") or {}

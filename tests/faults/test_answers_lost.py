@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devkit.qdrant import EmbeddedQdrant
-from tests.faults.support import BLUE, GREEN, Crowd, Migrating, content, hasten, named, serves_all, within
+from tests.faults.support import BLUE, GREEN, Crowd, Migrating, content, hasten, named, serves_all
 from tests.integration.migration.support import EngineHarness, some_points
 from tests.plugins.qdrant import Qdrant
 
@@ -42,13 +42,14 @@ async def test_a_cutover_that_comes_true_after_all(migrating: Migrating) -> None
     """Nobody heard of it and it does not show: it is given up, and happens then."""
     engine = migrating.engine
     await engine.declare()
-    engine.edit(**GREEN)
+    engine.edit(**GREEN, migration={"promotion": {"maxFence": "1s"}})
     await migrating.to("before alias create alias v2")
-    engine.qdrant.need_faults().faults(match=MOVE_ALIAS, drop=True)
+    engine.qdrant.need_faults().faults(match=MOVE_ALIAS, drop=True, times=0)
     going = asyncio.create_task(migrating.go_on())
     blue, green = named(engine, "v1"), named(engine, "v2")
     await hasten(engine, going)
     assert engine.serving() == blue
+    engine.qdrant.need_faults().faults()
     engine.put(some_points(3, start=500))
     engine.call("POST", MOVE_ALIAS.partition(" ")[2], {
         "actions": [{"create_alias": {"alias_name": engine.alias, "collection_name": green}}],
@@ -78,18 +79,33 @@ async def awaiting(engine: EngineHarness) -> tuple[str, str]:
 
 @pytest.mark.fault(7)
 async def test_peers_that_lag(peers: EngineHarness) -> None:
-    """They still resolve the alias to blue: what is written there is on green in the end, and blue stays."""
+    """They would still resolve the alias to blue, so it stays there, and writers are held back for `maxFence`
+    only.
+    """
+    peers.edit(migration={"promotion": {"maxFence": "1s"}})
     blue, green = await awaiting(peers)
     peers.qdrant.need_faults().faults(peers_cut_off=True)
     peers.annotate("promote", peers.migration["planHash"])
-    cutting_over = asyncio.create_task(peers.until_phase("Ready"))
-    await within(lambda: peers.serving() == green)
-    peers.put(some_points(5, start=500), blue)
-    peers.delete([1, 2], blue)
-    await hasten(peers, cutting_over)
-    peers.put(some_points(5, start=600), blue)
-    await hasten(peers, asyncio.create_task(peers.until(lambda: 604 in peers.points())))
-    assert set(peers.points()) == {*range(3, 61), *range(500, 505), *range(600, 605)}
+    await peers.until(lambda: "AliasNotOnAllPeers" in peers.reasons())
+    assert peers.serving() == blue
+    peers.put(some_points(5, start=500))
+    peers.delete([1, 2])
+    peers.qdrant.need_faults().faults()
+    await peers.until_phase("Ready")
+    assert peers.serving() == green
+    assert set(peers.points()) == {*range(3, 61), *range(500, 505)}
+
+
+@pytest.mark.fault(7)
+async def test_a_peer_that_still_shows_an_alias_keeps_the_collection_behind_it(peers: EngineHarness) -> None:
+    blue, green = await awaiting(peers)
+    peers.annotate("promote", peers.migration["planHash"])
+    await peers.until_phase("Ready")
+    other = {"alias_name": f"{peers.alias}-elsewhere"}
+    path = MOVE_ALIAS.partition(" ")[2]
+    peers.call("POST", path, {"actions": [{"create_alias": {**other, "collection_name": blue}}]})
+    peers.qdrant.need_faults().faults(peers_cut_off=True)
+    peers.call("POST", path, {"actions": [{"delete_alias": other}]})
     peers.clock.advance(3601.0)
     await peers.rest()
     assert blue in peers.collections()

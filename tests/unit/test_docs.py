@@ -28,6 +28,7 @@ SOURCES = sorted((ROOT / "operator" / "teal").rglob("*.py"))
 REASON = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+|Serving|Suspended|Held")
 RAISED = re.compile(r"Note|[A-Z]\w*Error|__init__|stalled|in_trouble|kind")
 GIVEN_FIRST = re.compile(r"Note|[A-Z]\w*Error|__init__")
+NAMED_TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 CONDITIONS = {"Ready", "Available", "Reconciling", "Stalled", "Verified"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -128,6 +129,15 @@ def checks_in_code() -> set[str]:
     return named
 
 
+def names_of_tests(file: Path) -> set[str]:
+    """The names of the tests of a module; none where there is no such file."""
+    if not file.exists():
+        return set()
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, defined)}
+    return {name for name in found if name.startswith("test_")}
+
+
 def explained() -> set[str]:
     """Every reason in the first column of the tables under Reasons."""
     section = (ROOT / "docs" / "migration.md").read_text().split("\n## Reasons\n")[1]
@@ -215,6 +225,18 @@ def test_the_page_of_checks_has_every_check_and_no_other() -> None:
     table = (ROOT / "docs" / "checks.md").read_text().split("\n## What each check compares\n")[1]
     assert len(checks_in_code()) > 10
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == checks_in_code()
+
+
+def test_each_guarantee_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    rows = [
+        row for row in re.findall(r"^\| (.*) \|$", page, re.MULTILINE) if not re.match("so |assumption |---", row)
+    ]
+    assert [row for row in rows if not NAMED_TEST.search(row)] == []
+    named = NAMED_TEST.findall(page)
+    assert len(rows) > 20
+    assert len(named) > 50
+    assert [f"{file}::{test}" for file, test in named if test not in names_of_tests(ROOT / "tests" / file)] == []
 
 
 def test_the_manifest_of_the_readme_is_a_good_one() -> None:

@@ -82,7 +82,7 @@ class Calls:
     def answer(self, call: str, wire: str, args: dict[str, str], body: bytes) -> bytes:
         """The encoded answer to one request; raises `QdrantError`."""
         if call in _POINT_CALLS:
-            request: Request = GrpcRequest(call, body) if wire == "grpc" else RestRequest(body, args)
+            request: Request = GrpcRequest(call, body, args) if wire == "grpc" else RestRequest(body, args)
             if request.shard_key is not None:  # none can be made here, so none is there
                 raise wrong_input(f"Shard key {request.shard_key} not found")
             return _POINT_CALLS[call](self, request)
@@ -243,9 +243,19 @@ class Calls:
         return request.faceted(sorted(hits, key=lambda hit: (-hit[1], str(hit[0]))))
 
     def _check_query(self, given: edge.QueryRequest) -> None:
+        self._check_prefetches(given.prefetches)
+        if isinstance(given.query, edge.Formula) and not given.prefetches:
+            raise bad_request("Validation failed: cannot apply Formula without prefetches")
         self.strict.query(given.limit, given.params)
         self._check_filter(given.filter)
         self._check_order(given.query if isinstance(given.query, edge.OrderBy) else None)
+
+    def _check_prefetches(self, given: Sequence[edge.Prefetch]) -> None:
+        """What is fetched first is held to the same limits."""
+        for each in given:
+            self._check_prefetches(each.prefetches)
+            self.strict.query(each.limit, each.params)
+            self._check_filter(each.filter)
 
     def _check_filter(self, given: edge.Filter | None, *, writes: bool = False) -> None:
         if given is not None:

@@ -159,14 +159,29 @@ _FIELD_READERS |= {
 def keys(condition: Any) -> list[tuple[str, str]]:
     """The payload fields that a filter or condition reads, each with the index type that would serve it."""
     if isinstance(condition, edge.Filter):
-        inner = [*(condition.must or ()), *(condition.should or ()), *(condition.must_not or ())]
-        inner += condition.min_should.conditions if condition.min_should else ()
-        return [key for each in inner for key in keys(each)]
+        return [key for each in _within(condition) for key in keys(each)]
     if isinstance(condition, edge.NestedCondition):
         return [(f"{condition.key}[].{key}", kind) for key, kind in keys(condition.filter)]
     if isinstance(condition, edge.FieldCondition):
         return [(condition.key, _index_kind(condition))]
     return []
+
+
+def longest_list(condition: Any) -> int:
+    """How many ids or values the longest list in a filter or condition has."""
+    if isinstance(condition, edge.Filter):
+        return max(map(longest_list, _within(condition)), default=0)
+    if isinstance(condition, edge.NestedCondition):
+        return longest_list(condition.filter)
+    if isinstance(condition, edge.HasIdCondition):
+        return len(condition.point_ids)
+    match = condition.match if isinstance(condition, edge.FieldCondition) else None
+    return len(match.value) if isinstance(match, edge.MatchAny | edge.MatchExcept) else 0
+
+
+def _within(condition: edge.Filter) -> list[Any]:
+    inner = [*(condition.must or ()), *(condition.should or ()), *(condition.must_not or ())]
+    return inner + list(condition.min_should.conditions if condition.min_should else ())
 
 
 def _index_kind(condition: edge.FieldCondition) -> str:

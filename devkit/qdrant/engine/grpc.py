@@ -7,7 +7,7 @@ selectors) are converted to the REST form by the client library, so there is onl
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import qdrant_edge as edge
@@ -53,12 +53,14 @@ _MODES = {1: edge.UpdateMode.InsertOnly, 2: edge.UpdateMode.UpdateOnly}
 class GrpcRequest:
     """A request's message, and the encoders of its answer."""
 
-    def __init__(self, call: str, body: bytes) -> None:
+    def __init__(self, call: str, body: bytes, args: Mapping[str, str]) -> None:
         self.started = time.perf_counter()
         try:
             self.message = MESSAGES[call].FromString(body)
         except ValueError as error:
             raise wrong_input(f"not a protobuf message: {error}") from None
+        if args.get("slices") == "unknown":
+            _forget_slices(self.message)
         self.wait = bool(getattr(self.message, "wait", False))
 
     @property
@@ -264,15 +266,30 @@ def _read_filter(message: grpc.Filter) -> edge.Filter:
     at_least = message.min_should if message.HasField("min_should") else None
     try:
         return edge.Filter(
-            must=[_condition(each) for each in message.must] or None,
-            should=[_condition(each) for each in message.should] or None,
-            must_not=[_condition(each) for each in message.must_not] or None,
-            min_should=edge.MinShould([_condition(each) for each in at_least.conditions], at_least.min_count)
-            if at_least
-            else None,
+            must=_conditions(message.must) or None,
+            should=_conditions(message.should) or None,
+            must_not=_conditions(message.must_not) or None,
+            min_should=edge.MinShould(_conditions(at_least.conditions), at_least.min_count) if at_least else None,
         )
     except (TypeError, ValueError) as error:
         raise wrong_input(str(error).partition("\n")[0]) from None
+
+
+def _conditions(messages: Iterable[grpc.Condition]) -> list[Any]:
+    """The conditions; an empty one, as of a kind that the server does not know, counts for nothing."""
+    return [_condition(each) for each in messages if each.WhichOneof("condition_one_of") is not None]
+
+
+def _forget_slices(message: Any) -> None:
+    """What a server before 1.19 makes of a slice: a field that it does not know, so an empty condition."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for each in value if field.is_repeated else [value]:
+            if field.message_type.name == "Condition" and each.HasField("slice"):
+                each.ClearField("slice")
+            else:
+                _forget_slices(each)
 
 
 def _condition(message: grpc.Condition) -> Any:
@@ -306,7 +323,11 @@ def _query(message: grpc.QueryPoints, vector_of: queries.VectorOf) -> edge.Query
     bare = grpc.QueryPoints()
     bare.CopyFrom(message)
     bare.ClearField("filter")
+    for each in bare.prefetch:
+        each.ClearField("filter")
     given = _plain(GrpcToRest.convert_query_points(bare))
+    for prefetch, each in zip(given.get("prefetch") or (), message.prefetch, strict=True):
+        prefetch["filter"] = _filter(each, "filter")
     return queries.query_request(given, vector_of, _filter(message, "filter"))
 
 
@@ -322,6 +343,8 @@ def _results(points: Sequence[edge.ScoredPoint]) -> bytes:
 
 
 def _scored(point: edge.ScoredPoint) -> bytes:
+    if point.payload is None and point.vector is None and point.order_value is None:
+        return wire.scored(point.id, point.score, point.version)
     message = grpc.ScoredPoint(score=point.score, version=point.version)
     _fill_point(message, point)
     vector = point.vector

@@ -1,7 +1,7 @@
 """Reads: from the JSON of scroll, query, count and facet to the engine's requests.
 
-Supported: nearest by vector or by id, fusion (RRF, DBSF), order-by, random sample, and prefetches of these. The
-other kinds of query get 501.
+Supported: nearest by vector or by id, fusion (RRF, DBSF), order-by, random sample, the formula that is a constant,
+and prefetches of these. The other kinds of query get 501.
 """
 
 from __future__ import annotations
@@ -110,9 +110,15 @@ def _prefetch(given: Json, vector_of: VectorOf) -> edge.Prefetch:
         query=_query(given, vector_of),
         prefetches=_prefetches(given, vector_of),
         params=search_params(given.get("params")),
-        filter=_without_itself(given, read_filter(given.get("filter"))),
+        filter=_without_itself(given, _filter(given)),
         score_threshold=given.get("score_threshold"),
     )
+
+
+def _filter(given: Json) -> edge.Filter | None:
+    """The filter, which was read already where thousands of ids came over gRPC."""
+    found = given.get("filter")
+    return found if isinstance(found, edge.Filter) else read_filter(found)
 
 
 def _query(given: Json, vector_of: VectorOf) -> Any:
@@ -137,7 +143,16 @@ def _composed(query: Json, using: str, vector_of: VectorOf) -> Any:
         return edge.Fusion.Rrf(query["rrf"].get("k") or 2, query["rrf"].get("weights"))
     if "fusion" in query:
         return edge.Fusion.Rrf(2) if query["fusion"] == "rrf" else edge.Fusion.Dbsf()
+    if "formula" in query:
+        return _constant(query["formula"])
     raise unserved(f"queries by `{min(query, default='')}`")
+
+
+def _constant(formula: Any) -> edge.Formula:
+    """The formula that gives every prefetched point the same score, by which the versions of all are read."""
+    if isinstance(formula, bool) or not isinstance(formula, int | float):
+        raise unserved("formulas other than a constant")
+    return edge.Formula(edge.Expression.Constant(float(formula)))
 
 
 def _nearest(given: Any, using: str, vector_of: VectorOf) -> Any:

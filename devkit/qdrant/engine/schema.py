@@ -40,6 +40,7 @@ _ENCODINGS = {
     "two_bits": edge.BinaryQuantizationEncoding.TwoBits,
     "one_and_half_bits": edge.BinaryQuantizationEncoding.OneAndHalfBits,
 }
+_NO_VECTOR = "__no_vector__"
 _QUERY_ENCODINGS = {
     "default": edge.BinaryQuantizationQueryEncoding.Default,
     "binary": edge.BinaryQuantizationQueryEncoding.Binary,
@@ -54,7 +55,7 @@ def edge_config(config: Config) -> edge.EdgeConfig:
     optimizers = config["optimizer_config"]
     return edge.EdgeConfig(
         vectors={name: _dense(vector, hnsw) for name, vector in dense_vectors(config).items()},
-        sparse_vectors={name: _sparse(vector) for name, vector in sparse_vectors(config).items()},
+        sparse_vectors=_sparse_of(config),
         on_disk_payload=config["params"]["on_disk_payload"],
         hnsw_config=_hnsw(hnsw),
         quantization_config=_quantization(config["quantization_config"]),
@@ -67,6 +68,14 @@ def edge_config(config: Config) -> edge.EdgeConfig:
             prevent_unoptimized=optimizers["prevent_unoptimized"],
         ),
     )
+
+
+def _sparse_of(config: Config) -> dict[str, edge.EdgeSparseVectorParams]:
+    """The sparse vectors; one that nobody names where there is no vector at all, which the engine refuses."""
+    sparse = sparse_vectors(config)
+    if not sparse and not dense_vectors(config):
+        return {_NO_VECTOR: edge.EdgeSparseVectorParams()}
+    return {name: _sparse(vector) for name, vector in sparse.items()}
 
 
 def _dense(vector: Json, hnsw: Json) -> edge.EdgeVectorParams:

@@ -94,16 +94,21 @@ class StrictMode:
         self._at_most("search_max_batchsize", queries, "searches")
 
     def filter(self, given: edge.Filter | None, indexed: Iterable[str], *, writes: bool = False) -> None:
-        """Refuse a filter on fields without an index, where that is not allowed."""
+        """Refuse a filter on fields without an index, or with a long list in it, where that is not allowed."""
         name = "unindexed_filtering_update" if writes else "unindexed_filtering_retrieve"
-        if given is None or self.limit(name) is not False:
+        if given is None:
             return
-        for key, kind in filters.keys(given):
+        for key, kind in filters.keys(given) if self.limit(name) is False else ():
             if key not in indexed:
                 raise bad_request(
                     f'Index required but not found for "{key}" of one of the following types: [{kind}]. '
                     "Help: Create an index for this key or use a different filter."
                 )
+        longest = self.limit("condition_max_size")
+        if longest is not None and (size := filters.longest_list(given)) > longest:
+            raise bad_request(
+                f"Condition size limit reached ({size} > {longest}). Help: Reduce the size of your condition."
+            )
 
     def _at_most(self, name: str, value: int | None, shown: str) -> None:
         limit = self.limit(name)

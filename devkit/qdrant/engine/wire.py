@@ -19,6 +19,8 @@ _VECTOR, _NAMED = 1, 2  # fields of VectorsOutput
 _DENSE = 101  # field of VectorOutput
 _DATA = 1  # field of DenseVector
 _ENTRIES, _KEY, _VALUE = 1, 1, 2  # a map is a repeated field of entries
+_UUID_ID = b"\x12\x24"  # a `PointId` whose `uuid`, 36 bytes, follows
+_SCORE = struct.Struct("<f")
 
 
 def varint(number: int) -> bytes:
@@ -71,6 +73,13 @@ def _vector_output(vector: Any) -> bytes:
         rows = grpc.MultiDenseVector(vectors=[grpc.DenseVector(data=row) for row in vector])
         return bytes(grpc.VectorOutput(multi_dense=rows).SerializeToString())
     return delimited(_DENSE, delimited(_DATA, _floats(len(vector)).pack(*vector)))
+
+
+def scored(point: Any, score: float, version: int) -> bytes:
+    """A `ScoredPoint` of these three alone: what a scan of versions consists of."""
+    key = b"\x08" + varint(point) if isinstance(point, int) else _UUID_ID + str(point).encode()
+    number = b"\x28" + varint(version) if version else b""
+    return delimited(1, key) + b"\x1d" + _SCORE.pack(score) + number
 
 
 def plain(value: grpc.Value) -> Any:

@@ -202,10 +202,14 @@ class Rest:
 
     def _lag(self, request: web.Request) -> float:
         """By how much this address lags: the peers after the first answer on other loopback addresses."""
-        address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
-        first = address in {"", "127.0.0.1"}
-        peer_lag = 0.0 if first else max(self.service.settings.peer_lag, self.faults.peers_behind)
+        peer_lag = max(self.service.settings.peer_lag, self.faults.peers_behind) if self._peer(request) else 0.0
         return max(self.faults.alias_lag, peer_lag)
+
+    def _peer(self, request: web.Request) -> int:
+        """Which peer is asked, by the address that it answers on: 127.0.0.1 is the first, 0."""
+        address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
+        number = int(address.rpartition(".")[2] or 1) - 1 if address.startswith("127.0.0.") else 0
+        return min(number, self.service.settings.peers - 1)
 
     async def _collection_aliases(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -231,7 +235,7 @@ class Rest:
 
     async def _telemetry(self, request: web.Request) -> web.StreamResponse:
         level = int(request.query.get("details_level", "0"))
-        return _result(request, await telemetry.report(self.service, level))
+        return _result(request, await telemetry.report(self.service, level, self._peer(request)))
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         per_collection = request.query.get("per_collection") == "true"
@@ -239,11 +243,11 @@ class Rest:
         return web.Response(body=text, content_type="text/plain")
 
     async def _cluster(self, request: web.Request) -> web.StreamResponse:
-        return _result(request, telemetry.cluster(self.service.settings))
+        return _result(request, telemetry.cluster(self.service.settings, self._peer(request)))
 
     async def _collection_cluster(self, request: web.Request) -> web.StreamResponse:
         collection = self.service.resolve(request.match_info["name"])
-        return _result(request, await telemetry.collection_cluster(collection))
+        return _result(request, await telemetry.collection_cluster(collection, self._peer(request)))
 
     async def _optimizations(self, request: web.Request) -> web.StreamResponse:
         collection = self.service.resolve(request.match_info["name"])

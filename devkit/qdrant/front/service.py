@@ -163,23 +163,14 @@ class Service:
         collection = self.resolve(name)
         if call in WRITES and self.disk_full:
             raise internal("No space left on device: there is not enough disk space for the write")
-        self._check_version(body)
+        if self.settings.version < _SLICES_SINCE:
+            args = _before_slices(body, wire, args)
         if call in SEARCHES and collection.name in self.slow:
             await asyncio.sleep(self.slow[collection.name])
         reply = await collection.call(call, body, wire=wire, **args)
         if call in WRITES and optimizer.due(collection):
             optimizer.start(collection)
         return reply
-
-    def _check_version(self, body: bytes) -> None:
-        """Slices are known from 1.19 on: an older server, which this one may pass itself off as, refuses them."""
-        if self.settings.version < _SLICES_SINCE and b'"slice"' in body:
-            raise malformed(
-                "Expected some form of condition, which can be a field condition (like "
-                '{"key": ..., "match": ... }), or some other mentioned in the documentation: '
-                "https://qdrant.tech/documentation/concepts/filtering/#filtering-conditions",
-                body,
-            )
 
     async def _make_room(self) -> None:
         """Stop the workers of the least recently used collections, if one more would be too many."""
@@ -232,6 +223,24 @@ def status(collection: Collection) -> str:
     if collection.failure:
         return "red"
     return "grey" if optimizer.due(collection) else "green"
+
+
+def _before_slices(body: bytes, wire: str, args: Mapping[str, str]) -> Mapping[str, str]:
+    """What a server before 1.19, which this one may pass itself off as, makes of slices.
+
+    In JSON it refuses them. In protobuf a slice is a field that it does not know, so the condition is empty and
+    counts for nothing: the answer is that of the whole collection.
+    """
+    if wire == "grpc":
+        return {**args, "slices": "unknown"}
+    if b'"slice"' in body:
+        raise malformed(
+            "Expected some form of condition, which can be a field condition (like "
+            '{"key": ..., "match": ... }), or some other mentioned in the documentation: '
+            "https://qdrant.tech/documentation/concepts/filtering/#filtering-conditions",
+            body,
+        )
+    return args
 
 
 def _check_name(name: str) -> None:

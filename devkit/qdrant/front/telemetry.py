@@ -1,11 +1,13 @@
 """The state of the server as `/telemetry`, `/cluster` and `/optimizations` show it.
 
 The values for quiescence checks are exact: `update_queue.op_num` of a shard changes with every write to it, and
-`length` is 0 because writes are applied one by one.
+`length` is 0 because writes are applied one by one. With several peers each answers under its own id, by its own
+address; the first of them holds all shards.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from devkit.qdrant import config as configs
@@ -20,21 +22,36 @@ Json = dict[str, Any]
 PEER_ID = 1_000_000_000_000_001
 _FULL_LEVEL = 3
 _P2P_PORT = 6335
+_STARTED = datetime.now(UTC).isoformat()
 
 
-async def report(service: Service, level: int) -> Json:
-    """`GET /telemetry`; shards appear from level 3 on."""
+async def report(service: Service, level: int, peer: int = 0) -> Json:
+    """`GET /telemetry` of one peer; its own shards appear from level 3 on."""
     if level < 0:
         raise wrong_input("details_level must not be negative")
     collections: Json = {"number_of_collections": len(service.collections)}
     if level >= _FULL_LEVEL:
-        collections["collections"] = [await _collection(each) for each in list(service.collections.values())]
+        listed = [await _collection(each) for each in list(service.collections.values())]
+        collections["collections"] = [_seen_by(peer, each) for each in listed]
     return {
         "id": f"embedded-{service.settings.rest_port}",
-        "app": {"name": "qdrant", "version": service.settings.report_version},
+        "app": {"name": "qdrant", "version": service.settings.report_version, "startup": _STARTED},
         "collections": collections,
-        "cluster": {"enabled": service.settings.peers > 1},
+        "cluster": _cluster_of(service.settings, peer),
     }
+
+
+def _seen_by(peer: int, collection: Json) -> Json:
+    """The first peer has the shards, the others know that they are there."""
+    if peer == 0:
+        return collection
+    return {**collection, "shards": [{**shard, "local": None} for shard in collection["shards"]]}
+
+
+def _cluster_of(settings: Settings, peer: int) -> Json:
+    if settings.peers == 1:
+        return {"enabled": False}
+    return {"enabled": True, "status": {"number_of_peers": settings.peers, "peer_id": PEER_ID + peer}}
 
 
 async def _collection(collection: Collection) -> Json:
@@ -87,7 +104,7 @@ def _shard(collection: Collection, info: Json, shard: int) -> Json:
     }
 
 
-def cluster(settings: Settings) -> Json:
+def cluster(settings: Settings, peer: int = 0) -> Json:
     """`GET /cluster`: disabled for one peer, else peers on 127.0.0.1, 127.0.0.2, ... with one HTTP port."""
     if settings.peers == 1:
         return {"status": "disabled"}
@@ -97,7 +114,7 @@ def cluster(settings: Settings) -> Json:
     }
     return {
         "status": "enabled",
-        "peer_id": PEER_ID,
+        "peer_id": PEER_ID + peer,
         "peers": peers,
         "raft_info": {
             "term": 1,
@@ -112,16 +129,16 @@ def cluster(settings: Settings) -> Json:
     }
 
 
-async def collection_cluster(collection: Collection) -> Json:
+async def collection_cluster(collection: Collection, peer: int = 0) -> Json:
     info = await collection.info(shards=True)
     points = info["points_by_shard"]
+    local = [{"shard_id": shard, "points_count": count, "state": "Active"} for shard, count in enumerate(points)]
+    remote = [{"shard_id": shard, "peer_id": PEER_ID, "state": "Active"} for shard in range(len(points))]
     return {
-        "peer_id": PEER_ID,
+        "peer_id": PEER_ID + peer,
         "shard_count": len(points),
-        "local_shards": [
-            {"shard_id": shard, "points_count": count, "state": "Active"} for shard, count in enumerate(points)
-        ],
-        "remote_shards": [],
+        "local_shards": [] if peer else local,
+        "remote_shards": remote if peer else [],
         "shard_transfers": [],
     }
 

@@ -51,11 +51,18 @@ class Promotion(Model):
     mode: Literal["Automatic", "Manual"] = "Automatic"
     """Manual: wait for the annotation `teal.dev/promote: <planHash>`."""
     fence: Literal["WhenBusy", "Never"] = "WhenBusy"
-    """WhenBusy: if writes never pause, block writers with 429 during the cut-over. Never: do not block them."""
+    """WhenBusy: block writers with 429 for the instant of the cut-over, and if writes never pause, for one pass,
+    too; and while a collection whose retention has ended is carried over, saved and deleted. Never: do not block
+    them.
+    """
     quiet_wait: Annotated[timedelta, GoDuration("0s", "24h")] = timedelta(minutes=5)
-    """How long to wait for a moment without writes before the fence."""
+    """How long to wait for a moment without writes before they are blocked for a pass."""
+    max_stall: Annotated[timedelta, GoDuration("0s", "60s")] = timedelta(seconds=1)
+    """If blocking writers for a pass takes no longer than this, do not wait for a moment without writes."""
     max_fence: Annotated[timedelta, GoDuration("100ms", "60s")] = timedelta(seconds=10)
-    """The longest time that writers get 429. The answer says to retry after 60 s, but an earlier retry works."""
+    """The longest time that writers get 429 in a cut-over. The answer says to retry after 60 s, but an earlier
+    retry works.
+    """
     windows: Items[WindowSpec] = Field(
         default=(), max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
@@ -84,6 +91,18 @@ class HooksSpec(Model):
     """After the cut-over. A failure is reported and changes nothing."""
 
 
+class ChangeField(Model):
+    """A payload field with a number or a date (RFC 3339) that grows with every write, such as `updated_at`."""
+
+    name: FieldPath
+    """Name of the field, with dots for nested ones."""
+    trusted: bool = False
+    """Every write raises the field, except deletions. Then the last passes before the cut-over go by it, too, so
+    that a fence holds writers back only as long as reading the changes takes. A write that does not raise it may
+    be missed. Only with `writes: CatchUp`.
+    """
+
+
 class MigrationSpec(Model):
     """How a change is made."""
 
@@ -95,10 +114,9 @@ class MigrationSpec(Model):
     """Who writes during a migration. CatchUp: the application writes to the alias, and Teal copies the changes.
     DualWrite: the application writes to both collections. Frozen: nobody writes.
     """
-    change_field: FieldPath | None = None
-    """Payload field with a number or a date that grows with every write. Passes then compare only points that
-    are new, gone, or have a high value. The last pass before the cut-over compares all points, if there is a
-    dense vector.
+    change_field: ChangeField | None = None
+    """Payload field that grows with every write. Passes then compare only points with a high value, and all points
+    if some are gone. The last passes before the cut-over compare all points, unless the field is trusted.
     """
     runner: Literal["Auto", "InProcess", "Job"] = "Auto"
     """What copies the points. InProcess: the operator. Job: pods of an Indexed Job."""

@@ -108,17 +108,27 @@ class CutOverStatus(Report):
     """The cut-over: the move of the alias."""
 
     switch: Word | None = None
-    """Quiet: in a moment without writes. Fenced: writers were blocked with 429. Unfenced: without either."""
+    """Quiet: no write came from before the last pass until the move. Fenced: writers were blocked with 429 during
+    the last pass, too. Unfenced: without either.
+    """
+    proved: bool | None = None
+    """Whether it is proved that no write was missed."""
     alias_millis: Annotated[float, Field(ge=0)] | None = None
     """Milliseconds from the alias request until every peer showed the change."""
     fence_millis: Annotated[float, Field(ge=0)] | None = None
     """Milliseconds that writers were blocked; 0 without a fence."""
+    trusted_field: Word | None = None
+    """The change field, if the last pass looked only at points that it shows as changed."""
     late_writes: Count | None = None
     """Writes that reached the old collection while the alias moved, and were copied to the new one afterwards."""
+    conflicts: Count | None = None
+    """Late writes that were not copied, because the same point was written in the new collection, too."""
+    barriers: Count | None = None
+    """Teal's own operations on the old collection between the two looks at the numbers."""
     op_num_before: Annotated[Items[int], Field(max_length=4096)] = ()
-    """The last operation number of each shard of the old collection when the last pass ended."""
+    """The last operation number of each replica of the old collection before the last pass."""
     op_num_after: Annotated[Items[int], Field(max_length=4096)] = ()
-    """The same right after the cut-over. Equal numbers prove that no write was missed."""
+    """The same after the cut-over. If each has risen by `barriers`, no write was missed."""
 
 
 class InStepStatus(Report):
@@ -135,7 +145,10 @@ class InStepStatus(Report):
     conflicts: Count | None = None
     """Points that changed on both sides between two rounds; the serving side won."""
     left_behind: Count | None = None
-    """Points of the serving collection that could not be carried over."""
+    """Points of either collection that could not be carried over to the other one."""
+    unsettled: Count | None = None
+    """Points that differ, of which it is not known which side changed. They stay as they are, and keep the
+    retained collection from being deleted, until somebody writes or deletes them."""
     reason: Sentence | None = None
     """Why they could not be carried over."""
     samples: Annotated[Items[Word], *at_most(10)] = ()
@@ -158,7 +171,7 @@ class WritesStatus(Report):
     cut_over: CutOverStatus | None = None
     """The cut-over, once it has happened."""
     proof: Sentence | None = None
-    """Why no write was missed, in words."""
+    """Whether a write may have been missed, and why, in words."""
 
 
 class WatchReport(Report):

@@ -14,15 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from teal.domain.errors import TerminalError
-from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.quality import JudgedQuery
 from teal.domain.tuning import Tuning, describe_index
 from teal.domain.verdict import Check, Verdict, overall
 from teal.migration.contract import ReadJudgedQueries
+from teal.migration.copying.scratch import Scratch
 from teal.migration.verification import judged
 from teal.migration.verification.checks import ask_all
-from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders, versions
+from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders
+from teal.migration.verification.known import listed
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.pool import Server
 from teal.sources.embedder import OpenAIEmbedder
@@ -75,10 +76,14 @@ async def compare(asked: ComparisonRequest, connect: Callable[[Endpoint], Server
         status = stack.enter_context(console.status("reading both collections"))
         blue = Side(blue_server, await _state(blue_server, asked.blue))
         green = Side(green_server, await _state(green_server, asked.green))
-        known: dict[RawId, int] = {}
-        async for page in versions(blue):
-            known.update(page)
-            status.update(f"listing {blue.name}: {len(known):,} points")
+        scratch = Scratch()
+        stack.callback(scratch.close)
+        known = await listed(
+            blue_server,
+            blue.state,
+            scratch,
+            lambda count: status.update(f"listing {blue.name}: {count:,} points"),
+        )
         return await ask_all(
             Comparison(
                 blue,

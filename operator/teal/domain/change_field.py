@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 
 Value = float | datetime
 SAMPLES = 3
@@ -43,13 +43,18 @@ def read(found: Any) -> Value | None:
 
 @dataclass
 class Watermark:
-    """The highest value seen so far, and from which one the next pass may read (`None`: it reads all points)."""
+    """The highest value seen so far, and from which one the next pass may read (`None`: it reads all points).
+
+    `without` counts points that cannot be found by the field, until somebody has been told; `incomplete` says for
+    good whether there were any.
+    """
 
     name: str | None = None
     highest: Value | None = None
     floor: Value | None = None
     without: int = 0
     samples: list[RawId] = field(default_factory=list)
+    incomplete: bool = False
 
     def complete(self, at_begin: Value | None) -> None:
         """A pass is complete that began when `highest` was `at_begin`: the next one may read from there on."""
@@ -60,7 +65,7 @@ class Watermark:
         for point, found in points:
             value = read(found)
             if value is None or not isinstance(value, type(self.highest or value)):
-                self.without += 1
+                self.without, self.incomplete = self.without + 1, True
                 self.samples = [*self.samples, point][:SAMPLES]
             elif self.highest is None or value > self.highest:  # type: ignore[operator]  # of one kind
                 self.highest = value

@@ -1,91 +1,71 @@
-"""Two live collections, written to on both sides: which point has to go where.
+"""Two live collections, written to on both sides: which way a point goes, from what is known of both sides.
 
-Pure, and decided point by point from two questions: did it change on the serving side since both were in step,
-and did it change on the retained side? What changed on both is a conflict, and the newer side of the cut-over (the
-serving one) wins. Where a crash leaves it open whether a point is new on one side or gone from the other, it is
-taken to be new: an acknowledged write is never dropped on suspicion.
+Each side of a point is unchanged since both were in step, changed, or unknown (`domain.point_state`). Invariant: a
+point is moved only away from a side that is known to have changed, or if the other side is known not to have. What
+is unknown on both sides, or changed on the retained side alone while the serving side is unknown, stays as it is:
+it is *unsettled*, shown, and keeps the retained collection from being retired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
 
-from teal.domain.ledger import RawId
-
-Versions = Mapping[RawId, int]
+from teal.domain.point_state import State
 
 
-@dataclass
-class Diff:
-    """What to do. `to_serving` and `to_retained` say which way points go; values are the versions that were seen.
+class Move(Enum):
+    """What is done about one point."""
 
-    `conflicts` are among `to_retained` and `drop_retained`: the serving side wins.
-    """
+    NONE = auto()
+    TO_RETAINED = auto()
+    TO_SERVING = auto()
+    UNSETTLED = auto()
 
-    to_serving: dict[RawId, int] = field(default_factory=dict)
-    to_retained: dict[RawId, int] = field(default_factory=dict)
-    drop_serving: list[RawId] = field(default_factory=list)
-    drop_retained: list[RawId] = field(default_factory=list)
-    conflicts: list[RawId] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.to_serving or self.to_retained or self.drop_serving or self.drop_retained)
+OneWay = Literal[Move.TO_RETAINED, Move.TO_SERVING]
+"""The two directions."""
 
 
 @dataclass(frozen=True)
-class SideVersions:
-    """One collection: `known` are the versions at which both sides were in step, `seen` the present ones."""
+class Ruling:
+    """`conflict`: the application has, or may have, changed both sides; the serving side wins."""
 
-    known: Versions
-    seen: Versions
+    move: Move
+    conflict: bool = False
 
-    def changed(self, point: RawId) -> bool:
-        """There, and new or moved."""
-        return point in self.seen and self.known.get(point) != self.seen[point]
 
-    def gone(self, point: RawId) -> bool:
-        """Was there, and is not."""
-        return point in self.known and point not in self.seen
+_RULINGS = {
+    (State.UNCHANGED, State.UNCHANGED): Ruling(Move.NONE),
+    (State.CHANGED, State.UNCHANGED): Ruling(Move.TO_RETAINED),
+    (State.UNCHANGED, State.CHANGED): Ruling(Move.TO_SERVING),
+    (State.CHANGED, State.CHANGED): Ruling(Move.TO_RETAINED, conflict=True),
+    (State.CHANGED, State.UNKNOWN): Ruling(Move.TO_RETAINED, conflict=True),
+    (State.UNKNOWN, State.UNCHANGED): Ruling(Move.TO_RETAINED),
+    (State.UNCHANGED, State.UNKNOWN): Ruling(Move.TO_SERVING),
+    (State.UNKNOWN, State.CHANGED): Ruling(Move.UNSETTLED),
+    (State.UNKNOWN, State.UNKNOWN): Ruling(Move.UNSETTLED),
+}
+
+
+def ruling(
+    serving: State, retained: State, *, equal: bool, retained_is_later: bool = False, both_written: bool = False
+) -> Ruling:
+    """What is done about a point; `equal`: both sides hold the same now, or neither has it.
+
+    `retained_is_later`: the application has gone back to the retained side, so what it has written there is newer.
+    `both_written`: it has promised to write to both sides, so where the serving side is unknown, it is right.
+    """
+    if equal:
+        return Ruling(Move.NONE)
+    if retained_is_later and serving is State.CHANGED and retained is State.CHANGED:
+        return Ruling(Move.TO_SERVING, conflict=True)
+    if both_written and serving is State.UNKNOWN:
+        return Ruling(Move.TO_RETAINED)
+    return _RULINGS[serving, retained]
 
 
 def is_loss(gone: int, left: int) -> bool:
     """Whether so many points have gone that it is a loss: nobody's deleting, and not to be carried over."""
     return gone > left
-
-
-def compare_sides(serving: SideVersions, retained: SideVersions) -> Diff:
-    """Everything by which the two sides fell out of step."""
-    found = Diff()
-    for point in {*serving.seen, *serving.known, *retained.seen, *retained.known}:
-        _decide(point, serving, retained, found)
-    return found
-
-
-def _decide(point: RawId, serving: SideVersions, retained: SideVersions, found: Diff) -> None:
-    touched_here = serving.changed(point) or serving.gone(point) or _vanished(point, serving, retained)
-    touched_there = retained.changed(point) or retained.gone(point)
-    if touched_here and touched_there and not (serving.gone(point) and retained.gone(point)):
-        found.conflicts.append(point)
-    if touched_here:
-        _from_serving(point, serving, retained, found)
-    elif retained.changed(point):
-        found.to_serving[point] = retained.seen[point]
-    elif retained.gone(point) and point in serving.seen:
-        found.drop_serving.append(point)
-
-
-def _vanished(point: RawId, serving: SideVersions, retained: SideVersions) -> bool:
-    """The retained side still has it as it was when both had it, and the serving side does not: it was deleted.
-
-    Not the other way round: a point may be on the serving side alone because it could not be taken back.
-    """
-    unmoved = point in retained.seen and not retained.changed(point)
-    return unmoved and point not in serving.seen
-
-
-def _from_serving(point: RawId, serving: SideVersions, retained: SideVersions, found: Diff) -> None:
-    if point in serving.seen:
-        found.to_retained[point] = serving.seen[point]
-    elif point in retained.seen:
-        found.drop_retained.append(point)

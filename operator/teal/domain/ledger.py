@@ -1,165 +1,100 @@
-"""Which version of every point is known to be on green, and a digest of it that survives a crash.
+"""What is known to be on green, and what a scan of blue says is to be done: the ledger's arithmetic on columns.
 
-Catching up compares two numbers for each point: the version that was copied and the version that blue has now.
-The ledger holds the first. It lives in memory, because for millions of points nothing else is fast enough; what
-is kept durably (in the collection mark `checkpoint`) is one 64-bit digest for each *bucket* of points. After a
-crash one scan of blue's versions gives the digests again: a bucket whose digest is the same holds exactly the
-points that were copied, at the versions that were copied, and need not be touched; any other is copied again.
+Each function here takes small pieces that cover the same range of keys (`columns.aligned`) and returns new ones;
+nothing is changed in place. A row of the ledger says: green holds this point, with the content that blue had when
+it had this version, or a newer one; `digest` is that of the content.
 
-Invariant: a version is recorded only after the point's content, read later than that version was noted, has been
-durably applied to green. So a digest can be behind what green holds, never ahead of it.
+Invariants. A version goes into the ledger only if it was noted *before* the content was read, and only after the
+content was durably applied to green: so the ledger can be behind what green holds, never ahead of it. Every id
+that green holds stands in the ledger (`seed` puts those there that a predecessor left), for what does not stand
+there is never recognised as deleted from blue. A point that was seen and could not be copied is seeded as well:
+a version that was seen before and not noted would look like one of another replica (`point_state.out_of_order`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from collections.abc import Iterable, Mapping
-from typing import Self
+from dataclasses import dataclass
 
-from teal.domain.marks import Checkpoint
+import numpy as np
 
-RawId = bytes
-CONTENT = 1 << 62
-"""A version of at least this much is a digest of a point's content, of a server that tells no sequence number."""
-DIGEST_BYTES = 8
-UNKNOWN = -1
-MIN_BUCKETS, MAX_BUCKETS, POINTS_PER_BUCKET = 16, 1024, 500
+from teal.domain import keys as k
+from teal.domain.columns import CONTENT, EMPTY, NO_DIGEST, UNKNOWN, Columns, Digests, columns_of, together
+from teal.domain.keys import Keys, Mask
 
 
-def is_content(version: int) -> bool:
-    """Whether it stands for what the point holds, not for when it changed: equal content, equal version."""
-    return version >= CONTENT
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """`read`: what has to be read from blue, with the version just seen and the digest of what green was given.
 
+    Where the content that is read has that same digest, there is nothing to write, only the version to record.
+    `gone`: what blue no longer has and green still holds.
+    """
 
-def buckets_for(points: int) -> int:
-    """How many buckets suit a collection of `points` points: fine enough to resume, small enough to store."""
-    return max(MIN_BUCKETS, min(MAX_BUCKETS, points // POINTS_PER_BUCKET))
-
-
-def _digest(point: RawId, version: int) -> int:
-    # Not a CRC: those are linear, and two equal version steps in one bucket would cancel out.
-    content = point + version.to_bytes(8, "big", signed=True)
-    return int.from_bytes(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), "big")
-
-
-class Digests:
-    """One digest for each bucket: the exclusive or over its points, so order and grouping do not matter."""
-
-    def __init__(self, buckets: int) -> None:
-        self.values = [0] * buckets
-
-    def bucket(self, point: RawId) -> int:
-        return zlib.crc32(point) % len(self.values)
-
-    def toggle(self, point: RawId, version: int) -> None:
-        """Put (point, version) in if it is out, and out if it is in."""
-        self.values[self.bucket(point)] ^= _digest(point, version)
-
-    def checkpoint(self, highest: int | None = None) -> Checkpoint:
-        width = DIGEST_BYTES * 2
-        return Checkpoint(len(self.values), "".join(f"{v:0{width}x}" for v in self.values), highest)
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Self:
-        """Those that `checkpoint` was made of.
-
-        Raises:
-            ValueError: it was not made of digests.
-        """
-        width, text = DIGEST_BYTES * 2, checkpoint.digests
-        values = [int(text[i : i + width], 16) for i in range(0, len(text), width)]
-        if not values or len(values) != checkpoint.buckets:
-            raise ValueError(f"{len(values)} digests do not fill {checkpoint.buckets} buckets")
-        found = cls(len(values))
-        found.values = values
-        return found
-
-
-def fingerprint(versions: Mapping[RawId, int]) -> str:
-    """One digest over a whole scan: equal exactly when no point was added, changed or deleted."""
-    whole = Digests(1)
-    for point, version in versions.items():
-        whole.toggle(point, version)
-    return f"{len(versions)}:{whole.values[0]:016x}"
-
-
-class Ledger:
-    """The versions that were copied, by point."""
-
-    def __init__(self, buckets: int) -> None:
-        self.versions: dict[RawId, int] = {}
-        self.digests = Digests(buckets)
+    read: Columns
+    gone: Keys
 
     def __len__(self) -> int:
-        return len(self.versions)
-
-    def record(self, copied: Mapping[RawId, int]) -> None:
-        """These points are durably on green, at these versions or newer content."""
-        for point, version in copied.items():
-            old = self.versions.get(point)
-            if old is not None:
-                self.digests.toggle(point, old)
-            self.digests.toggle(point, version)
-            self.versions[point] = version
-
-    def suspect(self, points: Iterable[RawId]) -> None:
-        """These are on green, too, at nobody knows which version: to be copied again, or to be deleted."""
-        self.record({point: UNKNOWN for point in points if point not in self.versions})
-
-    def forget(self, points: Iterable[RawId]) -> None:
-        """These points are gone from green."""
-        for point in points:
-            old = self.versions.pop(point, None)
-            if old is not None:
-                self.digests.toggle(point, old)
-
-    def changed(self, page: Mapping[RawId, int]) -> dict[RawId, int]:
-        """The points of a scanned page that are new or have moved. An unknown version always counts as moved."""
-        known = self.versions
-        return {p: v for p, v in page.items() if v < 0 or known.get(p) != v}
+        return len(self.read) + len(self.gone)
 
 
-def ledger_of(versions: Mapping[RawId, int]) -> Ledger:
-    """A ledger that knows `versions` already."""
-    ledger = Ledger(buckets_for(len(versions)))
-    ledger.record(versions)
-    return ledger
+def difference(known: Columns, seen: Columns, *, comparable: bool = True) -> Difference:
+    """What to do about one piece, given what the ledger knows and what a scan has just seen.
 
-
-def restore(seen: Mapping[RawId, int], checkpoint: Checkpoint | None, points: int) -> Ledger:
-    """The ledger after a restart: what the checkpoint proves to be on green, given a scan `seen` of blue.
-
-    One that was written when the source was at rest, or before it was scanned, may name the `highest` version
-    of then: whatever has that or a lower one has not changed since. A checkpoint that cannot be read proves
-    nothing, and everything is copied again.
+    With `comparable` a version that is still the same means that the content is; without it (the epoch has ended,
+    `domain.epoch`) versions mean nothing, and everything is read. A version that is itself a digest of the content
+    (`ledger.CONTENT`) can always be compared.
     """
-    if checkpoint is None:
-        return Ledger(buckets_for(points))
-    try:
-        saved = Digests.of(checkpoint)
-    except ValueError:
-        return Ledger(buckets_for(points))
-    now = Digests(len(saved.values))
-    for point, version in seen.items():
-        now.toggle(point, version)
-    proven = [a == b for a, b in zip(saved.values, now.values, strict=True)]
-    sure = sure_up_to(checkpoint)
-    ledger = Ledger(len(saved.values))
-    ledger.record({p: v for p, v in seen.items() if v >= 0 and (v <= sure or proven[now.bucket(p)])})
-    return ledger
+    rows, both = k.locate(seen.keys, known.keys)
+    digests = np.full(len(seen), NO_DIGEST, np.uint64)
+    digests[both] = known.digests[rows[both]]
+    unchanged = np.zeros(len(seen), np.bool_)
+    unchanged[both] = known.versions[rows[both]] == seen.versions[both]
+    unchanged &= seen.versions != UNKNOWN if comparable else seen.versions >= CONTENT
+    read = Columns(seen.keys, seen.versions, digests).take(~unchanged)
+    gone = np.ones(len(known), np.bool_)
+    gone[rows[both]] = False
+    return Difference(read, k.take(known.keys, gone))
 
 
-def highest(versions: Mapping[RawId, int]) -> int:
-    """The last change among them; 0 where there is none that is numbered."""
-    return max((version for version in versions.values() if not is_content(version)), default=0)
+def unmoved(read: Columns, digests: Digests) -> Mask:
+    """Which of `Difference.read` have a content, with these `digests`, that green was given already."""
+    same: Mask = (read.digests == digests) & (read.digests != NO_DIGEST)
+    return same
 
 
-def checkpoint_of(versions: Mapping[RawId, int], sure: int | None = None) -> Checkpoint:
-    """What `restore` reads; `sure` is the highest version, only where it is true of all points, as said there."""
-    return ledger_of(versions).digests.checkpoint(sure)
+def record(known: Columns, copied: Columns) -> Columns:
+    """These points are durably on green: with the versions noted before they were read, and what was written."""
+    if not len(copied):
+        return known
+    return _with(known.take(_missing(known.keys, copied.keys)), copied)
 
 
-def sure_up_to(checkpoint: Checkpoint | None) -> int:
-    """The `highest` version that a checkpoint names, as `restore` has it; `UNKNOWN` if it names none."""
-    return UNKNOWN if checkpoint is None or checkpoint.highest is None else checkpoint.highest
+def seed(known: Columns, keys: Keys) -> Columns:
+    """Green holds these points, too, at nobody knows which version: to be copied again, or to be deleted."""
+    found = columns_of(keys)
+    return _with(known, found.take(_missing(found.keys, known.keys)))
+
+
+def forget(known: Columns, gone: Keys) -> Columns:
+    """These points are no longer on green."""
+    if not len(gone):
+        return known
+    return known.take(_missing(known.keys, columns_of(gone).keys))
+
+
+def held(known: Columns, keys: Keys) -> Columns:
+    """What the ledger says of these points, where it says anything: what a sum over it has to give back."""
+    return known.take(~_missing(known.keys, columns_of(keys).keys))
+
+
+def _missing(keys: Keys, others: Keys) -> Mask:
+    """Which of the sorted `keys` are not among the sorted `others`."""
+    return ~k.locate(keys, others)[1]
+
+
+def _with(one: Columns, other: Columns) -> Columns:
+    """Both, of which none has a key of the other."""
+    if not (len(one) and len(other)):
+        return one if len(one) else other if len(other) else EMPTY
+    whole = together((one, other))
+    return whole.take(k.merge_order(whole.keys))

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Self
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.marks import Stale
 
 BUCKETS = 1 << 16

@@ -15,8 +15,8 @@ class WriteMode(StrEnum):
 
 
 FENCED = (
-    "every acknowledged write to the alias before the cut-over is on the new collection; writers that never pause "
-    "are answered 429 for at most promotion.maxFence"
+    "every acknowledged write to the alias before the cut-over is on the new collection; writers are answered 429 "
+    "while the alias moves, for at most promotion.maxFence"
 )
 UNFENCED = (
     "no writer is ever held back; whole-point writes and deletes that reach the old collection during the "
@@ -36,11 +36,25 @@ BY_FIELD = (
 )
 
 
-def guarantee(mode: WriteMode, *, fence: bool, by_field: str | None = None) -> str:
-    """What holds for an acknowledged write, in a sentence. `by_field`: all that the last pass can go by."""
-    return _holds(mode, fence=fence) + (
-        BY_FIELD.format(by_field) if by_field and mode is WriteMode.CATCH_UP else ""
-    )
+TRUSTED = (
+    "; the last passes look only at points that {0} shows as changed, because it is trusted: a write that does "
+    "not raise {0} and comes after the verification may be missed, unless it is a deletion"
+)
+
+
+def guarantee(
+    mode: WriteMode, *, fence: bool, by_field: str | None = None, trusted_field: str | None = None
+) -> str:
+    """What holds for an acknowledged write, in a sentence.
+
+    `by_field`: all that the last pass can go by. `trusted_field`: all that it does go by, as the user says it may.
+    """
+    holds = _holds(mode, fence=fence)
+    if mode is not WriteMode.CATCH_UP:
+        return holds
+    if trusted_field:
+        return holds + TRUSTED.format(trusted_field)
+    return holds + (BY_FIELD.format(by_field) if by_field else "")
 
 
 def _holds(mode: WriteMode, *, fence: bool) -> str:

@@ -105,9 +105,10 @@ class Context:
         return WriteMode.CATCH_UP if self.plan.strategy is Strategy.ROLLBACK else self.options.writes
 
     @property
-    def unnumbered_by(self) -> str | None:
-        """The change field, where the last pass has nothing else: Qdrant shows no version for blue's points."""
-        return self.options.change_field if self.source and not self.source.schema.vectors else None
+    def trusted_field(self) -> str | None:
+        """The change field, if the last passes may go by it, too."""
+        trusted = self.options.trust_change_field and self.writes is WriteMode.CATCH_UP
+        return self.options.change_field if trusted else None
 
     @property
     def source(self) -> CollectionState | None:

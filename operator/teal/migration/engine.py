@@ -26,6 +26,7 @@ from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note, Outcome, Reads, Resource
 from teal.migration.copying.forecast import Cost, estimate
 from teal.migration.cutover.fence import lift_fence
+from teal.migration.freshness import become_fresh
 from teal.migration.options import Options
 from teal.migration.report import embedding_set as embedding_sets
 from teal.migration.report import status as report
@@ -157,6 +158,7 @@ class Engine:
         async with self._pool.use(endpoint) as server:
             record.session.use(server)
             try:
+                await self._become_fresh(record, server)
                 if resource.deleting:
                     await self._let_go(record, server)
                 elif spec.suspend:
@@ -166,6 +168,15 @@ class Engine:
             except TealError:
                 await self._try_to_lift_all_fences(record, server)
                 raise
+
+    async def _become_fresh(self, record: ReconcileRecord, server: Server) -> None:
+        """Before anything is decided from what a peer shows."""
+        manifest = record.resource.manifest
+        adopt = manifest.spec.adopt.collection if manifest.spec.adopt else None
+        identity = self._identity(record.resource)
+        await become_fresh(
+            record.session, server, identity, manifest.alias, adopt, before_write=self._require_leadership
+        )
 
     async def _let_go(self, record: ReconcileRecord, server: Server) -> None:
         """The resource is deleted: lift its fences, and delete what it owns if its policy says so."""

@@ -36,6 +36,8 @@ class Options:
         batch: points in a request while green is populated and caught up.
         carry_batch: points at once that go from one live collection to the other.
         embedding_batch: points in a request where vectors are made anew.
+        change_field: the payload field that grows with every write.
+        trust_change_field: whether the last passes before the cut-over may go by it, too.
         latency_warm_up: searches on each side that are made before latency is measured.
         latency_searches: searches on each side whose latency is measured.
     """
@@ -46,9 +48,11 @@ class Options:
     embedding_batch: int = 32
     max_read_latency: float | None = None
     change_field: str | None = None
+    trust_change_field: bool = False
     writes: WriteMode = WriteMode.CATCH_UP
     fence: bool = True
     quiet_wait: float = 300.0
+    max_stall: float = 1.0
     max_fence: float = 10.0
     min_coverage: float = 1.0
     sample: int = 1000

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 
@@ -31,6 +32,7 @@ from teal.qdrant.collection import (
 )
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import from_httpx, from_response, not_qdrant
+from teal.qdrant.peers import Peers, Silent, identify
 from teal.qdrant.together import all_of, both
 
 CONNECT_SECONDS = 5.0
@@ -41,15 +43,19 @@ CONNECTIONS = 16
 MISSING = (404,)
 CONFLICT = (409,)
 NOT_TOLD = (403, 404, 501)
+DECIDED = {
+    "create", "patch", "mark", "delete", "create_index", "delete_index", "point_alias", "delete_alias",
+}  # fmt: skip
 
 
 class Admin:
     """The administrative side of one Qdrant.
 
-    `requests` counts the calls, by method name. Every method raises `TransientError` for what may pass by itself
+    `requests` counts the calls, by method name, and `decisions` those that the cluster's consensus decides;
+    `counted_by` is a random name of that count. Every method raises `TransientError` for what may pass by itself
     (`QdrantUnreachable`, `QdrantTLSFailed`, `QdrantBusy`, `QdrantFailed`, `CollectionGone`; a write without an
-    answer raises its subclass `UnknownOutcomeError`) and `TerminalError` for what does not
-    (`QdrantUnauthorized`, `QdrantRefused`, `NotQdrant`).
+    answer raises its subclass `UnknownOutcomeError`) and `TerminalError` for what does not (`QdrantUnauthorized`,
+    `QdrantRefused`, `NotQdrant`).
     """
 
     def __init__(
@@ -61,9 +67,13 @@ class Admin:
     ) -> None:
         self.endpoint = endpoint
         self.requests: Counter[str] = Counter() if requests is None else requests
+        self.silent = Silent()
+        self.decisions = 0
+        self.counted_by = uuid4().hex[:12]
+        self._verify = endpoint.ssl_context() if endpoint.tls else True
         self._http = httpx.AsyncClient(
             headers={"api-key": endpoint.api_key} if endpoint.api_key else {},
-            verify=endpoint.ssl_context() if endpoint.tls else True,
+            verify=self._verify,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=CONNECTIONS),
             transport=transport,
@@ -115,22 +125,32 @@ class Admin:
         """All aliases: alias → collection name, as the peer that answered knows them."""
         return await self._aliases_of(self.endpoint.root)
 
-    async def peers(self) -> list[str]:
-        """The REST root of every peer, sorted; only our own URL if Qdrant does not run as a cluster."""
-        result = await self._get("peers", "/cluster")
-        if result.get("status") != "enabled":
-            return [self.endpoint.root]
-        return sorted({self.endpoint.peer_root(peer["uri"]) for peer in result["peers"].values()})
+    async def cluster(self, root: str | None = None) -> Mapping[str, Any]:
+        """What the peer at `root` says of itself and of its cluster: see `peers.identify`."""
+        told: Mapping[str, Any] = await self._get("peers", "/cluster", root=root)
+        return told
 
-    async def aliases_by_peer(self) -> dict[str, dict[str, str]]:
-        """`aliases` as each peer knows them, by peer; raises if any peer does not answer."""
-        peers = await self.peers()
-        answers = await all_of(self._aliases_of(peer) for peer in peers)
-        return dict(zip(peers, answers, strict=True))
+    async def peers(self) -> Peers:
+        """The peers of the cluster, as they say who they are."""
+        return await identify(self)
 
-    async def aliases_by_answering_peer(self) -> dict[str, dict[str, str]]:
+    async def aliases_by_peer(self, peers: Peers | None = None) -> dict[str, dict[str, str]]:
+        """`aliases` as each peer knows them, by its REST root; where one address stands for several peers, as the
+        one that answers knows them.
+
+        Raises:
+            TransientError: a peer does not answer.
+        """
+        known = peers or await self.peers()
+        known.require_reachable()
+        roots = [peer.root for peer in known.found]
+        answers = await all_of(self._aliases_of(root) for root in roots)
+        return dict(zip(roots, answers, strict=True))
+
+    async def aliases_by_answering_peer(self, peers: Peers | None = None) -> dict[str, dict[str, str]]:
         """`aliases` as our own URL and each peer know them; peers that do not answer are left out."""
-        roots = sorted({self.endpoint.root, *await self.peers()})
+        known = peers or await self.peers()
+        roots = sorted({self.endpoint.root, *(peer.root for peer in known.found)})
         answers = await all_of(self._aliases_if_told(root) for root in roots)
         return {root: aliases for root, aliases in zip(roots, answers, strict=True) if aliases is not None}
 
@@ -148,9 +168,9 @@ class Admin:
 
     # One collection
 
-    async def collection(self, name: str) -> CollectionState | None:
-        """The state of the collection; `None` if there is none of this name."""
-        result = await self._get("collection", _path(name), none_for=MISSING)
+    async def collection(self, name: str, root: str | None = None) -> CollectionState | None:
+        """The state of the collection, as the peer at `root` knows it; `None` if there is none of this name."""
+        result = await self._get("collection", _path(name), root=root, none_for=MISSING)
         return None if result is None else parse_collection(name, result)
 
     async def create(self, name: str, body: Mapping[str, Any]) -> bool:
@@ -160,6 +180,15 @@ class Admin:
     async def patch(self, name: str, body: Mapping[str, Any]) -> None:
         """Change parameters in place. Qdrant ignores what it does not know, so read the result back."""
         await self._write("patch", "PATCH", _path(name), json=body)
+
+    def patch_at_once(self, name: str, body: Mapping[str, Any]) -> None:
+        """As `patch`, without an event loop and on a connection of its own, for when the loop is blocked.
+
+        Raises:
+            httpx.HTTPError: it may not have been applied.
+        """
+        with httpx.Client(headers=self._http.headers, verify=self._verify, timeout=READ_SECONDS) as http:
+            http.patch(self.endpoint.root + _path(name), json=dict(body)).raise_for_status()
 
     async def mark(self, name: str, marks: Mapping[str, Any]) -> None:
         """Set keys of the collection's metadata; a key with the value `None` is removed, other keys stay."""
@@ -207,15 +236,18 @@ class Admin:
 
     # Aliases
 
-    async def point_alias(self, alias: str, name: str) -> None:
+    async def point_alias(self, alias: str, name: str, root: str | None = None) -> None:
         """Make `alias` point at `name`, wherever it pointed before, in one atomic action.
+
+        `root`: the peer that is asked. Those of its requests that it has answered are decided in their order.
 
         Raises:
             TerminalError: reason `AliasIsCollection`, if a collection has the name of the alias.
         """
         action = {"create_alias": {"collection_name": name, "alias_name": alias}}
         body = {"actions": [action]}
-        done = await self._write("point_alias", "POST", "/collections/aliases", json=body, none_for=CONFLICT)
+        path = "/collections/aliases"
+        done = await self._write("point_alias", "POST", path, json=body, root=root, none_for=CONFLICT)
         if done is None:
             raise TerminalError(
                 "AliasIsCollection",
@@ -243,11 +275,17 @@ class Admin:
         return readiness(state, optimizations)
 
     async def quiescence(self, name: str) -> Quiescence | None:
-        """The last operation number of all shards on all peers; `None` if the telemetry of a peer does not have
-        it.
+        """The last operation number of all shards on all peers; `None` if a peer does not tell it, or if one
+        address stands for several peers.
+
+        Raises:
+            TransientError: a peer does not answer.
         """
         peers = await self.peers()
-        found = await all_of(self._update_queues(name, peer) for peer in peers)
+        peers.require_reachable()
+        if not peers.whole:
+            return None
+        found = await all_of(self._update_queues(name, peer.root) for peer in peers.found)
         told = [queues for queues in found if queues is not None]
         op_nums = {shard: number for queues in told for shard, number in queues.op_nums.items()}
         if len(told) < len(found) or not op_nums:
@@ -258,12 +296,31 @@ class Admin:
         result = await self._get("telemetry", "/telemetry", root=peer, details_level="3", none_for=NOT_TOLD)
         return None if result is None else parse_update_queues(name, peer, result)
 
-    # Snapshots
-
-    async def placement(self, name: str, root: str | None = None) -> Mapping[str, Any]:
-        """Which shards of a collection the peer at `root` holds, and which ones others hold, as Qdrant says it."""
-        told: Mapping[str, Any] = await self._get("placement", _path(name, "cluster"), root=root)
+    async def telemetry(self, root: str) -> Mapping[str, Any] | None:
+        """What the peer at `root` tells of its own shards; `None` if it does not."""
+        told: Mapping[str, Any] | None = await self._get(
+            "telemetry", "/telemetry", root=root, details_level="3", none_for=NOT_TOLD
+        )
         return told
+
+    async def placement(self, name: str, root: str | None = None) -> Mapping[str, Any] | None:
+        """Where the replicas of a collection are, as the peer at `root` knows it; `None` if it does not tell."""
+        told: Mapping[str, Any] | None = await self._get(
+            "placement", _path(name, "cluster"), root=root, none_for=(403, 501)
+        )
+        return told
+
+    async def barrier(self, name: str, root: str) -> bool:
+        """A write that changes nothing, reaches every shard and is answered when it is applied: see `barrier.py`.
+
+        A deletion by filter is sent to every shard; by id it would reach one. Whether all shards have applied it.
+        """
+        body = {"filter": {"must": [{"has_id": [str(uuid4())]}]}}
+        path = _path(name, "points", "delete")
+        result = await self._write("barrier", "POST", path, json=body, root=root, wait="true")
+        return bool(result["status"] == "completed")
+
+    # Snapshots
 
     async def snapshot(self, name: str, root: str | None = None) -> Snapshot:
         """Take a snapshot of the shards on the peer at `root`; returns when it is complete."""
@@ -300,6 +357,7 @@ class Admin:
         none_for: Collection[int] = (),
         **params: str,
     ) -> Any:
+        self.decisions += kind in DECIDED
         return await self._call(
             kind, method, path, root=root, json=json, params=params, seconds=seconds, none_for=none_for, write=True
         )

@@ -12,19 +12,28 @@ from collections.abc import Collection
 
 from teal.domain.errors import TransientError
 from teal.qdrant.admin import Admin
+from teal.qdrant.peers import Peers
 
 
 async def set_alias(
-    admin: Admin, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()
+    admin: Admin,
+    alias: str,
+    to: str,
+    *,
+    expected: str | None,
+    ours: Collection[str] = (),
+    peers: Peers | None = None,
 ) -> None:
     """Make `alias`, which pointed at `expected` (`None`: did not exist), point at the collection `to`.
+
+    With `peers` the first of them is asked, so requests that follow one another are decided in their order.
 
     Raises:
         TransientError: reason `AliasMoved`, or `AliasNotOwned` if it now points at a collection that is not in
             `ours`; else as `Admin.point_alias`.
     """
-    await _require(admin, alias, {expected, to}, expected, ours)
-    await admin.point_alias(alias, to)
+    await _require(admin, alias, {expected, to}, expected, ours, peers)
+    await admin.point_alias(alias, to, peers.found[0].root if peers else None)
 
 
 async def remove_alias(admin: Admin, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
@@ -34,9 +43,14 @@ async def remove_alias(admin: Admin, alias: str, *, expected: str, ours: Collect
 
 
 async def _require(
-    admin: Admin, alias: str, allowed: set[str | None], expected: str | None, ours: Collection[str]
+    admin: Admin,
+    alias: str,
+    allowed: set[str | None],
+    expected: str | None,
+    ours: Collection[str],
+    peers: Peers | None = None,
 ) -> None:
-    for peer, aliases in sorted((await admin.aliases_by_answering_peer()).items()):
+    for peer, aliases in sorted((await admin.aliases_by_answering_peer(peers)).items()):
         found = aliases.get(alias)
         if found in allowed:
             continue

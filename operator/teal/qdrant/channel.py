@@ -1,4 +1,4 @@
-"""One gRPC connection to a Qdrant, with the trust settings of the endpoint.
+"""The gRPC connections to a Qdrant, with the trust settings of the endpoint.
 
 gRPC cannot skip the check of a certificate. For `insecureSkipVerify` the certificate of the server is fetched
 first, and then it is the only one that this connection trusts. That is as safe as skipping the check, no more
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import suppress
+from itertools import cycle
 
 import grpc
 
@@ -28,6 +29,37 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+
+
+class Connections:
+    """As many connections to one Qdrant as there are streams, made when the first of them is asked for."""
+
+    def __init__(self, endpoint: Endpoint, streams: int) -> None:
+        self._endpoint = endpoint
+        self._streams = streams
+        self._opening = asyncio.Lock()
+        self._channels: list[grpc.aio.Channel] = []
+        self._retired: list[grpc.aio.Channel] = []
+        self._turns: cycle[grpc.aio.Channel] = cycle(())
+
+    async def next(self, *, any_will_do: bool) -> grpc.aio.Channel:
+        """The connection whose turn it is; always the first one for what must come from one peer."""
+        if not self._channels:
+            async with self._opening:
+                if not self._channels:
+                    self._channels = [await open_channel(self._endpoint) for _ in range(self._streams)]
+                    self._turns = cycle(self._channels)
+        return next(self._turns) if any_will_do else self._channels[0]
+
+    def renew(self) -> None:
+        """Let new connections be made; calls that are under way end on the old ones."""
+        self._retired += self._channels
+        self._channels = []
+
+    async def close(self) -> None:
+        channels, self._channels, self._retired = [*self._channels, *self._retired], [], []
+        for channel in channels:
+            await channel.close()
 
 
 async def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:

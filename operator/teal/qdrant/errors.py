@@ -22,7 +22,7 @@ from teal.domain.retry_after import retry_after
 OLDEST = Version(1, 17)
 MAX_DETAIL = 500
 
-LIMIT_EXCEEDED = re.compile(r"Limit exceeded \d+ > (\d+)")
+LIMIT_EXCEEDED = re.compile(r"(?:Limit exceeded |size limit reached \()\d+ > (\d+)")
 RETRY_AFTER = re.compile(r"[Rr]etry after (\d+(?:\.\d+)?)\s*s")
 OVER_CAPACITY = "larger than rate limiter capacity"
 TLS_WORDS = ("ssl", "certificate", "handshake", "tls_", "wrong version number")

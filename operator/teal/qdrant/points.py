@@ -1,11 +1,10 @@
 """Points in bulk over gRPC: ids, versions, contents and writes. Only ids and versions are decoded.
 
 Two invariants. A write counts as done only when the server says that it is applied: with `wait=True`, any other
-answer is an `UnknownOutcomeError`, so no checkpoint contains a write that may be lost. And ids and versions are
-always read over the same connection: a version is a sequence number of one shard replica, and another peer may
-have other numbers for the same points. (Qdrant cannot read from a named replica. A peer answers from its own
-replica if it has one. A reconnect to another peer makes points look changed; that costs a copy, but never misses
-a change.)
+answer is an `UnknownOutcomeError`, so no checkpoint contains a write that may be lost. Ids and versions are
+read over one connection, or over any but with one route-affinity token (`pinned`): a version is a sequence number
+of one shard replica, and another replica may have other numbers for the same points. Without a token, a peer
+answers from its own replica if it has one and it is not busy, else from any.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import cycle
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
@@ -28,8 +26,8 @@ from qdrant_client import grpc as qdrant
 from teal.domain.change_field import Value
 from teal.domain.errors import TealError, TransientError, UnknownOutcomeError
 from teal.domain.schema import UNNAMED, Schema
-from teal.qdrant import wire
-from teal.qdrant.channel import open_channel
+from teal.qdrant import affinity, wire
+from teal.qdrant.channel import Connections
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import OverCapacityError, TooLargeError, from_grpc
 from teal.qdrant.together import all_of
@@ -55,7 +53,11 @@ FEWEST = 16
 
 _NO: Final[bytes] = qdrant.WithPayloadSelector(enable=False).SerializeToString()
 _YES: Final[bytes] = qdrant.WithPayloadSelector(enable=True).SerializeToString()
+_ALL: Final[bytes] = qdrant.ReadConsistency(type=qdrant.ReadConsistencyType.All).SerializeToString()
 _EXACT: Final[bytes] = qdrant.SearchParams(exact=True).SerializeToString()
+_SAME_SCORE: Final[bytes] = qdrant.Query(
+    formula=qdrant.Formula(expression=qdrant.Expression(constant=1.0))
+).SerializeToString()
 _MODES: Final[Mapping[Only, Any]] = {
     "insert": qdrant.UpdateMode.InsertOnly,
     "update": qdrant.UpdateMode.UpdateOnly,
@@ -104,6 +106,12 @@ def any_search(schema: Schema) -> tuple[str, Query]:
     return next(iter(schema.sparse), UNNAMED), {0: 1.0}
 
 
+class _Undecoded:
+    """Stands for a message whose bytes are wanted as they come."""
+
+    FromString: Final = bytes
+
+
 class Hit(NamedTuple):
     """One result of a search."""
 
@@ -120,15 +128,22 @@ class Points:
     `HeldError` (`PointsRefused`).
     """
 
-    def __init__(self, endpoint: Endpoint, *, streams: int = 4, requests: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        streams: int = 4,
+        requests: Counter[str] | None = None,
+        connections: Connections | None = None,
+        token: str | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.streams = streams
         self.requests: Counter[str] = Counter() if requests is None else requests
-        self._metadata = (("api-key", endpoint.api_key),) if endpoint.api_key else ()
-        self._opening = asyncio.Lock()
-        self._channels: list[grpc.aio.Channel] = []
-        self._retired: list[grpc.aio.Channel] = []
-        self._bulk: cycle[grpc.aio.Channel] = cycle(())
+        sent = {"api-key": endpoint.api_key, affinity.HEADER: token}
+        self._metadata = tuple((name, value) for name, value in sent.items() if value)
+        self._pinned = token is not None
+        self._connections = connections or Connections(endpoint, streams)
         self._allowed: dict[tuple[str, str], int] = {}
 
     async def __aenter__(self) -> Self:
@@ -140,9 +155,18 @@ class Points:
         await self.close()
 
     async def close(self) -> None:
-        channels, self._channels, self._retired = [*self._channels, *self._retired], [], []
-        for channel in channels:
-            await channel.close()
+        """Close the connections, which are those of the pinned views, too."""
+        await self._connections.close()
+
+    def pinned(self, token: str) -> Self:
+        """The same points, read with this token for as long as it means one replica of each shard (`affinity`).
+
+        A view: it shares connections and counters. Servers before 1.19 pay no attention to the token.
+        """
+        shared = self._connections
+        return type(self)(
+            self.endpoint, streams=self.streams, requests=self.requests, connections=shared, token=token
+        )
 
     # Ids and versions
 
@@ -232,28 +256,36 @@ class Points:
     # Contents
 
     async def fetch(
-        self, collection: str, ids: Sequence[RawId], *, vectors: bool = True, payload: bool = True
+        self,
+        collection: str,
+        ids: Sequence[RawId],
+        *,
+        vectors: bool = True,
+        payload: bool = True,
+        agreed: bool = False,
     ) -> list[RawPoint]:
         """The existing points of `ids`, in any order, in one request: the caller chooses how many fit.
 
-        Where the rate of reads is limited, in smaller ones: a request costs as much as it names points.
+        Where the rate of reads is limited, in smaller ones: a request costs as much as it names points. `agreed`:
+        only those that are the same on all replicas (read consistency `All`).
         """
         found: list[RawPoint] = []
 
         async def ask(page: Sequence[RawId]) -> None:
-            found.extend(await self._fetch(collection, page, vectors=vectors, payload=payload))
+            found.extend(await self._fetch(collection, page, vectors=vectors, payload=payload, agreed=agreed))
 
         await self._in_batches("get", collection, ids, len(ids), ask)
         return found
 
     async def _fetch(
-        self, collection: str, ids: Sequence[RawId], *, vectors: bool, payload: bool
+        self, collection: str, ids: Sequence[RawId], *, vectors: bool, payload: bool, agreed: bool
     ) -> list[RawPoint]:
         request = wire.GetPoints(
             collection_name=collection,
             ids=ids,
             with_payload=_YES if payload else _NO,
             with_vectors=_YES if vectors else _NO,
+            read_consistency=_ALL if agreed else None,
         )
         answer = await self._read("get", "Get", request, wire.GetResponse, bulk=True)
         return list(answer.result)
@@ -351,6 +383,28 @@ class Points:
         )
         return await self._read("versions", "Query", request, wire.QueryResponse)
 
+    async def told(self, collection: str, condition: Any, limit: int, *, exact: bool = True) -> bytes:
+        """A serialized `QueryResponse` of at most `limit` points that fulfil `condition`, in no order.
+
+        The condition is a `wire.Filter`. All points get the same score, by a formula, which reads no vector and
+        needs none; such an answer, too, carries versions. With several shards and without `exact`, a server asks
+        each shard for its share of the limit and some more, and lets go what a shard has beyond that.
+
+        Raises:
+            TerminalError: reason `QdrantRefused` or `QdrantUnsupported`: the server knows no formulas.
+        """
+        request = wire.QueryPoints(
+            collection_name=collection,
+            prefetch=[{"filter": condition, "limit": limit}],
+            query=_SAME_SCORE,
+            params=_EXACT if exact else None,
+            limit=limit,
+            with_payload=_NO,
+            with_vectors=_NO,
+        )
+        answer: bytes = await self._read("versions", "Query", request, _Undecoded)
+        return answer
+
     async def count(self, collection: str, *, exact: bool = True) -> int:
         """How many points there are; an inexact count is an estimate."""
         request = qdrant.CountPoints(collection_name=collection, exact=exact)
@@ -419,7 +473,7 @@ class Points:
     async def _call(
         self, kind: str, method: str, body: bytes, answer: Any, *, seconds: float, bulk: bool, write: bool
     ) -> Any:
-        channel = await self._channel(bulk=bulk)
+        channel = await self._connections.next(any_will_do=bulk or self._pinned)
         call = channel.unary_unary(f"/qdrant.Points/{method}", response_deserializer=answer.FromString)
         self.requests[kind] += 1
         try:
@@ -427,19 +481,9 @@ class Points:
         except grpc.aio.AioRpcError as error:
             meaning = from_grpc(error, self.endpoint.grpc_target, kind, write=write)
             if meaning.reason == "QdrantTLSFailed":
-                # The pinned certificate may have been replaced: the next call fetches it again.
-                self._retired += self._channels
-                self._channels = []
+                # The certificate that was pinned may have been replaced: the next call takes a new look.
+                self._connections.renew()
             raise meaning from error
-
-    async def _channel(self, *, bulk: bool) -> grpc.aio.Channel:
-        """The next connection for contents; always the first one for reads that must come from one peer."""
-        if not self._channels:
-            async with self._opening:
-                if not self._channels:
-                    self._channels = [await open_channel(self.endpoint) for _ in range(self.streams)]
-                    self._bulk = cycle(self._channels)
-        return next(self._bulk) if bulk else self._channels[0]
 
 
 def _is_long_pause(kind: str, error: TransientError) -> bool:

@@ -18,10 +18,12 @@ from typing import Any
 
 from teal.domain.marks import Key, Mark
 from teal.domain.observed import CollectionState, Observed, Version
-from teal.qdrant import aliases
+from teal.qdrant import affinity, aliases
 from teal.qdrant.admin import Admin
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.errors import require_supported
+from teal.qdrant.feed import Feed
+from teal.qdrant.peers import Peers
 from teal.qdrant.points import Points
 from teal.qdrant.shared import Shared
 from teal.qdrant.together import all_of, both
@@ -29,6 +31,8 @@ from teal.qdrant.together import all_of, both
 LISTING_SECONDS = 30.0
 DRIFT_SECONDS = 600.0
 IDLE_SECONDS = 900.0
+TOUCHED = "teal.dev/touched"
+"""A key that no mark has: to remove it changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,33 @@ class Server:
         self.admin = admin or Admin(endpoint)
         self.requests: Counter[str] = self.admin.requests
         self.points = Points(endpoint, streams=streams, requests=self.requests)
+        self._token = affinity.new_token()
         self._listing_seconds = listing_seconds
         self._drift_seconds = drift_seconds
         self._clock = clock
         self._version = Shared(self._load_version, clock)
+        self._clustered = Shared(self._load_clustered, clock)
         self._listing = Shared(self._load_listing, clock)
         self._states: dict[str, Shared[CollectionState | None]] = {}
 
     async def close(self) -> None:
         await self.points.close()
         await self.admin.close()
+
+    # Reads that are compared with each other: from one replica of each shard, where the server can be told so
+
+    def reads(self, state: CollectionState) -> Points:
+        """The points of this collection, read from one replica of each shard if that can be asked for."""
+        return self.points if affinity.fans_out(state) else self.points.pinned(self._token)
+
+    async def feed(self, state: CollectionState) -> Feed:
+        """The version feed of this collection."""
+        version = await self._version.get(self._drift_seconds)
+        return Feed(self.reads(state), state, version, streams=self.points.streams)
+
+    async def clustered(self) -> bool:
+        """Whether what is decided can be shown later by one peer than by another."""
+        return await self._clustered.get(self._drift_seconds)
 
     def now(self) -> float:
         """The monotonic clock of `observe`, in seconds."""
@@ -143,19 +164,34 @@ class Server:
             with self._changing(name):
                 await self.admin.mark(name, changed)
 
-    async def set_alias(self, alias: str, to: str, *, expected: str | None, ours: Collection[str] = ()) -> None:
+    async def touch(self, name: str) -> None:
+        """A decision of the cluster's consensus that changes nothing: when it is answered, the peer that is asked
+        shows all that was decided before.
+        """
+        with self._changing(name, listed=True):
+            await self.admin.mark(name, {TOUCHED: None})
+
+    async def set_alias(
+        self,
+        alias: str,
+        to: str,
+        *,
+        expected: str | None,
+        ours: Collection[str] = (),
+        peers: Peers | None = None,
+    ) -> None:
         """As `aliases.set_alias`: refused unless `alias` points at `expected` (`None`: does not exist)."""
         with self._changing(to, listed=True):
-            await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours)
+            await aliases.set_alias(self.admin, alias, to, expected=expected, ours=ours, peers=peers)
 
     async def remove_alias(self, alias: str, *, expected: str, ours: Collection[str] = ()) -> None:
         """As `aliases.remove_alias`: refused unless `alias` points at `expected` or does not exist."""
         with self._changing(expected, listed=True):
             await aliases.remove_alias(self.admin, alias, expected=expected, ours=ours)
 
-    async def lagging_peers(self, alias: str, target: str) -> list[str]:
+    async def lagging_peers(self, alias: str, target: str, peers: Peers | None = None) -> list[str]:
         """The peers that do not show `alias` at `target` yet. When all do, `observe` shows it, too."""
-        by_peer = await self.admin.aliases_by_peer()
+        by_peer = await self.admin.aliases_by_peer(peers)
         lagging = sorted(peer for peer, found in by_peer.items() if found.get(alias) != target)
         if not lagging:
             self._listing.invalidate()
@@ -181,6 +217,9 @@ class Server:
         version = await self.admin.version()
         require_supported(version, self.endpoint.url)
         return version
+
+    async def _load_clustered(self) -> bool:
+        return (await self.admin.cluster()).get("status") == "enabled"
 
     async def _load_listing(self) -> _Listing:
         names, aliases = await both(self.admin.names(), self.admin.aliases())

@@ -8,6 +8,7 @@ without the collection may still point at it; they are removed first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from teal.domain.errors import TransientError
 from teal.qdrant.pool import Server
 
 BLOCKED_SECONDS = 60.0
+SEEN_SECONDS = 15.0
+"""How long peers are given to learn that an alias is removed."""
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,32 @@ class Removal:
             )
         return {alias for alias, _ in found}
 
+    async def remove_aliases(self, server: Server) -> None:
+        """Remove its own aliases; when it returns, no peer shows any alias on the collection.
+
+        Raises:
+            TransientError: as `require_unused`; or a peer still shows one after a while.
+        """
+        await self._remove_own(server)
+        deadline = server.now() + SEEN_SECONDS
+        while left := await self.require_unused(server):
+            if server.now() > deadline:
+                raise TransientError(
+                    self.reason,
+                    f"{self.because} Not every peer knows yet that the alias {min(left)!r} is removed.",
+                    retry_after=self.retry_after,
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def carry_out(self, server: Server) -> bool:
         """Remove its own aliases and delete the collection; False if there was none.
 
         Raises:
             TransientError: as `require_unused`.
         """
+        await self._remove_own(server)
+        return await server.delete(self.collection)
+
+    async def _remove_own(self, server: Server) -> None:
         for alias in sorted(await self.require_unused(server)):
             await server.remove_alias(alias, expected=self.collection, ours=self.ours)
-        return await server.delete(self.collection)

@@ -90,6 +90,8 @@ async def _holdings(admin: Admin, collection: str) -> list[Holding]:
     found: dict[Any, Holding] = {}
     for root in sorted(await admin.aliases_by_peer()):
         told = await admin.placement(collection, root)
+        if told is None:
+            raise _incomplete(collection, f"{root} does not tell which shards it holds")
         found.setdefault(told.get("peer_id", root), Holding.parse(root, told))
     return list(found.values())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
-from typing import TypeVar
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -29,3 +31,22 @@ async def both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
     if isinstance(second, BaseException):
         raise second
     return first, second
+
+
+async def in_flight(requests: AsyncGenerator[Coroutine[Any, Any, A]], most: int) -> AsyncGenerator[A]:
+    """The answers in the order of the requests, of which `most` are under way, or answered and not yet taken."""
+    running: deque[asyncio.Task[A]] = deque()
+    try:
+        async with aclosing(requests):
+            async for request in requests:
+                running.append(asyncio.create_task(request))
+                if len(running) >= most:
+                    yield await running[0]
+                    running.popleft()
+        while running:
+            yield await running[0]
+            running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -22,7 +22,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from qdrant_client import grpc as qdrant
 
-from teal.domain.ledger import CONTENT, is_content
+from teal.domain.columns import CONTENT, is_content
+from teal.domain.content_digest import content_digest as digest_of
 from teal.domain.schema import UNNAMED
 
 RawId = bytes
@@ -58,7 +59,13 @@ _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "RetrievedPoint": {"id": RAW, "payload": RAW, "vectors": RAW},
     "PointStruct": {"id": RAW, "payload": RAW, "vectors": RAW},
     "ScoredPoint": {"id": RAW, "score": SAME, "version": SAME},
-    "GetPoints": {"collection_name": SAME, "ids": RAW, "with_payload": RAW, "with_vectors": RAW},
+    "GetPoints": {
+        "collection_name": SAME,
+        "ids": RAW,
+        "with_payload": RAW,
+        "with_vectors": RAW,
+        "read_consistency": RAW,
+    },
     "GetResponse": {"result": "RetrievedPoint"},
     "ScrollPoints": {
         "collection_name": SAME,
@@ -70,10 +77,12 @@ _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "ScrollResponse": {"next_page_offset": RAW, "result": "RetrievedPoint"},
     "HasIdCondition": {"has_id": RAW},
-    "Condition": {"has_id": "HasIdCondition"},
+    "Condition": {"has_id": "HasIdCondition", "filter": RAW, "slice": RAW},
     "Filter": {"must": "Condition"},
+    "PrefetchQuery": {"filter": "Filter", "limit": SAME},
     "QueryPoints": {
         "collection_name": SAME,
+        "prefetch": "PrefetchQuery",
         "query": RAW,
         "using": SAME,
         "filter": "Filter",
@@ -178,6 +187,11 @@ def raw_id(value: int | str | UUID) -> RawId:
     return bytes(qdrant.PointId(uuid=str(UUID(str(value)))).SerializeToString())
 
 
+def plain(text: str) -> int | str:
+    """The id whose `str` this is."""
+    return int(text) if text.isdecimal() else text
+
+
 def plain_id(raw: RawId) -> int | str:
     """The number, or the text of the UUID: the id as in REST."""
     parsed = qdrant.PointId.FromString(raw)
@@ -212,7 +226,37 @@ def canonical_payload(entries: Iterable[bytes]) -> bytes:
     return hashlib.blake2b(b"".join(sorted(map(_canonical, entries))), digest_size=16).digest()
 
 
+def content_digest(point: RawPoint) -> int:
+    """A digest of everything that a point holds, as `domain.content_digest` has it."""
+    dense: dict[str, Floats | None] = {}
+    sparse: dict[str, dict[int, float] | None] = {}
+    for name, value in _named(point.vectors):
+        output = _VectorOutput.FromString(value)
+        if output.HasField("sparse") or output.HasField("indices"):
+            sparse[name] = _sparse(value)
+        else:
+            dense[name] = _dense_rows(output)
+    return digest_of(canonical_payload(point.payload), dense, sparse)
+
+
+_SCALARS: Final = frozenset({0x08, 0x11, 0x18, 0x22, 0x28})
+"""The first byte of a `Value` that is null, a double, an integer, a string or a boolean."""
+
+
+def _is_scalar(entry: bytes) -> bool:
+    """Whether a payload entry plainly holds one value without an order of its own; in doubt not."""
+    key_end = 2 + entry[1]
+    if entry[0] != 0x0A or entry[1] & 0x80 or len(entry) < key_end + 3 or entry[key_end] != 0x12:
+        return False
+    value = key_end + 2
+    while entry[value - 1] & 0x80:
+        value += 1
+    return entry[value] in _SCALARS
+
+
 def _canonical(entry: bytes) -> bytes:
+    if _is_scalar(entry):
+        return entry
     pair = _Entry.FromString(entry)
     value = qdrant.Value.FromString(pair.value)
     if value.WhichOneof("kind") not in ("struct_value", "list_value"):
@@ -274,12 +318,15 @@ def read_dense(vectors: bytes, name: str) -> Floats | None:
     if value is None:
         return None
     output = _VectorOutput.FromString(value)
+    sparse = output.HasField("sparse") or output.HasField("indices")
+    return None if sparse else _dense_rows(output)
+
+
+def _dense_rows(output: Any) -> Floats:
     if output.HasField("dense"):
         return _floats(output.dense.data)
     if output.HasField("multi_dense"):
         return np.stack([_floats(vector.data) for vector in output.multi_dense.vectors])
-    if output.HasField("sparse") or output.HasField("indices"):
-        return None
     flat = _floats(output.data)
     return flat.reshape(output.vectors_count, -1) if output.vectors_count else flat
 

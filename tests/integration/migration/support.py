@@ -178,11 +178,13 @@ class EngineHarness:
         except TimeoutError:
             raise AssertionError(f"it did not come to that: {self.describe()}") from None
 
-    async def until_ready(self) -> None:
-        await self.until(lambda: self.phase == "Ready" and self.condition("Ready")["status"] == "True")
+    async def until_ready(self, *, patience: float = PATIENCE) -> None:
+        await self.until(
+            lambda: self.phase == "Ready" and self.condition("Ready")["status"] == "True", patience=patience
+        )
 
-    async def until_phase(self, phase: str) -> None:
-        await self.until(lambda: self.phase == phase)
+    async def until_phase(self, phase: str, *, patience: float = PATIENCE) -> None:
+        await self.until(lambda: self.phase == phase, patience=patience)
 
     async def rest(self, steps: int = 5) -> None:
         """Some more reconciles, in which nothing should change."""

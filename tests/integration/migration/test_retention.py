@@ -138,6 +138,22 @@ async def test_the_snapshots_file_outlives_the_collection(engine: EngineHarness)
     assert engine.payloads(f"{engine.alias}-restored") == points
 
 
+async def test_a_restored_collection_takes_writes_again_when_its_strict_mode_is_set_back(
+    engine: EngineHarness,
+) -> None:
+    """Its snapshots were taken under the fence, which the docs say how to lift."""
+    if engine.qdrant.embedded is None:
+        pytest.skip("where this server keeps its snapshots is not known")
+    blue, at = await replaced(engine, snapshot=True)
+    await wait_until(engine, at + 1.0)
+    name, before = f"{engine.alias}-restored", restored(engine, blue, snapshot_of(engine))
+    points = f"/collections/{name}/points?wait=true"
+    assert engine.answered("PUT", points, {"points": some_points(2, start=900)}) == 429
+    engine.call("PATCH", f"/collections/{name}", {"strict_mode_config": {"enabled": False}})
+    engine.put(some_points(2, start=900), name)
+    assert set(engine.points(name)) == {*before, 900, 901}
+
+
 @pytest.mark.fault(24)
 async def test_a_rollback_right_before_the_deadline_wins(engine: EngineHarness) -> None:
     blue, at = await replaced(engine)

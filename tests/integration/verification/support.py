@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from teal.domain.carry import effective
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.tuning import Tuning
 from teal.domain.verdict import Check, Verdict
+from teal.migration.copying.scratch import Scratch
 from teal.migration.verification.checks import ask_all
-from teal.migration.verification.comparison import Comparison, Side, versions
+from teal.migration.verification.comparison import Comparison, Side
+from teal.migration.verification.known import listed
 from teal.qdrant import wire
-from teal.qdrant.points import Points
 from teal.qdrant.pool import Server
 from teal.qdrant.wire import Floats, RawPoint
 from teal.sources.embedder import Embedded
@@ -25,6 +26,7 @@ from teal.sources.embedder import Embedded
 POINTS, SIZE, TENANTS = 400, 16, 8
 INDEXED = {"vectors": {"size": SIZE, "distance": "Cosine"}, "optimizers_config": {"indexing_threshold": 1}}
 TENANT = {"type": "keyword", "is_tenant": True}
+SCRATCH = Scratch()
 
 
 def text_of(point: int) -> str:
@@ -96,9 +98,7 @@ class Pair:
     async def comparison(self, **changes: Any) -> Comparison:
         """What the operator compares after a copy."""
         blue, green = [Side(self.server, await self.state(name)) for name in (self.blue, self.green)]
-        known: dict[RawId, int] = {}
-        async for page in versions(blue):
-            known.update(page)
+        known = await listed(self.server, blue.state, SCRATCH)
         tuning = effective(Tuning({}, {"tenant": TENANT}), blue.state, green.state.schema)
         given = {"blue": blue, "green": green, "known": known, "same_vectors": True, "tuning": tuning}
         return Comparison(**{**given, **changes})
@@ -133,20 +133,27 @@ def _bytes(point: RawPoint) -> tuple[list[bytes], bytes]:
 
 
 class Tampered:
-    """A server whose searches are tampered with; everything else is the real one's."""
+    """A server whose calls for points are tampered with, and those for `admin` by name; the rest is real."""
 
-    def __init__(self, server: Server, **overrides: Any) -> None:
-        self.admin = server.admin
+    def __init__(self, server: Server, admin: Mapping[str, Any] | None = None, **overrides: Any) -> None:
+        self._server, self._overrides = server, overrides
+        self.admin = _Overridden(server.admin, admin or {})
         self.points = _Overridden(server.points, overrides)
+
+    def reads(self, state: CollectionState) -> Any:
+        return _Overridden(self._server.reads(state), self._overrides)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
 
 
 class _Overridden:
-    def __init__(self, points: Points, overrides: Mapping[str, Any]) -> None:
-        self._points = points
+    def __init__(self, real: Any, overrides: Mapping[str, Any]) -> None:
+        self._real = real
         self._overrides = overrides
 
     def __getattr__(self, name: str) -> Any:
-        return self._overrides.get(name) or getattr(self._points, name)
+        return self._overrides.get(name) or getattr(self._real, name)
 
 
 async def checks(asked: Comparison) -> dict[str, Check]:

@@ -66,6 +66,7 @@ def test_defaults_written_out_are_supported() -> None:
                 "mode": "Automatic",
                 "fence": "WhenBusy",
                 "quietWait": "5m",
+                "maxStall": "1s",
                 "maxFence": "10s",
                 "windows": [],
             },
@@ -87,7 +88,7 @@ def test_what_this_version_does_is_supported() -> None:
             "parallelism": 8,
             "throttle": {"maxReadLatencyMillis": 50},
             "writes": "DualWrite",
-            "changeField": "at",
+            "changeField": {"name": "at", "trusted": True},
             "promotion": {"quietWait": "1s", "maxFence": "5s", "fence": "Never"},
         },
         verification={

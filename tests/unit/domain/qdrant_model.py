@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from teal.domain.observed import CollectionState, Observed, Version
@@ -120,6 +120,19 @@ class Qdrant:
         assert alias not in self.collections, f"{alias} is a collection"
         assert name in self.collections, f"{name} is missing"
         self.aliases[alias] = name
+
+    def delete_alias(self, alias: str) -> None:
+        self.aliases.pop(alias, None)
+
+    def copy(self) -> Qdrant:
+        """As it is now, whatever is changed later."""
+        copied = Qdrant()
+        copied.collections = {
+            name: replace(found, points=dict(found.points), indexes=dict(found.indexes))
+            for name, found in self.collections.items()
+        }
+        copied.aliases = dict(self.aliases)
+        return copied
 
     def delete(self, name: str) -> None:
         """Deleting a collection silently takes its aliases along."""

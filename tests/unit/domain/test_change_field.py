@@ -56,3 +56,10 @@ def test_the_highest_of_one_kind_is_kept_and_the_others_are_counted() -> None:
     mark.see([(b"a", 3), (b"b", "2026-05-01"), (b"c", 9), (b"d", None), (b"e", 5)])
     assert mark.highest == 9
     assert (mark.without, mark.samples) == (2, [b"b", b"d"])
+    assert mark.incomplete
+
+
+def test_it_is_complete_as_long_as_all_points_have_a_value() -> None:
+    mark = Watermark("n")
+    mark.see([(b"a", 3), (b"b", 4.5)])
+    assert not mark.incomplete

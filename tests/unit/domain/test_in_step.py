@@ -1,64 +1,43 @@
-"""Which point goes where, from what both sides held when they were in step and what they hold now."""
+"""Which way a point goes, from what is known of both sides."""
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
-from teal.domain.in_step import Diff, SideVersions, compare_sides, is_loss
+from teal.domain.in_step import Move, Ruling, is_loss, ruling
+from teal.domain.point_state import State
 
-P = b"\x08\x01"
-
-
-def side(known: int | None, seen: int | None) -> SideVersions:
-    """One point's version when both sides were in step, and its version now; `None`: it was or is not there."""
-    return SideVersions({} if known is None else {P: known}, {} if seen is None else {P: seen})
-
-
-NOTHING = Diff()
-TO_RETAINED = Diff(to_retained={P: 2})
-TO_SERVING = Diff(to_serving={P: 2})
-DROP_RETAINED = Diff(drop_retained=[P])
-DROP_SERVING = Diff(drop_serving=[P])
-
-
-def conflict(wins: Diff) -> Diff:
-    return Diff(wins.to_serving, wins.to_retained, wins.drop_serving, wins.drop_retained, [P])
+U, C, X = State.UNCHANGED, State.CHANGED, State.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("serving", "retained", "expected"),
+    ("serving", "retained", "move", "conflict"),
     [
-        pytest.param((1, 1), (7, 7), NOTHING, id="as it was, whatever each side's numbers are"),
-        pytest.param((1, 2), (1, 1), TO_RETAINED, id="changed on serving"),
-        pytest.param((None, 2), (None, None), TO_RETAINED, id="new on serving"),
-        pytest.param((1, 1), (1, 2), TO_SERVING, id="changed on retained"),
-        pytest.param((None, None), (None, 2), TO_SERVING, id="new on retained"),
-        pytest.param((1, None), (1, 1), DROP_RETAINED, id="gone from serving"),
-        pytest.param((1, 1), (1, None), DROP_SERVING, id="gone from retained"),
-        pytest.param((1, 2), (1, 3), conflict(TO_RETAINED), id="changed on both"),
-        pytest.param((None, 2), (None, 3), conflict(TO_RETAINED), id="new on both"),
-        pytest.param((1, None), (1, 2), conflict(DROP_RETAINED), id="gone from serving, changed on retained"),
-        pytest.param((1, 2), (1, None), conflict(TO_RETAINED), id="changed on serving, gone from retained"),
-        pytest.param((1, None), (1, None), NOTHING, id="gone from both, which is no conflict"),
-        pytest.param((None, None), (1, 1), DROP_RETAINED, id="gone before it was noted on serving"),
-        pytest.param((1, 1), (None, None), NOTHING, id="never taken back to retained, which is no deletion"),
-        pytest.param((1, None), (None, None), NOTHING, id="gone, and retained never had it"),
-        pytest.param((None, None), (1, None), NOTHING, id="gone, and serving never had it"),
+        pytest.param(U, U, Move.NONE, False, id="as it was"),
+        pytest.param(C, U, Move.TO_RETAINED, False, id="changed on serving"),
+        pytest.param(U, C, Move.TO_SERVING, False, id="changed on retained"),
+        pytest.param(C, C, Move.TO_RETAINED, True, id="changed on both: serving wins"),
+        pytest.param(C, X, Move.TO_RETAINED, True, id="changed on serving, and perhaps on retained"),
+        pytest.param(X, U, Move.TO_RETAINED, False, id="they differ, and retained is as it was"),
+        pytest.param(U, X, Move.TO_SERVING, False, id="they differ, and serving is as it was"),
+        pytest.param(X, C, Move.UNSETTLED, False, id="changed on retained, and perhaps on serving"),
+        pytest.param(X, X, Move.UNSETTLED, False, id="nobody knows which side changed"),
     ],
 )
-def test_one_point(
-    serving: tuple[int | None, int | None], retained: tuple[int | None, int | None], expected: Diff
-) -> None:
-    found = compare_sides(side(*serving), side(*retained))
-    assert found == expected
-    assert bool(found) is (expected != NOTHING)
+def test_where_both_sides_differ(serving: State, retained: State, move: Move, conflict: bool) -> None:
+    assert ruling(serving, retained, equal=False) == Ruling(move, conflict)
 
 
-def test_each_point_by_itself() -> None:
-    a, b, c, d = (bytes([8, number]) for number in range(1, 5))
-    serving = SideVersions({a: 1, b: 1, c: 1}, {a: 2, b: 1, d: 4})
-    retained = SideVersions({a: 1, b: 1, c: 1}, {a: 1, b: 3, c: 1})
-    assert compare_sides(serving, retained) == Diff(to_serving={b: 3}, to_retained={a: 2, d: 4}, drop_retained=[c])
+def test_of_two_changes_the_later_one_counts_where_it_is_known() -> None:
+    assert ruling(C, C, equal=False, retained_is_later=True) == Ruling(Move.TO_SERVING, conflict=True)
+    assert ruling(C, X, equal=False, retained_is_later=True) == Ruling(Move.TO_RETAINED, conflict=True)
+
+
+@pytest.mark.parametrize(("serving", "retained"), list(product(State, State)))
+def test_what_is_equal_on_both_sides_needs_nothing(serving: State, retained: State) -> None:
+    assert ruling(serving, retained, equal=True) == Ruling(Move.NONE)
 
 
 @pytest.mark.parametrize(

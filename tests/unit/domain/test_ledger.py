@@ -1,168 +1,82 @@
-"""Catching up rests on this: what the ledger does not report as changed is on green, also after a crash."""
+"""The ledger on columns does what the same rules do on a dict, which is small enough to be read and believed."""
 
 from __future__ import annotations
 
-import json
-import random
-from itertools import pairwise
-from typing import Any
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teal.domain.ledger import MAX_BUCKETS, MIN_BUCKETS, Digests, Ledger, RawId, buckets_for, restore
-from teal.domain.marks import Checkpoint
-
-ids = st.integers(0, 40).map(lambda n: n.to_bytes(8, "big"))
-versions = st.dictionaries(ids, st.integers(0, 5), max_size=40)
-"""Points and their versions; few of both, so that buckets are shared and versions come back."""
+from teal.domain.columns import NO_DIGEST, UNKNOWN, aligned, pieces
+from teal.domain.keys import ids_of, keys_of
+from teal.domain.ledger import difference, forget, held, record, seed, unmoved
+from tests.unit.domain.columns import IDS, POINTS, Id, Row, columns, points
 
 
-def digests(found: dict[RawId, int], buckets: int = MIN_BUCKETS) -> Digests:
-    made = Digests(buckets)
-    for point, version in found.items():
-        made.toggle(point, version)
-    return made
+@given(POINTS, POINTS, st.booleans())
+def test_difference(known: dict[Id, Row], seen: dict[Id, Row], comparable: bool) -> None:
+    found = difference(columns(known), columns(seen), comparable=comparable)
+    unchanged = {
+        point
+        for point, (version, _) in seen.items()
+        if comparable and version != UNKNOWN and point in known and known[point][0] == version
+    }
+    assert points(found.read) == {
+        point: (version, known[point][1] if point in known else NO_DIGEST)
+        for point, (version, _) in seen.items()
+        if point not in unchanged
+    }
+    assert set(ids_of(found.gone)) == known.keys() - seen.keys()
+    assert len(found) == len(seen) - len(unchanged) + len(known.keys() - seen.keys())
 
 
-class TestDigests:
-    @given(versions, st.randoms())
-    def test_order_does_not_matter(self, found: dict[RawId, int], shuffle: random.Random) -> None:
-        shuffled = list(found.items())
-        shuffle.shuffle(shuffled)
-        assert digests(dict(shuffled)).values == digests(found).values
-
-    @given(versions, ids, st.integers(-1, 9))
-    def test_toggling_twice_is_nothing(self, found: dict[RawId, int], point: RawId, version: int) -> None:
-        made = digests(found)
-        before = list(made.values)
-        made.toggle(point, version)
-        assert made.values != before
-        made.toggle(point, version)
-        assert made.values == before
-
-    @given(versions, versions)
-    def test_equal_digests_mean_equal_contents(self, one: dict[RawId, int], other: dict[RawId, int]) -> None:
-        assert (digests(one).values == digests(other).values) == (one == other)
-
-    def test_two_equal_steps_in_a_bucket_do_not_cancel(self) -> None:
-        points = [n.to_bytes(8, "big") for n in range(200)]
-        for one, other in pairwise(points):
-            before = digests({one: 4, other: 4}, buckets=1)
-            after = digests({one: 5, other: 5}, buckets=1)
-            assert before.values != after.values
-
-    @given(versions, st.integers(1, 64))
-    def test_json(self, found: dict[RawId, int], buckets: int) -> None:
-        made = digests(found, buckets)
-        assert (
-            Digests.of(Checkpoint.from_json(json.loads(json.dumps(made.checkpoint().as_json())))).values
-            == made.values
-        )
-
-    @pytest.mark.parametrize(
-        "damaged",
-        [
-            {},
-            {"buckets": 2},
-            {"buckets": 2, "digests": "0" * 16},
-            {"buckets": 0, "digests": ""},
-            {"buckets": "1", "digests": "0" * 16},
-            {"buckets": 1, "digests": "x" * 16},
-            {"buckets": 1, "digests": None},
-        ],
-    )
-    def test_damage_is_an_error(self, damaged: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"."):
-            Digests.of(Checkpoint.from_json(damaged))
+@given(POINTS, POINTS)
+def test_record(known: dict[Id, Row], copied: dict[Id, Row]) -> None:
+    assert points(record(columns(known), columns(copied))) == {**known, **copied}
 
 
-class TestLedger:
-    @given(versions, versions, st.lists(ids))
-    def test_its_digests_are_those_of_its_contents(
-        self, first: dict[RawId, int], then: dict[RawId, int], gone: list[RawId]
-    ) -> None:
-        ledger = Ledger(MIN_BUCKETS)
-        ledger.record(first)
-        ledger.record(then)
-        ledger.forget(gone)
-        expected = {p: v for p, v in {**first, **then}.items() if p not in gone}
-        assert ledger.versions == expected
-        assert len(ledger) == len(expected)
-        assert ledger.digests.values == digests(expected).values
-
-    def test_changed_is_new_or_moved_or_unknown(self) -> None:
-        ledger = Ledger(MIN_BUCKETS)
-        ledger.record({b"same": 1, b"moved": 1, b"back": 5, b"unknown": -1})
-        page = {b"same": 1, b"moved": 2, b"back": 4, b"new": 1, b"unknown": -1}
-        assert ledger.changed(page) == {b"moved": 2, b"back": 4, b"new": 1, b"unknown": -1}
+@given(POINTS, st.lists(IDS))
+def test_seed_adds_without_a_version_and_overwrites_nothing(known: dict[Id, Row], ids: list[Id]) -> None:
+    expected = {**dict.fromkeys(ids, (UNKNOWN, NO_DIGEST)), **known}
+    assert points(seed(columns(known), keys_of(ids))) == expected
 
 
-class TestRestore:
-    @given(copied=versions, now=versions, points=st.integers(0, 20_000))
-    def test_after_a_crash_every_difference_is_seen_again(
-        self, copied: dict[RawId, int], now: dict[RawId, int], points: int
-    ) -> None:
-        """`copied` was checkpointed; blue went on to `now`; the process died; a scan shows `now`."""
-        before = Ledger(buckets_for(points))
-        before.record(copied)
-        after = restore(now, before.digests.checkpoint(), points)
-        changed = after.changed(now)
-        really = {point for point, version in now.items() if copied.get(point) != version}
-        assert really <= changed.keys()
-        assert changed == {point: now[point] for point in changed}
-
-    @given(copied=versions, now=versions)
-    def test_exactly_the_untouched_buckets_are_proven(
-        self, copied: dict[RawId, int], now: dict[RawId, int]
-    ) -> None:
-        before = Ledger(MIN_BUCKETS)
-        before.record(copied)
-        touched = {before.digests.bucket(p) for p in copied.keys() | now.keys() if copied.get(p) != now.get(p)}
-        after = restore(now, before.digests.checkpoint(), 0)
-        assert after.versions == {p: v for p, v in now.items() if before.digests.bucket(p) not in touched}
-        assert after.changed(now).keys() == {p for p in now if before.digests.bucket(p) in touched}
-
-    @given(copied=versions, now=versions)
-    def test_what_was_copied_after_the_checkpoint_is_only_copied_again(
-        self, copied: dict[RawId, int], now: dict[RawId, int]
-    ) -> None:
-        """A checkpoint that is behind proves less, never more."""
-        ledger = Ledger(MIN_BUCKETS)
-        ledger.record(copied)
-        checkpoint = ledger.digests.checkpoint()
-        ledger.record(now)
-        after = restore(now, checkpoint, 0)
-        assert all(copied.get(point) == version for point, version in after.versions.items())
-
-    @given(now=versions)
-    def test_nothing_changed_means_nothing_to_do(self, now: dict[RawId, int]) -> None:
-        ledger = Ledger(MIN_BUCKETS)
-        ledger.record(now)
-        after = restore(now, ledger.digests.checkpoint(), 0)
-        assert after.versions == now
-        assert after.changed(now) == {}
-        assert after.digests.values == ledger.digests.values
-
-    def test_unknown_versions_are_never_proven(self) -> None:
-        seen = {b"known": 3, b"unknown": -1}
-        after = restore(seen, digests(seen, 1).checkpoint(), 0)
-        assert after.versions == {b"known": 3}
-        assert after.changed(seen) == {b"unknown": -1}
-
-    @pytest.mark.parametrize("checkpoint", [None, {}, {"buckets": 3, "digests": "?"}])
-    def test_without_a_readable_checkpoint_everything_is_copied(self, checkpoint: Any) -> None:
-        after = restore({b"a": 1}, Checkpoint.proof(checkpoint), 1_000_000)
-        assert after.versions == {}
-        assert len(after.digests.values) == buckets_for(1_000_000)
+@given(POINTS, st.lists(IDS))
+def test_forget(known: dict[Id, Row], gone: list[Id]) -> None:
+    assert points(forget(columns(known), keys_of(gone))) == {p: r for p, r in known.items() if p not in gone}
 
 
-@given(st.integers(0, 10**10), st.integers(0, 10**10))
-def test_buckets_grow_with_the_collection_within_bounds(one: int, other: int) -> None:
-    assert MIN_BUCKETS <= buckets_for(one) <= MAX_BUCKETS
-    assert buckets_for(min(one, other)) <= buckets_for(max(one, other))
+@given(POINTS, st.lists(IDS))
+def test_held(known: dict[Id, Row], ids: list[Id]) -> None:
+    assert points(held(columns(known), keys_of(ids))) == {p: r for p, r in known.items() if p in ids}
 
 
-def test_a_checkpoint_stays_small() -> None:
-    assert len(json.dumps(Digests(buckets_for(10**9)).checkpoint().as_json())) < 20_000
+@given(POINTS, POINTS)
+def test_unmoved_is_the_same_content(known: dict[Id, Row], seen: dict[Id, Row]) -> None:
+    read = difference(columns(known), columns(seen), comparable=False).read
+    content = columns(seen).digests
+    expected = [
+        digest != NO_DIGEST and point in known and known[point][1] == digest
+        for point, (_, digest) in points(columns(seen)).items()
+    ]
+    assert unmoved(read, content).tolist() == expected
+
+
+@given(POINTS, st.lists(IDS), st.lists(POINTS, max_size=4), st.integers(1, 5))
+def test_passes_over_pieces_end_with_what_blue_has(
+    first: dict[Id, Row], held: list[Id], changes: list[dict[Id, Row]], size: int
+) -> None:
+    """Green holds some points at the start; after each pass it has what was seen, and the ledger says so."""
+    green = dict.fromkeys(held, (UNKNOWN, NO_DIGEST))
+    ledger = [seed(columns({}), keys_of(held))]
+    for number, seen in enumerate([first, *changes]):
+        passed = []
+        for known, now in aligned(iter(ledger), pieces(columns(seen), size)):
+            todo = difference(known, now)
+            copied = {point: (version, number + 1) for point, (version, _) in points(todo.read).items()}
+            green.update(copied)
+            for point in ids_of(todo.gone):
+                del green[point]
+            passed.append(record(forget(known, todo.gone), columns(copied)))
+        ledger = passed
+        assert green.keys() == seen.keys()
+        assert points(ledger) == green
+        assert {point: version for point, (version, _) in green.items()} == {p: v for p, (v, _) in seen.items()}

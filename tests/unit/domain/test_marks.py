@@ -29,6 +29,7 @@ from teal.domain.marks import (
     Owner,
     PairMark,
     Replaced,
+    SideNote,
     Snapshots,
     Stale,
     StoredCheck,
@@ -42,10 +43,12 @@ from teal.domain.verdict import Verdict
 from tests.unit.domain.builders import metadata, schema
 
 NAME = "docs-v1-00000000"
-DIGEST = {"buckets": 1, "digests": "1" * 16}
+SUMS = {"buckets": 1, "ids": "x", "contents": "y", "unproven": []}
+NOTE = {"instance": "5.0", "epoch": "e", "floors": [[1, 2], None], "contents": SUMS}
 CHECK = {"name": "n", "verdict": "Passed", "message": "", "observed": "1.0", "samples": ["7"]}
 times = st.floats(0, 1e12)
 texts = st.text(max_size=20)
+sums = st.dictionaries(texts, st.integers(0, 9) | texts, max_size=3)
 kinds = {
     Owner: st.builds(Owner, *[texts] * 8, times, adopted=st.booleans()),
     Migration: st.builds(
@@ -54,30 +57,37 @@ kinds = {
     ),
     Replaced: st.builds(Replaced, texts, times),
     Snapshots: st.builds(Snapshots, st.lists(st.builds(StoredSnapshot, texts, texts)).map(tuple)),
-    Fence: st.builds(Fence, times, st.booleans(), st.none() | st.integers(1, 10**9)),
+    Fence: st.builds(
+        Fence,
+        times,
+        st.booleans(),
+        st.none() | st.integers(1, 10**9),
+        st.dictionaries(texts, st.integers() | st.booleans(), max_size=2),
+        st.none() | st.integers(1, 9),
+    ),
     Declined: st.builds(Declined, texts, texts, st.integers(1, 99), texts, texts, times, lifted=st.booleans()),
     Hooks: st.builds(Hooks, texts, st.integers(0, 99), times, texts, st.booleans()),
     Baseline: st.builds(Baseline, texts, st.lists(texts).map(tuple), times, times, times, st.booleans()),
     Watched: st.builds(Watched, texts, times, *[st.none() | times] * 4, st.none() | texts),
-    Frozen: st.builds(Frozen, texts),
+    Frozen: st.builds(Frozen, texts, texts),
     CutoverBegun: st.builds(CutoverBegun, texts),
-    Checkpoint: st.builds(Checkpoint, st.integers(1, 9), texts, st.none() | st.integers(-1, 2**40)),
+    Checkpoint: st.builds(Checkpoint, texts, sums),
     StoredVerdict: st.builds(
         StoredVerdict, texts, st.sampled_from(Verdict),
         st.lists(st.builds(StoredCheck, texts, st.sampled_from(Verdict), texts, st.none() | texts)).map(tuple),
     ),
 }  # fmt: skip
-proofs = st.none() | kinds[Checkpoint]
+numbers = st.integers(-1, 2**40)
+floors = st.lists(st.none() | st.tuples(numbers, numbers), max_size=3).map(tuple)
+proofs = st.none() | st.builds(SideNote, texts, texts, floors, sums)
 lenient = {
     Encoder: st.builds(Encoder, st.none() | texts, texts, st.none() | st.integers(1, 9999), st.none() | texts),
     Declared: st.builds(Declared, st.lists(texts).map(tuple), st.booleans()),
 }
 """What an application may have written itself, or may lack."""
 about_another = {
-    InStep: st.builds(InStep, texts, proofs, proofs),
-    Carried: st.builds(
-        Carried, texts, st.dictionaries(texts, st.lists(st.integers(0, 2**64 - 1) | texts).map(tuple))
-    ),
+    InStep: st.builds(InStep, texts, proofs, proofs, times),
+    Carried: st.builds(Carried, texts, st.dictionaries(texts, st.dictionaries(texts, texts))),
     Stale: st.builds(Stale, texts, texts),
 }
 
@@ -100,13 +110,16 @@ def test_what_clients_are_told_about_the_encoder() -> None:
 
 
 def test_json_of_what_has_no_nulls() -> None:
-    digest = Checkpoint(1, "1" * 16)
-    assert digest.as_json() == DIGEST
-    assert InStep("docs-0", digest, replace(digest, highest=7)).as_json() == {
-        "here": DIGEST,
-        "there": {**DIGEST, "highest": 7},
+    assert Checkpoint("e", SUMS).as_json() == {"epoch": "e", "sums": SUMS}
+    note = SideNote("5.0", "e", ((1, 2), None), SUMS)
+    assert InStep("docs-0", note, replace(note, floors=())).as_json() == {
+        "here": NOTE,
+        "there": {**NOTE, "floors": []},
+        "at": 0.0,
     }
-    assert Carried("docs-0", {"docs-1": (1, "uuid")}).as_json() == {"docs-1": [1, "uuid"]}
+    assert Carried("docs-0/3", {"docs-1": {"1": "2f", "uuid": ""}}).as_json() == {
+        "docs-1": {"1": "2f", "uuid": ""}
+    }
     assert StoredVerdict("p", Verdict.PASSED, (StoredCheck.from_json(CHECK),)).as_json()["checks"] == [CHECK]
 
 
@@ -145,10 +158,10 @@ def test_all_marks_of_a_collection() -> None:
         replaced={"by": "x", "at": 5},
         fence={"at": 6, "enabled": False, "writeRateLimit": 100},
         verdict={"planHash": "p", "verdict": "Passed", "checks": [CHECK]},
-        checkpoint={"buckets": 1, "digests": "0" * 16},
-        **{"in_step/docs-0": {"here": DIGEST, "there": {"buckets": 2}}, "stale/docs-0": {"points": "x"}},
+        checkpoint={"epoch": "e", "sums": SUMS},
+        **{"in_step/docs-0": {"here": NOTE, "there": {"epoch": "e"}}, "stale/docs-0": {"points": "x"}},
         **{
-            "carried/docs-1": {"docs-1": [1]},
+            "carried/docs-1/0": {"docs-1": {"1": "2f"}},
             "frozen": {"fingerprint": "f"},
             "cutover_begun": {"source": "docs-0"},
         },
@@ -162,15 +175,15 @@ def test_all_marks_of_a_collection() -> None:
     assert found.replaced == Replaced("x", 5.0)
     assert found.fence == Fence(6.0, False, 100)
     assert found.verdict == StoredVerdict("p", Verdict.PASSED, (StoredCheck.from_json(CHECK),))
-    assert found.checkpoint == Checkpoint(1, "0" * 16)
+    assert found.checkpoint == Checkpoint("e", SUMS)
     assert found.encoder == Encoder("m", "v1", 4)
     assert found.declared == Declared(("a",), quantization=True)
-    assert found.in_step == {"docs-0": InStep("docs-0", Checkpoint(1, "1" * 16), None)}
+    assert found.in_step == {"docs-0": InStep("docs-0", SideNote("5.0", "e", ((1, 2), None), SUMS), None)}
     assert found.stale == {"docs-0": Stale("docs-0", "x")}
-    assert found.carried == {"docs-1": Carried("docs-1", {"docs-1": (1,)})}
-    assert (found.frozen, found.cutover_begun) == (Frozen("f"), CutoverBegun("docs-0"))
+    assert found.carried_about("docs-1") == [Carried("docs-1/0", {"docs-1": {"1": "2f"}})]
+    assert (found.frozen, found.cutover_begun) == (Frozen("f", ""), CutoverBegun("docs-0"))
     assert found.keys_about("docs-0") == ["teal.dev/in-step/docs-0", "teal.dev/stale/docs-0"]
-    assert found.keys_about("docs-1") == ["teal.dev/carried/docs-1"]
+    assert found.keys_about("docs-1") == ["teal.dev/carried/docs-1/0"]
     assert found.keys_about("docs-2") == []
 
 
@@ -217,7 +230,7 @@ DAMAGED = {
     "a promise without a fingerprint": ("frozen", {}),
     "a cut-over from nowhere": ("cutover_begun", {"target": "docs-1"}),
     "carried points that are a word": ("carried/docs-0", {"docs-0": "all"}),
-    "carried points that are no ids": ("carried/docs-0", {"docs-0": [1.5]}),
+    "carried points that are no ids": ("carried/docs-0", {"docs-0": {"1": 1.5}}),
     "no write-ahead log": ("carried/docs-0", "lost"),
 }
 

@@ -22,6 +22,7 @@ from teal.qdrant import wire
 from teal.qdrant.wire import RawId
 from tests.unit.domain.worlds import SIZES
 from tests.unit.migration.fake_qdrant import FakeQdrant, Stored
+from tests.unit.migration.fake_qdrant.answers import Admitted, Refused
 
 TIMEOUT = 60.0
 """Seconds after which a write that has not landed is given up by client and server alike."""
@@ -48,10 +49,14 @@ MODELS = {size: model for model, size in SIZES.items()}
 
 
 def stored(payload: Payload, collection: CollectionState) -> Stored:
-    """A point as it belongs into `collection`: by the encoder that it names, or that makes vectors of its size."""
     main, encoder = collection.schema.vectors[0], collection.marks.encoder
-    row = encode((encoder.model if encoder else None) or MODELS[main.size], main.size, payload["text"])
-    return Stored(entries(payload["text"], payload["n"]), wire.dense_vectors([row])[0])
+    model = (encoder.model if encoder else None) or MODELS[main.size]
+    return _stored(model, main.size, payload["text"], payload["n"])
+
+
+@cache
+def _stored(model: str, size: int, text: str, n: int) -> Stored:
+    return Stored(entries(text, n), wire.dense_vectors([encode(model, size, text)])[0])
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Write:
     payload: Payload | None
     collection: str
     began: float
+    admitted: Admitted
 
 
 class Application:
@@ -73,31 +79,54 @@ class Application:
         self.doubtful: set[RawId] = set()
         self.pending: list[Write] = []
         self.refused = 0
+        self.failed = 0
+        self.wait = True
+        """Whether a write is answered when it is applied, or already when it is in the log."""
+        self.peer = 0
+        """The peer that it talks to."""
+        self.unanswered: set[RawId] = set()
         self._count = 0
 
     # Writing
 
-    def write(self, what: str, number: int, version: str | None = None) -> None:
-        """Send a write, and have it answered."""
-        if self.begin(what, number, version):
+    def write(self, what: str, number: int, version: str | None = None, *, looks: bool = True) -> None:
+        """Send a write, and have it answered. Without `looks` a point is deleted whatever is seen of it."""
+        if self.begin(what, number, version, looks=looks):
             self.land(len(self.pending) - 1)
 
-    def begin(self, what: str, number: int, version: str | None = None) -> bool:
-        """Send a write through the alias, or that of a version: what it points at now is where it will land."""
-        point = wire.raw_id(number)
-        name = self._server.aliases.get(version_alias(self._alias, version) if version else self._alias)
-        if name is None or point in self.doubtful or any(write.point == point for write in self.pending):
+    def begin(
+        self, what: str, number: int, version: str | None = None, *, looks: bool = True, name: str | None = None
+    ) -> bool:
+        """Send a write through the alias, or that of a version: what it points at now is where it will land.
+
+        `name`: to the collection of this name, through no alias.
+        """
+        point, shown = wire.raw_id(number), self._server.view(self.peer)
+        name = name or shown.aliases.get(version_alias(self._alias, version) if version else self._alias)
+        if name is None or name not in self._server.shards or self._is_open(point):
             return False
         payload = self._payload(what, point)
         if payload is None and what != "delete":
             return False
-        if what != "upsert" and not self.sees(point, name):
+        if looks and what != "upsert" and not self.sees(point, name):
             return False
-        if self._server.limited(name, [point]):
-            self.refused += 1
-            return False
-        self.pending.append(Write(point, payload, name, self._server.now()))
-        return True
+        admitted = self._admitted(name, point)
+        if admitted is not None:
+            self.pending.append(Write(point, payload, name, self._server.now(), admitted))
+        return admitted is not None
+
+    def _is_open(self, point: RawId) -> bool:
+        """Whether it is not known yet what the last write to it came to."""
+        return point in self.doubtful | self.unanswered or any(write.point == point for write in self.pending)
+
+    def _admitted(self, name: str, point: RawId) -> Admitted | None:
+        try:
+            admitted = self._server.admit(name, [point], self.peer)
+        except Refused:
+            self.failed += 1
+            return None
+        self.refused += admitted is None
+        return admitted
 
     def _payload(self, what: str, point: RawId) -> Payload | None:
         self._count += 1
@@ -107,13 +136,26 @@ class Application:
         return {**before, "n": self._count} if what == "change" and before else None
 
     def land(self, index: int) -> None:
-        """The write reaches its collection, and is answered; to the application's mind it is stored."""
+        """The write reaches its collection; when it is answered it is stored, to the application's mind."""
         write = self.pending.pop(index)
         if write.collection not in self._server.shards:
             return
         state = self._server.state(write.collection)
         changed = stored(write.payload, state) if write.payload is not None else None
-        self._server.write(write.collection, {write.point: changed})
+        if not write.admitted.acknowledges:
+            self.doubtful.add(write.point)
+        try:
+            sent = self._server.write(
+                write.collection, {write.point: changed}, wait=self.wait, admitted=write.admitted
+            )
+        except Refused:
+            self.failed += 1
+            return
+        self.unanswered.add(write.point)
+        self._server.when_acknowledged(sent, lambda: self._answered(write))
+
+    def _answered(self, write: Write) -> None:
+        self.unanswered.discard(write.point)
         if write.payload is None:
             self.told.pop(write.point, None)
         else:
@@ -142,21 +184,27 @@ class Application:
 
     def sees(self, point: RawId, name: str) -> bool:
         """Whether the collection `name` has the point, as it should be."""
-        return point in self.told and not self._wrong(point, name, self._server.state(name))
+        found = self._server.points(name).get(point)
+        return point in self.told and not self._wrong(point, found, self._server.state(name))
 
     def wrong(self, name: str) -> set[RawId]:
         """All points that are not in the collection as they should be."""
-        state = self._server.state(name)
-        points = {*self.told, *self._server.points(name)} - self.doubtful
-        return {p for p in points if self._wrong(p, name, state)}
+        return set[RawId]().union(*(self._wrong_in(name, there) for there in self._server.copies(name)))
 
-    def _wrong(self, point: RawId, name: str, state: CollectionState) -> bool:
-        found, payload = self._server.points(name).get(point), self.told.get(point)
+    def _wrong_in(self, name: str, there: Mapping[RawId, Stored]) -> set[RawId]:
+        state = self._server.state(name)
+        points = {*self.told, *there} - self.doubtful - self.unanswered
+        return {p for p in points if self._wrong(p, there.get(p), state)}
+
+    def _wrong(self, point: RawId, found: Stored | None, state: CollectionState) -> bool:
+        payload = self.told.get(point)
         if found is None or payload is None:
             return (found is None) != (payload is None)
         right = stored(payload, state)
         if tuple(sorted(found.payload)) != right.payload:
             return True
+        if found.vectors == right.vectors:
+            return False
         there, wanted = (wire.read_dense(each.vectors, "") for each in (found, right))
         return there is None or not np.allclose(there, wanted, atol=1e-6)
 

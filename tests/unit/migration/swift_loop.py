@@ -1,16 +1,19 @@
 """An event loop in which nobody waits: when all sleep, time jumps to where the first of them wakes up.
 
-So hours pass in milliseconds, and always in the same order: what Hypothesis finds can be played again.
+So hours pass in milliseconds, and always in the same order: what Hypothesis finds can be played again. For the
+same reason there are no threads: what is given to one is done in the loop's next turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from teal.migration.clock import Clock
 
+T = TypeVar("T")
 EPOCH = 1_800_000_000.0
 
 
@@ -33,6 +36,14 @@ class SwiftLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._time.now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        assert executor is None, "a thread of one's own would run beside the loop"
+
+        async def run() -> T:
+            return func(*args)
+
+        return self.create_task(run())
 
 
 class SwiftClock(Clock):

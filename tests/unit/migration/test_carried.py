@@ -12,7 +12,8 @@ from teal.domain.transitions import Stage
 from teal.qdrant import wire
 from tests.unit.domain.builders import schema, state
 from tests.unit.migration.fake_qdrant import Stored
-from tests.unit.migration.world import RETAINED, World
+from tests.unit.migration.test_guarantee_stories import unchecked
+from tests.unit.migration.world import RETAINED, Trouble, World
 
 
 @pytest.fixture
@@ -68,6 +69,38 @@ def test_a_point_that_cannot_be_carried_keeps_its_collection(embedding: World) -
     for _ in range(6):
         embedding.reconcile_in_time()
     assert name not in embedding.server.names
+
+
+def test_what_serving_lost_at_once_keeps_the_collection_that_still_has_it(embedding: World) -> None:
+    embedding.encode_by(schemaVersion="v2")
+    embedding.until_ready()
+    blue, green = embedding.retained, str(embedding.serving)
+    assert blue
+    rest(embedding)
+    lost = list(embedding.server.points(green))[:20]
+    unchecked(embedding)
+    embedding.server.write(green, dict.fromkeys(lost))
+    embedding.wait(embedding.keep_for)
+    for _ in range(6):
+        embedding.reconcile_in_time()
+    assert blue.name in embedding.server.names
+    assert embedding.reason == "NotSettled"
+    assert "20 of its points" in embedding.trouble["message"]
+    assert len(embedding.server.points(blue.name)) == 24
+
+
+def test_a_point_is_tried_again_when_the_encoder_answers_again(embedding: World) -> None:
+    embedding.encode_by(schemaVersion="v2")
+    embedding.until_ready()
+    blue, green = embedding.retained, str(embedding.serving)
+    assert blue
+    rest(embedding)
+    embedding.write_retained("upsert", RETAINED[0])
+    embedding.wait(120.0)
+    embedding.reconcile([Trouble("embed", "no answer")])
+    assert wire.raw_id(RETAINED[0]) not in embedding.server.points(green)
+    rest(embedding)
+    assert wire.raw_id(RETAINED[0]) in embedding.server.points(green)
 
 
 class TestTheSameEncoder:

@@ -14,8 +14,10 @@ import pytest
 
 from teal.domain.tuning import Tuning
 from teal.domain.verdict import Check, Verdict
+from teal.migration.copying.scratch import Scratch
 from teal.migration.verification import content, ids, indexes, search, vectors
-from teal.migration.verification.comparison import Comparison, Side, versions
+from teal.migration.verification.comparison import Comparison, Side
+from teal.migration.verification.known import listed
 from teal.qdrant import wire
 from teal.qdrant.endpoint import Endpoint
 from teal.qdrant.points import Hit
@@ -28,6 +30,7 @@ BLUE, GREEN = "blue", "green"
 SIDES = (BLUE, GREEN)
 SIZE = 4
 ROW = (0.5, 0.5, 0.5, 0.5)
+SCRATCH = Scratch()
 
 Meanwhile = Callable[[str, int], None]
 """Called with the name of a call and how often it was made before, right before the server answers it."""
@@ -66,7 +69,7 @@ class Pair:
     async def comparison(self, **changes: Any) -> Comparison:
         """What is compared after a copy. Only what happens afterwards is `meanwhile`."""
         blue, green = (Side(self.server, self.qdrant.state(name)) for name in SIDES)
-        known = {point: version async for page in versions(blue) for point, version in page.items()}
+        known = await listed(self.server, blue.state, SCRATCH)
         self._calls.clear()
         return Comparison(**{"blue": blue, "green": green, "known": known, "same_vectors": True, **changes})
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from teal.domain.marks import Fence
-from teal.domain.policy import Do
+from teal.domain.policy import Decision, Do, View
 from teal.domain.policy.actions import OF_STAGE
-from teal.migration.steps.registry import REGISTRY
+from teal.migration.steps.registry import REGISTRY, may_hold_writers
+from tests.unit.domain.builders import NOW, desired, observed
 from tests.unit.migration.world import World
 
 PATIENCE = 60
@@ -83,7 +85,7 @@ def test_a_plan_names_what_the_engine_does_next(world: World, decisions: Decisio
     story.until(Do.REST)
     world.edit(hnsw={"m": 32}, migration={"throttle": {"maxReadLatencyMillis": 10000}})
     story.until(Do.REST)
-    world.edit(migration={"promotion": {"mode": "Manual"}})
+    world.edit(migration={"promotion": {"mode": "Manual", "maxFence": "60s"}})  # every call takes long here
     world.encode_by(schemaVersion="v2")
     story.until(Do.CATCH_UP)
     world.edit(hnsw={"m": 16})
@@ -126,8 +128,17 @@ def test_the_row_of_a_stage_shows_the_stage() -> None:
     assert {do: REGISTRY[do].phase for do in OF_STAGE.values()} == {do: stage for stage, do in OF_STAGE.items()}
 
 
-def test_only_the_steps_that_move_an_alias_from_a_source_may_hold_writers() -> None:
-    assert {do for do, action in REGISTRY.items() if action.may_hold_writers} == {Do.PROMOTE, Do.ROLL_BACK}
+def test_the_writers_that_a_step_may_hold_back_are_those_of_the_source_or_of_what_is_retired() -> None:
+    plan = replace(View(desired(), observed(), NOW).nothing, source="blue")
+    held = {do: REGISTRY[do].holds_writers(Decision(do, plan, "subject")) for do in Do}
+    assert {do: name for do, name in held.items() if name} == {
+        Do.PROMOTE: "blue",
+        Do.ROLL_BACK: "blue",
+        Do.RETIRE: "subject",
+    }
+    without_source = replace(plan, source=None)
+    assert may_hold_writers(Decision(Do.RETIRE, without_source, "subject"))
+    assert not may_hold_writers(Decision(Do.PROMOTE, without_source, "green"))
 
 
 def test_what_rests_is_what_is_decided_on_what_was_seen_lately() -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.ownership import stage_of
 from teal.domain.transitions import Stage
 from teal.migration.sync.memory import PairMemories
 from teal.qdrant import wire
-from tests.unit.migration.fake_qdrant import FakePoints, Stored
+from tests.unit.migration.fake_qdrant import Stored
 from tests.unit.migration.world import World
 
 
@@ -117,26 +117,23 @@ def test_the_time_in_which_nobody_came_by_is_not_taken_for_work_on_a_round() -> 
     world.close()
 
 
-def test_what_a_rollback_is_about_to_write_is_announced_before(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_rollback_is_about_to_write_is_announced_before(world: World) -> None:
     """Else, after a crash, what the application deletes afterwards would come back to life."""
     first = world.serving
     move_to(world, "v2")
-    second, written = world.serving, FakePoints._written
+    second = world.serving
     told: list[int] = []
 
-    def watched(points: FakePoints, name: str, changed: Mapping[RawId, Stored | None]) -> object:
+    def watched(name: str, changed: Mapping[RawId, Stored | None]) -> None:
         made = {point for point, stored in changed.items() if stored}
         if made and name == first and world.serving == second:
             assert second
-            log = world.state(second).marks.carried.get(name)
-            ids = log.points.get(name, ()) if log else ()
-            assert made <= {wire.raw_id(each) for each in ids}
+            log = world.state(second).marks.carried_about(name)
+            ids = {each for mark in log for each in mark.points.get(name, ())}
+            assert made <= {wire.raw_id(int(each)) for each in ids}
             told.append(len(made))
-        return written(points, name, changed)
 
-    monkeypatch.setattr(FakePoints, "_written", watched)
+    world.server.writing = watched
     world.encode_by(schemaVersion="v1")
     while world.serving == second:
         world.reconcile(busy=7)

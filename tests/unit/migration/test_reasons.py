@@ -101,6 +101,30 @@ def cut_over_and_die(world: World) -> None:
     assert world.application.late
 
 
+def test_an_alias_deleted_after_an_unfinished_cutover_goes_to_the_side_that_it_had_moved_to(world: World) -> None:
+    """Given back to the other side, what was written since would be hidden."""
+    world.encode_by(schemaVersion="v2")
+    cut_over_and_die(world)
+    new = world.serving
+    del world.server.aliases[ALIAS]
+    world.alias_deleted = True
+    until_told(world, "AliasRestored")
+    assert world.serving == new
+    world.come_to_rest()
+
+
+def test_an_alias_request_without_an_answer_is_repeated_under_the_fence(world: World) -> None:
+    blue = world.serving
+    assert blue
+    world.edit(schemaVersion="v2")
+    assert world.until("Promoting")
+    while world.serving == blue:
+        world.reconcile_in_time(troubles=[Trouble("point_alias", "no answer")])
+    assert "CutoverCompleted" in [note.reason for note in world.notes]
+    assert world.state(blue).marks.fence is None
+    world.come_to_rest()
+
+
 def test_a_late_write_is_carried_over_after_a_crash(world: World) -> None:
     world.encode_by(schemaVersion="v2")
     cut_over_and_die(world)
@@ -218,7 +242,7 @@ def test_an_adopted_collection_stays_when_its_resource_is_deleted(world: World) 
     assert blue
     owner = world.state(blue).marks.owner
     assert owner
-    world.server._mark(blue, {"metadata": {Owner.KEY: replace(owner, adopted=True).as_json()}})
+    world.server.patch(blue, {"metadata": {Owner.KEY: replace(owner, adopted=True).as_json()}})
     world.delete("Delete")
     outcome = world.reconcile()
     assert outcome

@@ -18,7 +18,7 @@ def world() -> Iterator[World]:
 
 
 def retention_ended(world: World) -> str:
-    """Blue, whose retention has just ended."""
+    """Blue, whose retention has just ended; the finalizer that its fence needs is set."""
     blue = str(world.serving)
     world.edit(schemaVersion="v2")
     world.until_ready()
@@ -26,6 +26,10 @@ def retention_ended(world: World) -> str:
         world.wait(120.0)
         world.reconcile()
     world.wait(world.keep_for)
+    assert not world.guarded
+    world.reconcile()
+    assert world.guarded
+    assert blue in world.server.names
     return blue
 
 
@@ -40,13 +44,13 @@ def until_gone(world: World, blue: str) -> str:
 
 
 def names(world: World, blue: str) -> list[str]:
-    return [each["name"] for each in world.server.shards[blue].snapshots]
+    return [each.name for each in world.server.shards[blue].snapshots]
 
 
 def test_an_old_snapshot_is_not_taken_for_the_final_one(world: World) -> None:
     """Whenever it was taken: one from after the retention may lack writes, too."""
     blue = retention_ended(world)
-    world.server._snapshot(blue)
+    world.server.snapshot(blue, 0)
     (old,) = names(world, blue)
     told = until_gone(world, blue)
     assert "its snapshots are" in told
@@ -55,7 +59,7 @@ def test_an_old_snapshot_is_not_taken_for_the_final_one(world: World) -> None:
 
 def test_a_snapshot_of_an_attempt_that_died_is_deleted_and_taken_again(world: World) -> None:
     blue = retention_ended(world)
-    world.server._snapshot(blue)
+    world.server.snapshot(blue, 0)
     (theirs,) = names(world, blue)
     world.reconcile([Trouble("delete", "crash before")])
     first = names(world, blue)

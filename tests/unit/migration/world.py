@@ -18,6 +18,7 @@ from functools import cache
 from itertools import permutations
 from typing import Any
 
+import numpy as np
 from pydantic.alias_generators import to_camel
 
 from teal.api.embedding_set import EmbeddingSet
@@ -25,9 +26,10 @@ from teal.api.manifest import parse
 from teal.api.status import VectorCollectionStatus
 from teal.api.vector_collection import VectorCollection
 from teal.cli.manifests import FileSecrets
+from teal.domain.buckets import MIN_BUCKETS, Buckets
+from teal.domain.columns import columns_of
 from teal.domain.errors import TransientError, UnknownOutcomeError
-from teal.domain.ledger import checkpoint_of
-from teal.domain.marks import InStep, Owner
+from teal.domain.marks import InStep, Owner, SideNote
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import has_served, ours
 from teal.domain.plan import Desired
@@ -40,8 +42,10 @@ from teal.migration.options import Options
 from teal.migration.report.record import ReconcileRecord
 from teal.migration.resolve.desired import desired as resolve
 from teal.migration.session import Session
-from teal.qdrant import wire
+from teal.migration.sync.notes import instance_of
+from teal.qdrant import raw_keys, wire
 from teal.qdrant.pool import QdrantPool
+from teal.qdrant.wire import Point
 from teal.sources.embedder import Embedded
 from teal.sources.errors import EmbedderUnavailableError
 from tests.unit.domain.builders import ALIAS, ME
@@ -137,17 +141,16 @@ class Encoder:
         """Nothing is open."""
 
 
-def _small_batches(options: Options) -> Options:
-    """So that a few points make many batches."""
-    return replace(options, batch=5, carry_batch=5, latency_warm_up=1, latency_searches=5)
-
-
 class World:
     """One resource. `embeds`: its vectors are an EmbeddingSet's; else the application makes them alone.
 
     `found`: a Qdrant with a past, and `declared`, what is now asked of it, instead of a new one with a first
     revision that is filled. The application begins when something whole serves, with what that holds.
+    `peers`: how many the Qdrant consists of. `spec`: what the resource declares beyond the usual.
     """
+
+    batch = 5
+    """Points in one request of a copy: few, so that a few points make many batches."""
 
     def __init__(
         self,
@@ -157,17 +160,19 @@ class World:
         latency: float = 0.001,
         found: Qdrant | None = None,
         declared: Desired | None = None,
+        peers: int = 1,
+        spec: Json | None = None,
     ) -> None:
         self.loop = SwiftLoop()
         self.loop.set_exception_handler(_unheard)
         self.clock = SwiftClock(self.loop)
         self.latency = latency
-        self.server = FakeQdrant(self.clock.now, found, _point)
+        self.server = FakeQdrant(self.clock.now, found, _point, peers=peers)
         self.server.telemetry = telemetry
         self.server.deleting = self._may_go
         self.calls = 0
         self.application = Application(self.server, ALIAS, lambda: self.calls)
-        self.spec = _spec(embeds)
+        self.spec = _merged(_spec(embeds), spec or {})
         self.embedding_set = _embedding_set() if embeds else None
         self.generation = 1
         self.annotations: dict[str, str] = {}
@@ -206,8 +211,12 @@ class World:
         pool = QdrantPool(make=server_of(self.server, self.line.carry, self.loop.time), clock=self.loop.time)
         return Engine(
             FileSecrets(), CLUSTER, lambda: self.leads, clock=self.clock, pool=pool,
-            tune=_small_batches, make_embedder=self._embedder,
+            tune=self._tuned, make_embedder=self._embedder,
         )  # fmt: skip
+
+    def _tuned(self, options: Options) -> Options:
+        batch = self.batch
+        return replace(options, batch=batch, carry_batch=batch, latency_warm_up=1, latency_searches=5)
 
     def _embedder(self, _: str, model: str, dimensions: int, **__: Any) -> Encoder:
         return Encoder(self, model, dimensions)
@@ -531,10 +540,16 @@ class World:
     def _assert_complete(self, landed_before: int | None = None) -> None:
         if self.serving is None or not self.begun:
             return
-        lost = self.application.wrong(self.serving) - self.application.late.keys()
+        lost = self.application.wrong(self.serving) - self.application.late.keys() - self.unsettled
         if landed_before is not None:
             lost = {point for point in lost if self.application.landed[point] < landed_before}
         assert not lost, self._lost(lost, self.serving)
+
+    @property
+    def unsettled(self) -> set[wire.RawId]:
+        """The points of which nobody knows which side changed: Teal has noted them, and waits for a decision."""
+        notes = [note for state in self.mine for note in state.marks.in_step.values()]
+        return {wire.raw_id(wire.plain(point)) for note in notes for point in note.unsettled or ()}
 
     # Promises
 
@@ -576,14 +591,20 @@ class World:
     def _take_stock(self) -> None:
         """All that have served hold what is stored, wherever the alias may point, and each has noted it."""
         served = [state for state in self.mine if has_served(state) or self._is_first(state)]
-        held = {s.name: {p: each.version for p, each in self.server.points(s.name).items()} for s in served}
-        digests = {name: checkpoint_of(versions) for name, versions in held.items()}
-        for here, there in permutations(held, 2):
-            mark = InStep(there, digests[here], digests[there])
+        notes = {state.name: self._note(state) for state in served}
+        for here, there in permutations(notes, 2):
+            mark = InStep(there, notes[here], notes[there])
             self.server.model.mark(here, {mark.key: mark.as_json()})
         for state in served:
             if has_served(state):
                 self.application.take_stock(state.name)
+
+    def _note(self, state: CollectionState) -> SideNote:
+        """What an earlier process would have noted of a collection; by contents alone."""
+        held, sums = self.server.points(state.name), Buckets(MIN_BUCKETS)
+        digests = [wire.content_digest(Point(p, each.payload, each.vectors)) for p, each in held.items()]
+        sums.add(columns_of(raw_keys.of(list(held)), None, np.array(digests, np.uint64)))
+        return SideNote(instance_of(state), "", (), sums.as_json())
 
     def _lost(self, points: set[wire.RawId], name: str) -> str:
         return f"not as it was stored: {self.application.describe(points, name)}\n{self.describe()}"

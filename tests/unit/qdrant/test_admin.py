@@ -169,7 +169,8 @@ async def test_snapshots(server: FakeServer, admin: Admin) -> None:
 class TestPeers:
     def cluster(self, server: FakeServer) -> None:
         peers = {"1": {"uri": "http://q-0.q:6335/"}, "2": {"uri": "http://q-1.q:6335/"}}
-        server.ok("GET /cluster", {"status": "enabled", "peer_id": 1, "peers": peers})
+        for host, peer in (("qdrant", 1), ("q-0.q", 1), ("q-1.q", 2)):
+            server.ok(f"GET {host}/cluster", {"status": "enabled", "peer_id": peer, "peers": peers})
 
     def telemetry(self, shard: int, op_num: int) -> dict[str, Any]:
         local = {"update_queue": {"length": 0, "op_num": op_num}}
@@ -216,3 +217,28 @@ class TestPeers:
         server.ok("GET /cluster", {"status": "disabled"})
         server.ok("GET /telemetry?details_level=3", self.telemetry(0, 14))
         assert await admin.quiescence("missing") is None
+
+    async def test_one_address_for_several_peers_proves_nothing_and_is_no_error(
+        self, server: FakeServer, admin: Admin
+    ) -> None:
+        self.cluster(server)
+        for host in ("q-0.q", "q-1.q"):
+            server.on(f"GET {host}/cluster", httpx.ConnectError("name resolution failed"))
+        server.ok("GET /aliases", {"aliases": [{"alias_name": "docs", "collection_name": "blue"}]})
+        assert await admin.quiescence("blue") is None
+        assert await admin.aliases_by_peer() == {"http://qdrant:6333": {"docs": "blue"}}
+
+
+async def test_patching_at_once_needs_no_event_loop(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(self: httpx.Client, request: httpx.Request, **_: Any) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={"result": True}, request=request)
+
+    monkeypatch.setattr(httpx.Client, "send", answer)
+    admin.patch_at_once("a b", {"strict_mode_config": {"enabled": False}})
+    (request,) = sent
+    assert (request.method, str(request.url)) == ("PATCH", "http://qdrant:6333/collections/a%20b")
+    assert request.headers["api-key"] == "s3cret-key"
+    assert json.loads(request.content) == {"strict_mode_config": {"enabled": False}}

@@ -26,8 +26,7 @@ class Cluster:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/cluster":
-            peers = {str(number): {"uri": f"http://{name}:6335"} for number, name in enumerate(self.peers)}
-            return self.ok({"status": "enabled", "peers": peers})
+            return self.cluster(request.url.host)
         if request.method == "POST":
             self.actions += json.loads(request.content)["actions"]
             return self.ok(True)
@@ -35,6 +34,10 @@ class Cluster:
         if aliases is None:
             raise httpx.ConnectError("refused")
         return self.ok({"aliases": [{"alias_name": a, "collection_name": name} for a, name in aliases.items()]})
+
+    def cluster(self, host: str) -> httpx.Response:
+        peers = {str(number): {"uri": f"http://{name}:6335"} for number, name in enumerate(self.peers)}
+        return self.ok({"status": "enabled", "peer_id": list(self.peers).index(host), "peers": peers})
 
     @staticmethod
     def ok(result: object) -> httpx.Response:

@@ -111,7 +111,7 @@ async def test_a_fresh_look_sees_what_was_just_done() -> None:
 
 BLUE = "docs-v1-00000000"
 WRITES: dict[str, tuple[Callable[[Server], Awaitable[Any]], bool]] = {
-    "mark": (lambda server: server.mark(BLUE, Frozen("f")), False),
+    "mark": (lambda server: server.mark(BLUE, Frozen("f", "")), False),
     "clear": (lambda server: server.mark(BLUE, clear=(Frozen.KEY,)), False),
     "patch": (lambda server: server.patch(BLUE, {"hnsw_config": {"m": 8}}), False),
     "create index": (lambda server: server.create_index(BLUE, "tenant", {"type": "keyword"}), False),
@@ -143,14 +143,14 @@ async def test_our_own_change_is_seen_without_asking_for_freshness(name: str, lo
 
 async def test_marks_are_written_and_cleared_in_one_request() -> None:
     fake = FakeQdrant({BLUE}, {})
-    about = InStep("docs-v0-22222222", Checkpoint(1, "0" * 16))
+    about = InStep("docs-v0-22222222", at=5.0)
     cleared = (Checkpoint.KEY, Frozen.KEY, Carried.about("docs-v0-22222222"))
-    await fake.server.mark(BLUE, Frozen("f"), about, clear=cleared)
+    await fake.server.mark(BLUE, Frozen("f", ""), about, clear=cleared)
     metadata = {
         "teal.dev/checkpoint": None,
-        "teal.dev/frozen": {"fingerprint": "f"},
+        "teal.dev/frozen": {"fingerprint": "f", "epoch": ""},
         "teal.dev/carried/docs-v0-22222222": None,
-        "teal.dev/in-step/docs-v0-22222222": {"here": {"buckets": 1, "digests": "0" * 16}},
+        "teal.dev/in-step/docs-v0-22222222": {"at": 5.0},
     }
     await fake.server.mark(BLUE)
     assert fake.written == [(f"PATCH /collections/{BLUE}", {"metadata": metadata})]

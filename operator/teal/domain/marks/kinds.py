@@ -7,7 +7,7 @@ stand once for each other collection that they are about, the partner; its name 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, NewType, Self
 
@@ -182,18 +182,16 @@ class Migration(Mark):
 
 @dataclass(frozen=True)
 class Checkpoint(Mark):
-    """A checksum by bucket of the points that were copied: see `domain.ledger`.
+    """Sums by bucket over the versions of the points that were copied (`domain.buckets`), and the epoch of these.
 
-    It is a proof: one that cannot be read proves nothing, and everything is copied again. `highest` is the version
-    up to which all points are known to be there, if that is known.
+    It is a proof: one that cannot be read, or that is of another epoch, proves nothing, and everything is copied
+    again.
     """
 
     KEY: ClassVar[Key] = Key(PREFIX + "checkpoint")
-    OMITS_NULLS: ClassVar[bool] = True
 
-    buckets: Annotated[int, Field(strict=True)]
-    digests: str
-    highest: Annotated[int, Field(strict=True)] | None = None
+    epoch: str
+    sums: Mapping[str, Any]
 
     @classmethod
     def proof(cls, value: Any) -> Self | None:
@@ -206,11 +204,12 @@ class Checkpoint(Mark):
 
 @dataclass(frozen=True)
 class Frozen(Mark):
-    """A digest of blue when the migration began: with `writes: Frozen` it must not change."""
+    """A digest of all versions of blue, and their epoch: with `writes: Frozen` it must not change."""
 
     KEY: ClassVar[Key] = Key(PREFIX + "frozen")
 
     fingerprint: str
+    epoch: Annotated[str, Field(default="")]
 
 
 @dataclass(frozen=True)
@@ -304,13 +303,19 @@ class Watched(Mark):
 
 @dataclass(frozen=True)
 class Fence(Mark):
-    """On the old side while its writers are held back: its own limits, which lifting the fence restores."""
+    """On the old side while its writers are held back: what lifting the fence restores.
+
+    `limits` are other limits of its strict mode, which is switched off, and which the fence must not wake.
+    `write_consistency_factor` is its own, if the fence has raised it.
+    """
 
     KEY: ClassVar[Key] = Key(PREFIX + "fence")
 
     at: float
     enabled: bool
     write_rate_limit: Annotated[int | None, Nullable]
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    write_consistency_factor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -371,31 +376,85 @@ class Declined(Mark):
 
 
 @dataclass(frozen=True)
-class InStep(PairMark):
-    """Checksums by bucket of when this collection (`here`) and its partner (`there`) last held the same.
+class SideNote(_AsJson):
+    """What one collection held when it and its partner were last in step.
 
-    Both are proofs: one that cannot be read proves nothing."""
+    Attributes:
+        instance: which collection of this name it was.
+        epoch: within which the floors hold (`Epoch.noted`).
+        floors: for each part of the ids, the lowest and the highest `op_num` of the collection's replicas then;
+            `None` where nobody knows.
+        contents: sums by bucket over the contents (`domain.buckets`).
+    """
+
+    instance: str
+    epoch: str
+    floors: tuple[tuple[int, int] | None, ...]
+    contents: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class InStep(PairMark):
+    """What this collection (`here`) and its partner (`there`) held when they were last in step, noted at `at`.
+
+    Both are proofs: one that cannot be read proves nothing.
+
+    Some points may not have been in step. Of those that are `unsettled` nobody knows which side changed; they are
+    noted by id, with their digests here and there, in hexadecimal (0: not there). Those that are `uncarried` could
+    not be made on the other side; they are noted by the collection that they stand on, with their digests (empty:
+    for a reason that may pass).
+    """
 
     KEY: ClassVar[Key] = Key(PREFIX + "in-step")
     OMITS_NULLS: ClassVar[bool] = True
 
-    here: Checkpoint | None = None
-    there: Checkpoint | None = None
+    here: SideNote | None = None
+    there: SideNote | None = None
+    at: float = 0.0
+    unsettled: Mapping[str, tuple[str, str]] | None = None
+    uncarried: Mapping[str, Mapping[str, str]] | None = None
+
+    def exchanged(self, partner: str) -> InStep:
+        """The same note as it stands on the other side, about this one."""
+        swapped = {point: (there, here) for point, (here, there) in (self.unsettled or {}).items()}
+        return InStep(partner, self.there, self.here, self.at, swapped or None, self.uncarried)
 
     @classmethod
     def read_about(cls, partner: str, value: Any) -> Self:
-        proofs = value if isinstance(value, Mapping) else {}
-        return cls(partner, Checkpoint.proof(proofs.get("here")), Checkpoint.proof(proofs.get("there")))
+        found = value if isinstance(value, Mapping) else {}
+        told = {name: found[name] for name in ("at", "unsettled", "uncarried") if name in found}
+        try:
+            note = cls.from_json({**told, "partner": partner})
+        except ValidationError:
+            return cls(partner)
+        return replace(note, here=_proof(found.get("here")), there=_proof(found.get("there")))
+
+
+def _proof(value: Any) -> SideNote | None:
+    """What can be read of `value`."""
+    try:
+        return None if value is None else SideNote.from_json(value)
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True)
 class Carried(PairMark):
-    """Write-ahead log: the points that Teal is about to write to this collection or to its partner, by the name
-    of the one that they go to."""
+    """Write-ahead log: what Teal is about to write to this collection or to its partner.
+
+    `points`: by the name of the collection that they go to, the ids with the digest of what is written, in
+    hexadecimal; empty where the point is deleted. The log has many marks, so that a long one is never written
+    twice: `partner` is the partner's name, a slash, and the number of the mark.
+    """
 
     KEY: ClassVar[Key] = Key(PREFIX + "carried")
 
-    points: Mapping[str, tuple[int | str, ...]]
+    points: Mapping[str, Mapping[str, str]]
+
+    @property
+    def collection(self) -> str:
+        """The partner itself."""
+        return self.partner.rpartition("/")[0]
 
     def as_json(self) -> dict[str, Any]:
         return dict(super().as_json()["points"])

@@ -69,12 +69,16 @@ class Marks:
     @property
     def partners(self) -> list[str]:
         """The other collections that any mark is about."""
-        return sorted({*self.in_step, *self.carried, *self.stale})
+        return sorted({*self.in_step, *(log.collection for log in self.carried.values()), *self.stale})
 
     def keys_about(self, partner: str) -> list[Key]:
         """The keys of all marks about this other collection."""
-        found = (self.in_step.get(partner), self.carried.get(partner), self.stale.get(partner))
+        found = (self.in_step.get(partner), *self.carried_about(partner), self.stale.get(partner))
         return [mark.key for mark in found if mark]
+
+    def carried_about(self, partner: str) -> list[Carried]:
+        """The write-ahead log of this collection and `partner`."""
+        return [log for log in self.carried.values() if log.collection == partner]
 
     @classmethod
     def read(cls, collection: str, metadata: Json | None) -> Self:

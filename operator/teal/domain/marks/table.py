@@ -97,7 +97,7 @@ TABLE = (
     Row(
         Checkpoint,
         "green",
-        "a digest for each bucket of points that were copied",
+        "sums by bucket over the versions of the points that were copied, and their epoch",
         ("copying/copy_pass",),
         "when it serves, or by a retry",
         ("steps/stages",),
@@ -106,7 +106,7 @@ TABLE = (
     Row(
         Frozen,
         "green",
-        "a digest of what blue held when the migration began, with `writes: Frozen`",
+        "a digest of all versions of blue, and their epoch, with `writes: Frozen`",
         ("copying/copy_pass",),
         "when it serves, or by a retry",
         ("steps/stages",),
@@ -116,9 +116,9 @@ TABLE = (
         CutoverBegun,
         "green",
         "from which collection the alias is about to move, so that a successor carries late writes over",
-        ("cutover/notes",),
-        "when the cut-over is finished",
-        ("steps/roll_back",),
+        ("cutover/attempt",),
+        "when the cut-over is finished, or was taken back",
+        ("cutover/attempt", "cutover/take_back", "steps/roll_back"),
         until=Stage.WATCHING,
     ),
     Row(
@@ -150,26 +150,26 @@ TABLE = (
     Row(
         InStep,
         "green, after the cut-over",
-        "digests of both sides' versions when they were last in step, first right before the cut-over",
-        ("cutover/notes", "sync/rounds", "steps/roll_back"),
+        "epochs, floors and sums of both sides when they were last in step, first right before the cut-over",
+        ("cutover/attempt", "sync/round", "steps/roll_back"),
         PARTNER,
         ("steps/partners",),
     ),
     Row(
         Carried,
         "green, after the cut-over",
-        "which points Teal wrote to either side lately, so that after a crash they are not taken for the "
+        "digests of what Teal wrote to either side lately, so that after a crash it is not taken for the "
         "application's",
-        ("sync/write_ahead", "sync/rounds"),
-        f"{PARTNER}, and before the next cut-over between the two",
-        ("steps/partners", "cutover/notes"),
+        ("sync/write_ahead",),
+        f"{PARTNER}, and when later notes cover it",
+        ("steps/partners", "sync/round"),
     ),
     Row(
         Stale,
         "green, with another encoder",
         "which points had a new text on blue shortly before the cut-over, and no new vector: that is made anew "
         "when they are carried back",
-        ("copying/copy_pass", "cutover/notes", "steps/repair"),
+        ("copying/copy_pass", "cutover/attempt", "steps/repair"),
         PARTNER,
         ("steps/partners",),
     ),

@@ -54,10 +54,16 @@ def restore_alias(view: View) -> Decision | None:
     The serving collection is the source of every copy, so one that lacks the latest writes must never serve. Of
     several that have served, take the one without the mark `replaced`. Right after a cut-over the old side has no
     such mark yet, so take the one whose stage is the newest.
+
+    Where a cut-over was not finished, the alias may have moved before it went, so it is given to the new side:
+    that has all of the last pass, and what came late is copied to it when the cut-over is finished.
     """
     serving = view.serving
     if serving is not None and (has_served(serving) or _cut_over_by_teal(serving)):
         return None
+    begun = [state for state in view.mine.values() if _in_mid_cutover(state)]
+    if serving is None and begun:
+        return Decision(Do.RESTORE_ALIAS, view.nothing, max(begun, key=lambda s: (_since(s), s.name)).name)
     served = [state for state in view.mine.values() if has_served(state)]
     if not served:
         return None
@@ -82,6 +88,12 @@ def _cut_over_by_teal(serving: CollectionState) -> bool:
     if migration is None or migration.stage is not Stage.PROMOTING:
         return False
     return serving.marks.cutover_begun is not None or migration.source is None
+
+
+def _in_mid_cutover(state: CollectionState) -> bool:
+    """Whether a cut-over to this collection has begun, and its end is not noted."""
+    stage = stage_of(state)
+    return state.marks.cutover_begun is not None and stage in (Stage.PROMOTING, Stage.ROLLING_BACK)
 
 
 def _since(state: CollectionState) -> float:

@@ -56,13 +56,16 @@ def drop_abandoned(view: View) -> Decision | None:
 
 
 def retire(view: View) -> Decision | None:
-    """A replaced collection has been kept for as long as the spec says."""
-    for name, state in view.mine.items():
-        replaced = state.marks.replaced
-        kept = view.serving is None or name == view.serving.name
-        if replaced and not kept and view.now >= replaced.until(view.desired.keep_for):
-            return Decision(Do.RETIRE, view.nothing, name)
-    return None
+    """A replaced collection has been kept for as long as the spec says.
+
+    The one that was replaced first goes first: what is written to it reaches what serves through the later ones.
+    """
+    if view.serving is None:
+        return None
+    replaced = [(s.marks.replaced, name) for name, s in view.mine.items() if name != view.serving.name]
+    keep_for = view.desired.keep_for
+    ended = [(mark.at, name) for mark, name in replaced if mark and view.now >= mark.until(keep_for)]
+    return Decision(Do.RETIRE, view.nothing, min(ended)[1]) if ended else None
 
 
 def rest(view: View) -> Decision | None:

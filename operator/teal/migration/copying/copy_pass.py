@@ -1,11 +1,16 @@
 """One pass of catching up; populating green is the first of them.
 
-A pass reads the version of every point of blue, copies those whose version is not the one in the ledger, and
-deletes from green what blue no longer has. The order carries the guarantee: a version is noted *before* the
-content is read, so a point that changes in between is copied now and seen as changed by the next pass.
+A pass goes over blue range by range, beside the ledgers of what green holds: points whose version is not the noted
+one are read, and copied if their content is another one; what blue no longer has is deleted from green. The order
+carries the guarantee: a version is noted *before* the content is read, so a point that changes in between is
+copied now and seen as changed by the next pass.
 
-A pass works in slices: `advance` returns when its time is over and goes on where it stopped, so that an edit, a
-shutdown or a status write never waits for a large collection.
+A version is worth something only within one epoch (`domain.epoch`). The epoch is read before the first version and
+again after the last content. If it has ended in between, or if another replica has answered, no version of the
+pass can be compared later, and the next pass reads contents.
+
+A pass works in slices of time: `advance` returns when its time is over and goes on where it stopped, so that an
+edit, a shutdown or a status write never waits for a large collection.
 
 With `DualWrite` the application writes green too, so a pass only fills in what green has never had, and never
 overwrites (`insert_only`). What it fills in can have been deleted on both sides since it was read, and the next
@@ -17,171 +22,188 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from teal.domain import keys as k
+from teal.domain.buckets import Buckets, buckets_for
 from teal.domain.change_field import Watermark
-from teal.domain.errors import HeldError
-from teal.domain.in_step import is_loss
-from teal.domain.ledger import RawId, fingerprint, restore
-from teal.domain.marks import Frozen, InStep, Mark
-from teal.domain.plan import Population, Strategy
+from teal.domain.columns import CONTENT, EMPTY, NO_DIGEST, UNKNOWN, Columns, Versions, aligned, pieces
+from teal.domain.epoch import Scan, comparable
+from teal.domain.errors import HeldError, TransientError
+from teal.domain.ledger import difference, unmoved
+from teal.domain.marks import Checkpoint, Frozen, Mark
+from teal.domain.plan import Population
+from teal.domain.point_state import out_of_order
 from teal.domain.stale import RecentTextChanges
 from teal.domain.writes import WriteMode
 from teal.migration.context import Context
-from teal.migration.copying.memory import CopyMemory, Progress, Touched, Writes
-from teal.migration.copying.scan import Scan, Since
+from teal.migration.copying.circumstances import NOTHING, barriers_on, circumstances
+from teal.migration.copying.ledgers import Cursor, Ledgers, Range
+from teal.migration.copying.memory import CopyMemory, Progress, Writes
+from teal.migration.copying.scan import PartScan
+from teal.migration.copying.scratch import ScratchLostError
+from teal.migration.copying.seeding import Seeding
+from teal.migration.copying.side_ledger import by_version
 from teal.migration.copying.throttle import Throttle
 from teal.migration.copying.transform import ChangedTexts, Transform, stale_between, transform_for
 from teal.migration.session import Part
-from teal.qdrant import wire
-from teal.qdrant.points import Points, at_least
+from teal.qdrant import raw_keys, wire
+from teal.qdrant.barrier import Barriers
+from teal.qdrant.points import at_least
+from teal.qdrant.wire import RawId, RawPoint
 
 CHECKPOINT_SECONDS = 3.0
 RATE_SECONDS = 10.0
-
-
-Announce = Callable[[Collection[RawId]], Awaitable[None]]
-"""Is told which points are about to be written, and makes that durable."""
+DELETE_IDS = 1000
+SAMPLES = 10
 
 
 class Pass:
     """Takes green to blue's state at the versions that one scan sees."""
 
-    def __init__(
-        self,
-        ctx: Context,
-        source: str,
-        target: str,
-        *,
-        by_field: bool = False,
-        announce: Announce | None = None,
-    ) -> None:
-        """`by_field`: look only at what the change field leads to, and at what is new or gone."""
-        self._ctx = ctx
+    def __init__(self, ctx: Context, ledgers: Ledgers, barriers: Barriers, *, where: bytes | None = None) -> None:
+        """`where`, a serialized `Filter`: look only at these points, for changes and not for what is gone."""
+        self._ctx, self._ledgers, self._barriers, self._where = ctx, ledgers, barriers, where
         self._clock = ctx.clock
-        self._points: Points = ctx.server.points
-        self._source, self._target = source, target
+        self._source, self._target = ctx.the_source(), ctx.the_subject()
+        self._reads, self._points = ctx.server.reads(self._source), ctx.server.points
         self._transform: Transform = transform_for(ctx)
-        self._throttle = Throttle(ctx, source)
+        self._throttle = Throttle(ctx, self._source.name)
         embeds = ctx.plan.population is Population.REEMBED
         self._batch = ctx.options.embedding_batch if embeds else ctx.options.batch
         self._dual = ctx.writes is WriteMode.DUAL_WRITE
         self._field = ctx.options.change_field
-        self._rolls_back = ctx.plan.strategy is Strategy.ROLLBACK
-        self._announce = announce
         self._memory, self._progress = ctx.session.part(CopyMemory), ctx.session.part(Progress)
-        self._writes, self._touched = ctx.session.part(Writes), ctx.session.part(Touched)
-        if self._memory.watermark.name != self._field:
-            self._memory.watermark = Watermark(self._field)
+        self._writes = ctx.session.part(Writes)
         self._highest = self._memory.watermark.highest
-        self._part = _part(ctx) if by_field else None
-        self._scan = Scan(ctx, ctx.the_source(), self._part)
-        self._compared = False
-        self._pending: deque[dict[RawId, int]] = deque()
-        self._gone: list[RawId] = []
+        self._scan = PartScan(ctx.server, self._source, ledgers.total, where)
+        self._cursor = Cursor(ledgers)
+        self._range: Range | None = None
+        self._pending: deque[Columns] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._begun_in: Scan | None = None
+        self._same_replicas = True
+        self._relied = False
+        self._exact = True
+        self._fingerprint = Buckets(1)
+        self._changed: list[RawId] = []
+        self._finished: list[int] = []
+        self._seen = 0
         self._since = self._clock.monotonic()
         self._done_at: deque[tuple[float, int]] = deque([(self._since, 0)])
         self.copied = 0
         self.deleted = 0
 
+    @property
+    def partial(self) -> bool:
+        """Whether it looks at some points only."""
+        return self._where is not None
+
     async def advance(self, until: float = math.inf) -> bool:
-        """Context until the monotonic time `until`; true when the pass is complete and checkpointed.
+        """Go on until the monotonic time `until`; true when the pass is complete and checkpointed.
 
         Raises:
             TransientError: try again; nothing that was done is lost.
             HeldError: a point cannot be carried over.
         """
-        if not await self._scan.advance(until):
-            return False
-        if not self._compared:
-            await self._compare()
-            self._compared = True
-        await self._copy_until(until)
-        if self._pending or self._running:
-            await self._checkpoint(CHECKPOINT_SECONDS)
-            return False
-        await self._delete_gone()
+        if self._begun_in is None:
+            self._begun_in = await circumstances(self._ctx, self._source, self._barriers)
+        while (current := self._range or await self._next()) is not None:
+            self._range = current
+            await self._copy_until(until)
+            if self._pending or self._running:
+                await self._checkpoint(CHECKPOINT_SECONDS)
+                return False
+            await self._delete_gone(current)
+            await self._close(current)
+            if self._clock.monotonic() >= until:
+                await self._checkpoint(CHECKPOINT_SECONDS)
+                return False
+        await self._confirm()
+        await self._hold_to_promise()
         await self._checkpoint(0.0)
         self._account()
         return True
 
-    @property
-    def scanned(self) -> bool:
-        """Whether all that has to be done is known, so that an interrupted pass can go on."""
-        return self._compared
-
-    @property
-    def by_field(self) -> bool:
-        """Whether it looks at a part only."""
-        return self._part is not None
-
     def cancel(self) -> None:
-        """Stop copying; what was not finished is found again by the next scan."""
+        """Stop copying; what was not finished is found again by the next pass."""
+        self._scan.stop()
         for task in self._running:
             task.cancel()
+        self._ledgers.give_up(self._range)
 
-    async def _compare(self) -> None:
-        """From what the scan saw to what has to be done."""
-        memory = self._memory
+    # One range
+
+    async def _next(self) -> Range | None:
+        """The next range, with what has to be done in it."""
+        seen = await self._scan.next()
+        if seen is None:
+            return None
+        current = self._cursor.open(seen)
+        part = seen.slice.index
+        floors = comparable(self._ledgers.source.scans[part], self._begun_in) if self._begun_in else None
+        if floors is not None:
+            strangers = (
+                out_of_order(known, now, floors) for known, now in aligned(current.source, pieces(seen.points))
+            )
+            if any(each.any() for each in strangers):
+                self._same_replicas, floors = False, None
+        self._relied = self._relied or floors is not None
+        restored = self._restored(current) if floors is None else None
+        for known, now in aligned(current.source, pieces(seen.points)):
+            self._plan(current, known, now, same_epoch=floors is not None, restored=restored)
+            await asyncio.sleep(0)
+        if self._writes.passes and self._pending:
+            self._changed = [*self._changed, *raw_keys.raw_ids(self._pending[0].keys)][:SAMPLES]
+        self._seen += len(seen.points)
+        if not self._writes.passes:
+            self._progress.total = max(self._progress.total, self._source.points, self._seen)
+            self._progress.done += len(seen.points) - sum(map(len, self._pending))
+        return current
+
+    def _plan(
+        self, current: Range, known: Columns, now: Columns, *, same_epoch: bool, restored: Columns | None
+    ) -> None:
+        """What has to be done about one piece."""
         if self._ctx.writes is WriteMode.FROZEN:
-            await self._hold_to_promise()
-        if memory.ledger is None:
-            target = self._ctx.the_subject()
-            in_step = self._ctx.the_source().marks.in_step.get(self._target, InStep(self._target))
-            known = in_step.here if self._rolls_back else target.marks.checkpoint
-            ledger = restore(self._scan.seen, known, len(self._scan.seen))
-            self._changed_texts().recall(stale_between(target, self._source), self._clock.monotonic())
-            if target.points:
-                # All of it: what blue loses before its content is read must be known to have been here.
-                ledger.suspect(await self._on_green())
-            memory.ledger = ledger
-        changed = memory.ledger.changed(self._scan.seen)
+            self._fingerprint.add(by_version(now))
+        todo = difference(known, now, comparable=same_epoch)
+        read = todo.read
+        if restored is not None:
+            proven = k.locate(read.keys, restored.keys)[1] & k.locate(read.keys, known.keys)[1]
+            current.note(read.take(proven))
+            read = read.take(~proven)
         if self._dual:
             # What is on green already, or was and has been deleted there, is the application's own affair.
-            theirs = {point: version for point, version in changed.items() if point in memory.ledger.versions}
-            memory.ledger.record(theirs)
-            changed = {point: version for point, version in changed.items() if point not in theirs}
-        self._gone = [p for p in memory.ledger.versions if p not in self._scan.seen]
-        if self._rolls_back and is_loss(len(self._gone), len(self._scan.seen)):
-            self._writes.kept = len(self._gone)
-            memory.ledger.forget(self._gone)
-            self._gone = []
-        # Bucket by bucket, or a checkpoint in the midst of a pass would have parts of all and prove nothing.
-        bucket = memory.ledger.digests.bucket
-        ids = sorted(changed.items(), key=lambda entry: bucket(entry[0]))
-        size = self._batch
-        self._pending.extend(dict(ids[i : i + size]) for i in range(0, len(ids), size))
-        if not self._writes.passes:
-            self._progress.total = len(self._scan.seen)
-            self._progress.done = len(self._scan.seen) - len(ids)
+            theirs = k.locate(read.keys, known.keys)[1]
+            current.note(_unread(read.take(theirs)))
+            read = read.take(~theirs)
+        for start in range(0, len(read), self._batch):
+            self._pending.append(read.take(slice(start, start + self._batch)))
+        if not self.partial and len(todo.gone):
+            current.gone.append(todo.gone)
 
-    def _changed_texts(self) -> RecentTextChanges:
-        return self._ctx.session.part(ChangedTexts).of(self._source)
-
-    async def _hold_to_promise(self) -> None:
-        """Frozen: what the first scan saw is what every later one must see, in this process or another."""
-        now = Frozen(fingerprint(self._scan.seen))
-        promised = self._memory.frozen or self._ctx.the_subject().marks.frozen
-        if promised is None:
-            await self._ctx.server.mark(self._target, now)
-            self._memory.frozen = now
-        elif promised != now:
-            ledger = self._memory.ledger
-            moved = list(ledger.changed(self._scan.seen))[:10] if ledger else []
-            raise HeldError(
-                "WroteWhileFrozen",
-                f"spec.migration.writes is Frozen, but {self._source} was written to during the migration. Pause "
-                "its writers and retry, or use CatchUp.",
-                tuple(wire.id_text(point) for point in moved),
-            )
-
-    async def _on_green(self) -> set[RawId]:
-        found: set[RawId] = set()
-        async for page in self._points.ids(self._target):
-            found.update(page)
-        return found
+    def _restored(self, current: Range) -> Columns | None:
+        """Of the points that were seen, those that the checkpoint of an earlier process proves to be on green."""
+        mark, begun_in = self._memory.checkpoint, self._begun_in
+        if mark is None or begun_in is None or begun_in.epoch is None or self._ledgers.total == 0:
+            return None
+        if not begun_in.epoch.is_noted_as(mark.epoch):
+            return None
+        try:
+            then = Buckets.from_json(mark.sums)
+        except ValueError:
+            return None
+        if len(then) % self._ledgers.total or current.seen.upto is not None:
+            return None
+        points = current.seen.points
+        now = Buckets(len(then))
+        now.add(by_version(points))
+        proven = then.compared(now).same_contents[then.of(points.keys)] & (points.versions != UNKNOWN)
+        return points.take(proven)
 
     async def _copy_until(self, until: float) -> None:
         """Keep `parallelism` batches in flight. Those that are when the time is over go on meanwhile."""
@@ -202,55 +224,131 @@ class Pass:
                 if isinstance(outcome, BaseException):
                     raise outcome
 
-    async def _copy(self, batch: dict[RawId, int]) -> None:
+    async def _copy(self, batch: Columns) -> None:
+        """Read these points, and write those that green was not given with the same content."""
+        current = self._range
+        if current is None:
+            raise LookupError("no range is open")
         try:
-            there = await self._there(batch) if self._dual else set()
-            found = await self._points.fetch(self._source, [point for point in batch if point not in there])
+            ids = raw_keys.raw_ids(batch.keys)
+            there = await self._there(ids) if self._dual else set()
+            found = await self._reads.fetch(self._source.name, [point for point in ids if point not in there])
+            digests = {point.id: wire.content_digest(point) for point in found}
+            read = replace(
+                batch,
+                versions=_as_read(batch, ids, found),
+                digests=np.array([digests.get(point, NO_DIGEST) for point in ids], np.uint64),
+            )
             if self._field:
                 self._memory.watermark.see((p.id, wire.payload_value(p.payload, self._field)) for p in found)
-            points = await self._transform(found)
+            given = {ids[row] for row in np.flatnonzero(unmoved(batch, read.digests))}
+            before = dict(zip(ids, self._ledgers.copied_before(read).tolist(), strict=True))
+            todo = [point for point in found if point.id not in given and before[point.id] == NO_DIGEST]
+            points = await self._transform(todo)
             if points:
-                if self._announce:
-                    await self._announce(batch)
-                await self._points.upsert(self._target, points, only="insert" if self._dual else None)
+                await self._points.upsert(self._target.name, points, only="insert" if self._dual else None)
         except BaseException:
             self._pending.appendleft(batch)
             raise
-        ledger, read = self._memory.the_ledger, wire.as_read(found, batch)
-        ledger.record({point: batch[point] for point in there} | {p.id: read[p.id] for p in points})
-        self._touched.record(batch)
+        written = {point: digest for point, digest in before.items() if digest != NO_DIGEST and point not in given}
+        written |= {point.id: wire.content_digest(point) for point in points}
+        fresh = np.fromiter((point in written or point in there for point in ids), np.bool_, len(ids))
+        given_digests = np.array([written.get(point, NO_DIGEST) for point in ids], np.uint64)
+        current.note(read.take(fresh), given_digests[fresh])
+        current.note_read(read.take(np.fromiter((point in given for point in ids), np.bool_, len(ids))))
         self.copied += len(points)
         if not self._writes.passes:
             self._progress.done += len(batch)
 
-    async def _delete_gone(self) -> None:
-        size = 1000
-        while self._gone:
-            batch = self._gone[:size]
-            left = [*await self._there(batch)] if self._dual else batch
-            if left:
-                await self._points.delete(self._target, left)
-            self._memory.the_ledger.forget(batch)
-            self._touched.record(batch)
-            del self._gone[:size]
-            self.deleted += len(left)
+    async def _close(self, current: Range) -> None:
+        """Delete what is gone, and note the range."""
+        await self._delete_gone(current)
+        await self._cursor.close(current)
+        self._range = None
+        if current.seen.upto is None:
+            part = current.seen.slice.index
+            self._finished.append(part)
+            if not self.partial:
+                self._ledgers.source.scans[part] = None
 
-    async def _there(self, points: Iterable[RawId]) -> set[RawId]:
+    async def _delete_gone(self, current: Range) -> None:
+        while current.gone:
+            keys = current.gone[0]
+            for start in range(0, len(keys), DELETE_IDS):
+                some = k.take(keys, slice(start, start + DELETE_IDS))
+                ids = raw_keys.raw_ids(some)
+                left = [*await self._there(ids)] if self._dual else ids
+                if left:
+                    await self._points.delete(self._target.name, left)
+                current.dropped.append(some)
+                self.deleted += len(left)
+            current.gone.popleft()
+
+    async def _there(self, points: list[RawId]) -> set[RawId]:
         """Which of them green has now."""
-        found = await self._points.fetch(self._target, list(points), vectors=False, payload=False)
+        found = await self._points.fetch(self._target.name, points, vectors=False, payload=False)
         return {point.id for point in found}
+
+    # The end of a pass
+
+    async def _confirm(self) -> None:
+        """Whether the versions that were noted can be compared later: the epoch is read again."""
+        self._ledgers.given_up = (EMPTY, EMPTY)
+        now = await circumstances(self._ctx, self._source, self._barriers)
+        before = self._begun_in or NOTHING
+        scan = Scan.between(before.epoch, before.floors, now.epoch)
+        self._exact = self._same_replicas and scan.epoch is not None
+        for part in self._finished:
+            if not self._exact:
+                self._ledgers.source.scans[part] = None
+            elif not self.partial:
+                self._ledgers.source.scans[part] = scan
+
+    async def _hold_to_promise(self) -> None:
+        """Frozen: what the first scan saw is what every later one must see, in this process or another."""
+        if self._ctx.writes is not WriteMode.FROZEN or self.partial:
+            return
+        epoch = self._begun_in.epoch if self._begun_in else None
+        now = Frozen(f"{self._seen}:{int(self._fingerprint.contents[0]):016x}", epoch.noted() if epoch else "")
+        promised = self._memory.frozen or self._ctx.the_subject().marks.frozen
+        same_epoch = promised is not None and promised.epoch == now.epoch
+        # In another epoch all contents were compared, if an earlier pass of this process has noted them.
+        changed = same_epoch or (self._writes.passes and (self.copied or self.deleted))
+        if promised is not None and promised.fingerprint != now.fingerprint and changed:
+            raise HeldError(
+                "WroteWhileFrozen",
+                f"spec.migration.writes is Frozen, but {self._source.name} was written to during the migration. "
+                "Pause its writers and retry, or use CatchUp.",
+                tuple(wire.id_text(point) for point in self._changed),
+            )
+        if promised != now:
+            await self._ctx.server.mark(self._target.name, now)
+            self._memory.frozen = now
 
     async def _checkpoint(self, at_most_every: float) -> None:
         """Durable, because every recorded point was applied with `wait=true` before."""
-        if self._rolls_back or self._clock.monotonic() - self._memory.checkpoint_at < at_most_every:
+        if self._clock.monotonic() - self._memory.checkpoint_at < at_most_every:
             return
         if at_most_every == 0.0 and self._writes.passes and not (self.copied or self.deleted):
             return
-        written: list[Mark] = [self._memory.the_ledger.digests.checkpoint()]
+        written: list[Mark] = []
+        if self._begun_in is not None and self._begun_in.epoch is not None and self._same_replicas:
+            epoch = self._begun_in.epoch.noted(own=self._own_decisions() + 1)
+            written.append(Checkpoint(epoch, self._ledgers.source.versions.as_json()))
         if self._ctx.plan.population is Population.REEMBED:
-            written.append(self._changed_texts().stale(self._clock.monotonic()).as_mark(self._source))
-        await self._ctx.server.mark(self._target, *written)
+            written.append(self._changed_texts().stale(self._clock.monotonic()).as_mark(self._source.name))
+        await self._ctx.server.mark(self._target.name, *written)
         self._memory.checkpoint_at = self._clock.monotonic()
+
+    def _own_decisions(self) -> int:
+        """How many operations of the cluster's consensus Teal has caused since the pass began."""
+        epoch = self._begun_in.epoch if self._begun_in else None
+        if epoch is None or epoch.commit is None:
+            return 0
+        return self._ctx.server.admin.decisions - epoch.own_commits
+
+    def _changed_texts(self) -> RecentTextChanges:
+        return self._ctx.session.part(ChangedTexts).of(self._source.name)
 
     def _measure(self) -> None:
         """The rate over the last seconds, so that a stall is seen and a burst does not mislead."""
@@ -272,16 +370,26 @@ class Pass:
         memory.watermark.complete(self._highest)
         memory.pass_seconds = self._clock.monotonic() - self._since
         memory.pass_changes = self.copied + self.deleted
+        memory.pass_by_field = self._field if self.partial else None
+        memory.pass_exact = self._exact or not self._relied
         self._progress.throttled = None
 
 
-def _part(ctx: Context) -> Since | None:
-    """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
-    memory, name = ctx.session.part(CopyMemory), ctx.options.change_field
-    ledger, floor = memory.ledger, memory.watermark.floor
-    if ledger is None or floor is None or name is None or ctx.writes is WriteMode.FROZEN:
-        return None
-    return Since(ledger, at_least(name, floor))
+def _unread(points: Columns) -> Columns:
+    """The same without the digests of earlier contents: these versions belong to contents that nobody has read."""
+    return replace(points, digests=np.full(len(points), NO_DIGEST, np.uint64))
+
+
+def _as_read(batch: Columns, ids: Sequence[RawId], found: Sequence[RawPoint]) -> Versions:
+    """The versions of a batch whose contents were read after them.
+
+    A content could change in between and change back again, and would then look unchanged. So where the version is
+    a digest of the content, it is that of the content that was read.
+    """
+    if not (batch.versions >= CONTENT).any():
+        return batch.versions
+    contents = {point.id: wire.content_version(point) for point in found}
+    return np.array([contents.get(point, UNKNOWN) for point in ids], np.int64)
 
 
 @dataclass
@@ -289,11 +397,17 @@ class RunningPass(Part, survives_plan=False):
     """The pass that is under way between two steps."""
 
     current: Pass | None = None
+    seeding: Seeding | None = None
+    whole: bool = False
+    """The next pass has to look at all points."""
 
     def stop(self) -> None:
         if self.current is not None:
             self.current.cancel()
             self.current = None
+        if self.seeding is not None:
+            self.seeding.stop()
+            self.seeding = None
 
 
 def is_under_way(ctx: Context) -> bool:
@@ -301,29 +415,90 @@ def is_under_way(ctx: Context) -> bool:
     return ctx.session.part(RunningPass).current is not None
 
 
-async def advance(
-    ctx: Context, until: float = math.inf, *, by_field: bool = False, announce: Announce | None = None
-) -> bool:
+async def advance(ctx: Context, until: float = math.inf, *, by_field: bool = False) -> bool:
     """Go on with the pass that is under way, or begin one; true when it is complete.
 
     `by_field`: it may be one that looks only at what the change field leads to. If it may not, such a one that is
-    under way is given up; what it has not done is found again. `announce` is for a target that others write, too.
+    under way is given up; what it has not done is found again. If it shows that points were deleted, it is not
+    complete before another one has looked at all points.
     """
-    running = ctx.session.part(RunningPass)
-    current = running.current
-    if current is not None and current.by_field and not by_field:
-        current.cancel()
-        current = None
-    if current is None:
-        source = ctx.the_source().name
-        current = running.current = Pass(ctx, source, ctx.subject, by_field=by_field, announce=announce)
+    running, memory = ctx.session.part(RunningPass), ctx.session.part(CopyMemory)
+    by_field = by_field and not running.whole
+    if running.current is not None and running.current.partial and not by_field:
+        running.stop()
     try:
-        complete: bool = await current.advance(until)
-    except BaseException:
-        # A scan that broke off shows a part of blue; taken for all of it, the rest would be deleted from green.
-        if not current.scanned:
-            running.current = None
+        ledgers = memory.ledgers or await _begun(ctx, memory)
+        if not await _seeded(ctx, running, ledgers, until):
+            return False
+        if running.current is None:
+            barriers = await barriers_on(ctx, ctx.the_source())
+            running.current = Pass(ctx, ledgers, barriers, where=_where(ctx) if by_field else None)
+        if not await running.current.advance(until):
+            return False
+    except ScratchLostError:
+        running.stop()
+        memory.lose()
         raise
-    if complete:
-        running.current = None
-    return complete
+    partial, running.current = running.current.partial, None
+    # A deletion raises no field: it shows in the number of points alone.
+    running.whole = partial and await _deletions_missed(ctx, ledgers)
+    if running.whole and until == math.inf:
+        return await advance(ctx, until)
+    return not running.whole
+
+
+def may_trust_field(ctx: Context) -> bool:
+    """Whether the last pass may be one that looks only at what the change field leads to.
+
+    Points that have no value in it contradict those who say that every write raises it.
+    """
+    return ctx.trusted_field is not None and not ctx.session.part(CopyMemory).watermark.incomplete
+
+
+async def _begun(ctx: Context, memory: CopyMemory) -> Ledgers:
+    """Ledgers about which nothing is known, once all that an earlier process has sent has been applied.
+
+    Raises:
+        TransientError: reason `BarrierRefused`: a point may still arrive that would have no row.
+    """
+    source, target = ctx.the_source(), ctx.the_subject()
+    if not await (await barriers_on(ctx, target)).barrier():
+        raise TransientError(
+            "BarrierRefused",
+            f"A write to {target.name} may still be under way: the write by which Teal makes sure that there is "
+            "none was refused or not answered. It is tried again. If strict mode limits writes there, raise the "
+            "limit.",
+        )
+    feed = await ctx.server.feed(source)
+    memory.checkpoint = target.marks.checkpoint
+    now = ctx.clock.monotonic()
+    ctx.session.part(ChangedTexts).of(source.name).recall(stale_between(target, source.name), now)
+    if memory.watermark.name != ctx.options.change_field:
+        memory.watermark = Watermark(ctx.options.change_field)
+    memory.ledgers = Ledgers.new(await feed.slices(), buckets_for(max(source.points, target.points)))
+    return memory.ledgers
+
+
+async def _seeded(ctx: Context, running: RunningPass, ledgers: Ledgers, until: float) -> bool:
+    """All that the target holds has a row: what the source loses before it is read must be known to be there."""
+    if ledgers.seeded:
+        return True
+    if running.seeding is None:
+        running.seeding = Seeding(ctx, ledgers)
+    if await running.seeding.advance(until):
+        running.seeding, ledgers.seeded = None, True
+    return ledgers.seeded
+
+
+def _where(ctx: Context) -> bytes | None:
+    """Where to look; `None`, at all points, as long as that is not known, or where a promise is checked."""
+    memory, name = ctx.session.part(CopyMemory), ctx.options.change_field
+    floor = memory.watermark.floor
+    if floor is None or name is None or ctx.writes is WriteMode.FROZEN:
+        return None
+    return at_least(name, floor)
+
+
+async def _deletions_missed(ctx: Context, ledgers: Ledgers) -> bool:
+    source = ctx.the_source()
+    return await ctx.server.reads(source).count(source.name) < len(ledgers.source)

@@ -1,75 +1,58 @@
-"""A scan of all points' versions that can stop in the middle and go on later.
+"""A scan of a collection's versions, part by part, that can stop between two parts and go on later.
 
-Given a `Since`, it believes the ledger where the field by which points change says that nothing has: then only
-ids are read, to see what is new and what is gone, and the versions of points that are new or have a high value.
+Invariant: a part is given out once. After an error the scan goes on behind the last part that was given out.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator
 
-from teal.domain.ledger import UNKNOWN, Ledger, RawId
 from teal.domain.observed import CollectionState
-from teal.migration.context import Context
-from teal.qdrant.points import Probe
+from teal.qdrant.feed import Part
+from teal.qdrant.pool import Server
 
 
-@dataclass(frozen=True)
-class Since:
-    """What is known, and by which filter those are found that may have changed."""
+class PartScan:
+    """`where`, a serialized `Filter`, restricts it to some points."""
 
-    ledger: Ledger
-    where: bytes
+    def __init__(self, server: Server, state: CollectionState, total: int, where: bytes | None = None) -> None:
+        self._server, self._state, self._total, self._where = server, state, total, where
+        self._parts: AsyncGenerator[Part] | None = None
+        self._last: Part | None = None
+        self._asking = False
 
-
-class Scan:
-    """`seen` is complete when `advance` has returned true. A scan that broke off begins anew, for what it has seen
-    is a part that must not be taken for all."""
-
-    def __init__(self, ctx: Context, state: CollectionState, since: Since | None = None) -> None:
-        self._clock = ctx.clock
-        self._since = since
-        self._points, self._name, self._probe = ctx.server.points, state.name, Probe.of(state.schema)
-        self._begin()
-
-    def _begin(self) -> None:
-        self.seen: dict[RawId, int] = {}
-        self._pages: AsyncIterator[Mapping[RawId, int]] | None = (
-            self._changed(self._since) if self._since else self._points.scan(self._name, self._probe)
-        )
-
-    async def _changed(self, since: Since) -> AsyncIterator[Mapping[RawId, int]]:
-        suspects: set[RawId] = set()
-        async for page in self._points.ids(self._name, where=since.where):
-            suspects.update(page)
-        known = since.ledger.versions
-        async for page in self._points.ids(self._name):
-            asked = [point for point in page if point in suspects or known.get(point, UNKNOWN) < 0]
-            told = {point: known[point] for point in page if point in known}
-            for point in asked:
-                told.pop(point, None)
-            yield told | await self._points.versions(self._name, asked, self._probe)
-
-    async def advance(self, until: float) -> bool:
-        """Read on until the monotonic time `until`, or to the end."""
-        if self._pages is None:
-            return True
+    async def next(self) -> Part | None:
+        """The next part; `None` when all have been given out. Parts behind it are being asked for meanwhile."""
+        if self._last is not None and _ends(self._last, self._total):
+            return None
+        if self._parts is None:
+            feed = await self._server.feed(self._state)
+            self._parts = feed.scan(self._total, where=self._where, after=self._last)
+        self._asking = True
         try:
-            async for page in self._pages:
-                self.seen.update(page)
-                if self._clock.monotonic() >= until:
-                    return False
+            found = await anext(self._parts, None)
         except BaseException:
-            self._begin()
+            self._parts = None
             raise
-        self._pages = None
-        return True
+        finally:
+            self._asking = False
+        if found is not None:
+            self._last = found
+        return found
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        parts, self._parts = self._parts, None
+        # One that is being asked just now ends with whoever asks.
+        if parts is not None and not self._asking:
+            _CLOSING.add(task := asyncio.ensure_future(parts.aclose()))
+            task.add_done_callback(_CLOSING.discard)
 
 
-async def versions_of(ctx: Context, state: CollectionState) -> dict[RawId, int]:
-    """All points of a collection with their versions, in one go."""
-    found: dict[RawId, int] = {}
-    async for page in ctx.server.points.scan(state.name, Probe.of(state.schema)):
-        found.update(page)
-    return found
+_CLOSING: set[asyncio.Future[None]] = set()
+"""Kept until they are done, because the event loop keeps only weak references."""
+
+
+def _ends(part: Part, total: int) -> bool:
+    return part.upto is None and part.slice.index == total - 1

@@ -7,10 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from teal.domain.content_digest import as_stored
 from teal.domain.errors import HeldError, TealError
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.observed import CollectionState
-from teal.domain.plan import Population, Strategy, same_encoder
+from teal.domain.plan import Population, same_encoder
 from teal.domain.schema import UNNAMED, Schema
 from teal.domain.stale import BloomFilter, RecentTextChanges
 from teal.migration.context import Context
@@ -29,8 +32,8 @@ Raises:
 
 
 @dataclass
-class LeftBehind(Part, survives_plan=False):
-    """Points that a rollback could not copy, and why not, if one reason holds for all of them."""
+class LeftBehind:
+    """Points that could not be made, and why not, if one reason holds for all of them."""
 
     points: set[RawId] = field(default_factory=set)
     because: str | None = None
@@ -60,14 +63,11 @@ async def unchanged(points: Sequence[RawPoint]) -> Sequence[RawPoint]:
 
 def transform_for(ctx: Context) -> Transform:
     """What the plan's population does with each point."""
-    if ctx.plan.population is Population.NONE:
-        return LeaveBehind(ctx)
     if ctx.plan.population is Population.COPY:
         return _copy(ctx)
     if ctx.embedder is None or not ctx.plan.text_field:
         raise LookupError("a plan that re-embeds has an embedder and a text field")
-    made = ReEmbed(ctx, ctx.the_source(), ctx.subject, ctx.plan.schema, ctx.embedder, ctx.plan.text_field)
-    return AsManyAsPossible(ctx.session.part(LeftBehind), made) if ctx.plan.strategy is Strategy.ROLLBACK else made
+    return ReEmbed(ctx, ctx.the_source(), ctx.subject, ctx.plan.schema, ctx.embedder, ctx.plan.text_field)
 
 
 def _copy(ctx: Context) -> Transform:
@@ -103,19 +103,8 @@ def names_of(schema: Schema) -> frozenset[str]:
     return frozenset({vector.name for vector in schema.vectors} | set(schema.sparse))
 
 
-class LeaveBehind:
-    """A rollback that can copy no point: remembers which ones, to count and show them."""
-
-    def __init__(self, ctx: Context) -> None:
-        self._left = ctx.session.part(LeftBehind)
-
-    async def __call__(self, points: Sequence[RawPoint]) -> Sequence[RawPoint]:
-        self._left.points.update(point.id for point in points)
-        return []
-
-
 class AsManyAsPossible:
-    """Makes the points that can be made: a rollback must not wait for an embedder. `left` gets the others."""
+    """Makes the points that can be made: keeping in step must not wait for an embedder. `left` gets the others."""
 
     def __init__(self, left: LeftBehind, make: Transform) -> None:
         self._left = left
@@ -183,7 +172,10 @@ class ReEmbed:
         texts = self._texts(points)
         paid = await self._paid_for(points, texts)
         todo = [i for i, point in enumerate(points) if point.id not in paid]
-        rows = await self._embed([points[i] for i in todo], [texts[i] for i in todo])
+        made = await self._embed([points[i] for i in todo], [texts[i] for i in todo])
+        rows = (
+            as_stored(np.asarray(made, np.float32), self._vector.distance, self._vector.datatype) if todo else ()
+        )
         fresh = {points[i].id: row for i, row in zip(todo, rows, strict=True)}
         return [self._with(point, paid[point.id] if point.id in paid else fresh[point.id]) for point in points]
 

@@ -16,7 +16,7 @@ from teal.migration.clock import iso
 from teal.migration.contract import Outcome
 from teal.migration.copying.forecast import Cost
 from teal.migration.copying.memory import Progress, Writes
-from teal.migration.cutover.proof import LastCutover, Proof
+from teal.migration.cutover.proof import LastCutover, in_words
 from teal.migration.report import refused_actions
 from teal.migration.report.conditions import conditions, phase
 from teal.migration.report.record import History, ReconcileRecord
@@ -217,11 +217,16 @@ def _progress(progress: Progress) -> dict[str, Any]:
 def _writes(record: ReconcileRecord) -> dict[str, Any]:
     written, migration = record.session.part(Writes), record.resource.manifest.spec.migration
     numbered = any(state and state.schema.vectors for state in (record.target, record.serving))
-    by_field = None if numbered or migration.writes == "Frozen" else migration.change_field
+    field = migration.change_field
+    trusted = field.name if field and field.trusted and migration.writes == "CatchUp" else None
+    by_field = field.name if field and not (trusted or numbered or migration.writes == "Frozen") else None
     row: dict[str, Any] = {
         "mode": migration.writes,
         "guarantee": guarantee(
-            WriteMode(migration.writes), fence=migration.promotion.fence == "WhenBusy", by_field=by_field
+            WriteMode(migration.writes),
+            fence=migration.promotion.fence == "WhenBusy",
+            by_field=by_field,
+            trusted_field=trusted,
         ),
         "passes": written.passes,
         "caughtUp": written.caught_up,
@@ -229,23 +234,10 @@ def _writes(record: ReconcileRecord) -> dict[str, Any]:
     proof = record.session.part(LastCutover).proof
     if proof:
         row["cutOver"] = proof.as_json()
-        row["proof"] = _in_words(proof) + (
+        row["proof"] = in_words(proof) + (
             f" (the last pass read only what {by_field} shows as changed)" if by_field else ""
         )
     return row
-
-
-def _in_words(proof: Proof) -> str:
-    if proof.op_num_before is None or proof.op_num_after is None:
-        return (
-            "two scans in a row found no change (op_num is not readable); "
-            f"{proof.late_writes} late writes copied to the new collection"
-        )
-    if proof.op_num_before == proof.op_num_after:
-        return "no shard's op_num moved from before the last pass until after the cut-over: no write was missed"
-    return (
-        f"{proof.late_writes} writes reached the old collection during the cut-over and were copied to the new one"
-    )
 
 
 def _retained(record: ReconcileRecord) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from teal.migration.context import SLICE_SECONDS, Context, Result
 from teal.migration.contract import Note
 from teal.migration.copying import copy_pass
 from teal.migration.copying.memory import CopyMemory
+from teal.migration.cutover import too_long
 from teal.qdrant import wire
 
 SHORT_CHANGES = 1000
@@ -21,7 +22,7 @@ async def run(ctx: Context) -> Result:
         return Result()
     little = max(SHORT_CHANGES, SHORT_SHARE * ctx.source.points)
     changes = ctx.session.part(CopyMemory).pass_changes
-    return Result(Event.CAUGHT_UP if changes <= little else None, _without(ctx))
+    return Result(Event.CAUGHT_UP if changes <= little else None, (*_without(ctx), *too_long.warning(ctx)))
 
 
 def _without(ctx: Context) -> tuple[Note, ...]:
@@ -34,5 +35,7 @@ def _without(ctx: Context) -> tuple[Note, ...]:
         f"{watermark.without:,} points have no number or date in {name!r} (such as {samples}): their changes are "
         "found only by passes over all points."
     )
+    if ctx.trusted_field:
+        message += " So the field is not trusted, and the last passes before the cut-over compare all points."
     watermark.without = 0
     return (Note("MigrationWarning", message, "CatchUp", warning=True),)

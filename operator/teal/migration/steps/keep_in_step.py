@@ -5,16 +5,13 @@ During a migration a round gets only a part of the time, and its errors never fa
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from teal.domain.errors import TransientError
-from teal.domain.plan import same_encoder
 from teal.domain.policy import Do
 from teal.domain.policy.due_rounds import LivePair, live_pairs
 from teal.migration.context import Context, Result
 from teal.migration.sync import rounds
 from teal.migration.sync.memory import PairMemories, PairMemory
-from teal.migration.sync.pairs import Pair
+from teal.migration.sync.pairs import paired
 
 BESIDE_SECONDS = 0.5
 """How long a round may run before the migration goes on."""
@@ -47,11 +44,8 @@ async def _round(ctx: Context, states: LivePair, until: float, *, alone: bool) -
     newer, retained = states
     memory, began = _memory(ctx, states), ctx.clock.monotonic()
     memory.due = min(memory.due, began)
-    alike = same_encoder(newer, retained)
-    there = None if alike else await ctx.encoders.of(newer)
-    back = None if alike else await ctx.encoders.of(retained)
-    pair = Pair(newer, retained, back, ctx.desired.text_field)
-    await rounds.keep(replace(ctx, embedder=there), pair, memory, until)
+    within, pair = await paired(ctx, newer, retained)
+    await rounds.keep(within, pair, memory, until)
     if not alone and memory.round is not None:
         spent = ctx.clock.monotonic() - began
         memory.due = ctx.clock.monotonic() + SHARE * spent

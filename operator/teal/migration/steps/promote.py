@@ -6,17 +6,17 @@ before, as the baseline of the watch.
 
 from __future__ import annotations
 
+from teal.domain.stall import pause_after_pass
 from teal.domain.transitions import Event
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
 from teal.migration.cutover import attempt
 from teal.migration.cutover.alias import point_alias
-from teal.migration.cutover.memory import CutoverMemory
-from teal.migration.cutover.proof import LastCutover
+from teal.migration.cutover.looks import Looks
+from teal.migration.cutover.proof import LastCutover, in_words
 from teal.migration.probing import search
 from teal.migration.steps import await_promotion
-
-RETRY_SECONDS = 0.5
+from teal.migration.sync.catching_up import Promotion
 
 
 async def run(ctx: Context) -> Result:
@@ -29,19 +29,20 @@ async def run(ctx: Context) -> Result:
         return Result(Event.CUT_OVER, (note,))
     withdrawn = await_promotion.obstacle(ctx)
     if withdrawn:
-        ctx.session.drop(CutoverMemory)
+        ctx.session.drop(Looks)
         return Result(Event.WITHDRAWN, (Note("PromotionWithdrawn", withdrawn, "Promote"),))
     await search.prepare_watch(ctx, blue)
-    proof = await attempt.attempt(ctx, blue, green)
+    catch_up = Promotion(ctx, blue, green)
+    proof = await attempt.attempt(ctx, blue, green, catch_up)
     if proof is None:
-        return Result(requeue_after=RETRY_SECONDS, detail="waiting for a moment without writes")
+        pause = 0.0 if catch_up.under_way else pause_after_pass(catch_up.seconds)
+        return Result(requeue_after=pause, detail="waiting for a moment without writes")
     ctx.session.part(LastCutover).proof = proof
     held = f"writers held back for {proof.fence_millis:.0f} ms" if proof.fence_millis else "no writers held back"
     note = Note(
         "CutoverCompleted",
         f"The alias {ctx.desired.alias!r} moved from {blue.name} to {green.name} in "
-        f"{proof.alias_millis:.0f} ms ({proof.mode.lower()}, {held}, "
-        f"{proof.late_writes} late writes copied).",
+        f"{proof.alias_millis:.0f} ms ({proof.mode.lower()}, {held}): {in_words(proof)}",
         "Promote",
     )
     return Result(Event.CUT_OVER, (note,))

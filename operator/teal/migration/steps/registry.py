@@ -6,7 +6,7 @@ meanwhile, whether the step may hold writers back, and whether it rests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from teal.domain.policy import Decision, Do
@@ -35,18 +35,31 @@ from teal.migration.steps.stages import Step, staged
 OF_SUBJECT = "the stage of the subject"
 
 
+def _nobody(_: Decision) -> None:
+    return None
+
+
+def _of_source(decision: Decision) -> str | None:
+    return decision.plan.source
+
+
+def _of_subject(decision: Decision) -> str | None:
+    return decision.subject
+
+
 @dataclass(frozen=True)
 class Action:
     """One row.
 
     `phase` is what status shows meanwhile: `None` for an action that has no phase of its own, `OF_SUBJECT` for the
-    stage of the subject. `shows`: status is written right after it, before the next action. `as_declared`: the
+    stage of the subject. `holds_writers`: the collection whose writers it may hold back by a fence; `None` where
+    there is none. `shows`: status is written right after it, before the next action. `as_declared`: the
     serving collection is as declared meanwhile; `tidies`: it is so even if the step fails with a transient error.
     """
 
     run: Step
     phase: str | None = None
-    may_hold_writers: bool = False
+    holds_writers: Callable[[Decision], str | None] = _nobody
     rests: bool = False
     shows: bool = False
     as_declared: bool = False
@@ -71,20 +84,20 @@ REGISTRY: Mapping[Do, Action] = {
     Do.INDEX: Action(staged(index.run), Stage.INDEXING),
     Do.VERIFY: Action(staged(verify.run), Stage.VERIFYING),
     Do.AWAIT_PROMOTION: Action(staged(await_promotion.run), Stage.AWAITING_PROMOTION),
-    Do.PROMOTE: Action(staged(promote.run), Stage.PROMOTING, may_hold_writers=True),
+    Do.PROMOTE: Action(staged(promote.run), Stage.PROMOTING, holds_writers=_of_source),
     Do.WATCH: Action(staged(watch.run), Stage.WATCHING, as_declared=True),
     Do.RETUNE: Action(stages.retune, OF_SUBJECT),
     Do.RETRY: Action(stages.retry, Stage.HELD),
     Do.ABORT_FIRST: Action(stages.abort_first, OF_SUBJECT),
-    Do.ROLL_BACK: Action(roll_back.run, Stage.ROLLING_BACK, may_hold_writers=True, shows=True),
+    Do.ROLL_BACK: Action(roll_back.run, Stage.ROLLING_BACK, holds_writers=_of_source, shows=True),
     Do.DECLINE: Action(decline.run),
     Do.LIFT_DECLINE: Action(decline.lift, as_declared=True, tidies=True),
     Do.APPLY_IN_PLACE: Action(in_place.run),
     Do.DROP_ABANDONED: Action(repair.drop_abandoned, as_declared=True, tidies=True),
-    Do.RETIRE: Action(retire.run, as_declared=True, tidies=True),
+    Do.RETIRE: Action(retire.run, holds_writers=_of_subject, as_declared=True, tidies=True),
 }
 
 
 def may_hold_writers(decision: Decision) -> bool:
-    """Whether the next step may hold writers back: without a source there are none to hold."""
-    return REGISTRY[decision.do].may_hold_writers and decision.plan.source is not None
+    """Whether the next step may hold the writers of some collection back."""
+    return REGISTRY[decision.do].holds_writers(decision) is not None

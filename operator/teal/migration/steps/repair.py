@@ -6,16 +6,20 @@ from teal.domain.marks import Mark, Migration, Replaced
 from teal.domain.marks.table import cleared_on
 from teal.domain.observed import CollectionState
 from teal.domain.ownership import stage_of
+from teal.domain.plan import same_encoder
 from teal.domain.policy.repairs import misplaced_aliases
 from teal.domain.schema import next_alias
 from teal.domain.transitions import Event, Stage
 from teal.migration.context import Context, Result
 from teal.migration.contract import Note
-from teal.migration.cutover import fence, late_writes
+from teal.migration.cutover import fence, take_back
 from teal.migration.cutover.alias import point_alias
-from teal.migration.cutover.notes import stale_since
 from teal.migration.steps import stages
 from teal.migration.steps.clock_skew import seconds_behind
+from teal.migration.sync.catching_up import stale_since
+from teal.migration.sync.memory import PairMemories
+from teal.migration.sync.pairs import Pair
+from teal.migration.sync.rounds import keep
 from teal.qdrant.removal import Removal
 
 
@@ -26,7 +30,10 @@ async def finish_cutover(ctx: Context) -> Result:
     written: list[Mark] = []
     notes: tuple[Note, ...] = ()
     if old := _cut_short(ctx, state):
-        notes = await _carry_over(ctx, old, state)
+        late = await _carry_over(ctx, old, state)
+        if late is None:
+            return Result(detail="looking for writes that came late")
+        notes = (late,)
         written += stale_since(ctx, old, state)
     ending = _ending(ctx, migration) if migration else None
     if ending:
@@ -36,19 +43,25 @@ async def finish_cutover(ctx: Context) -> Result:
     return Result(notes=notes)
 
 
-async def _carry_over(ctx: Context, old: CollectionState, state: CollectionState) -> tuple[Note, ...]:
-    """A crash interrupted a cut-over: copy the writes that had reached the old side to the new one."""
-    count = await late_writes.carry_over(ctx, old, state)
-    if count is None:
-        lost = (
-            f"After an interrupted cut-over, writes that had reached {old.name} could not be copied to "
-            f"{state.name}: they have no vectors for it."
-        )
-        return (Note("LateWritesLeft", lost, "Promote", warning=True),)
+async def _carry_over(ctx: Context, old: CollectionState, state: CollectionState) -> Note | None:
+    """A crash interrupted a cut-over: copy the writes that had reached the old side to the new one.
+
+    `None` when there was not enough time. The notes from right before the alias moved say what came later.
+    """
+    there = None if same_encoder(old, state) else await ctx.encoders.of(old)
+    pair = Pair(state, old, there, ctx.desired.text_field)
+    memory = ctx.session.part(PairMemories).of(state.name, old.name)
+    if not await keep(ctx, pair, memory, ctx.until):
+        return None
     text = (
-        f"After an interrupted cut-over, {count} writes that had reached {old.name} were copied to {state.name}."
+        f"After an interrupted cut-over, {memory.to_serving} writes that had reached {old.name} were copied to "
+        f"{state.name}"
     )
-    return (Note("LateWritesCarried", text, "Promote"),)
+    left = len(memory.uncarried.get(old.name, ()))
+    if left:
+        lost = f"{text}; {left} could not be copied: {memory.reason}."
+        return Note("LateWritesLeft", lost, "Promote", warning=True)
+    return Note("LateWritesCarried", f"{text}.", "Promote")
 
 
 def _cut_short(ctx: Context, state: CollectionState) -> CollectionState | None:
@@ -103,9 +116,15 @@ async def restore_alias(ctx: Context) -> Result:
 
 
 async def lift_left_fence(ctx: Context) -> Result:
-    """A crash left a fence: lift it, so that writers are no longer held back."""
-    await fence.lift_fence(ctx.server, ctx.subject)
-    message = f"A fence that an interrupted cut-over had left on {ctx.subject} was lifted."
+    """A crash left a fence, of a cut-over or a retirement: lift it, so that writers are no longer held back.
+
+    An alias request of that process may still be open; it is settled first, as far as that is possible.
+    """
+    try:
+        await take_back.settle_under_fence(ctx, ctx.the_subject())
+    finally:
+        await fence.lift_fence(ctx.server, ctx.subject)
+    message = f"A fence that an interrupted cut-over or retirement had left on {ctx.subject} was lifted."
     return Result(notes=(Note("FenceLifted", message, "Restore", warning=True),))
 
 

@@ -1,35 +1,30 @@
 """Rolling back: the alias moves back to a revision that is still retained.
 
 The spec declares that revision again, or the migration away from it was declined (`decline.py`). Nothing is
-populated again. A pass copies from the serving side to the retained one what changed since the cut-over, by the
-versions that were noted on the serving side right before it. Then the cut-over is the same as in a promotion.
+populated again. Rounds in one direction copy to the retained side what changed on the serving one since both were
+in step. Then the cut-over is the same as in a promotion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from teal.domain.errors import TransientError
-from teal.domain.ledger import RawId, ledger_of
-from teal.domain.marks import CutoverBegun, InStep, Migration
+from teal.domain.marks import CutoverBegun, Migration
 from teal.domain.observed import CollectionState
 from teal.domain.plan import same_encoder
 from teal.domain.transitions import Event, Stage, advance
-from teal.migration.context import SLICE_SECONDS, Context, Result
+from teal.migration.context import Context, Result
 from teal.migration.contract import Note
-from teal.migration.copying.memory import CopyMemory, Writes
-from teal.migration.copying.transform import LeftBehind
 from teal.migration.cutover import attempt
 from teal.migration.cutover.alias import point_alias
-from teal.migration.cutover.memory import CutoverMemory, RollbackInput
+from teal.migration.cutover.looks import Looks
 from teal.migration.cutover.proof import LastCutover
 from teal.migration.probing import search
 from teal.migration.steps import decline, repair, stages
-from teal.migration.sync import memory as sync
-from teal.migration.sync.memory import PairMemories
-from teal.migration.sync.pairs import Pair
-from teal.migration.sync.rounds import bring_to_retained
+from teal.migration.sync.catching_up import Rollback
+from teal.migration.sync.memory import PairMemories, PairMemory
+from teal.qdrant import wire
 
 HURRY_SECONDS = 5.0
 """How long a rollback by annotation, or by a breach of the watch, waits for a moment without writes."""
@@ -59,28 +54,19 @@ async def run(ctx: Context) -> Result:
 
 
 async def _return(ctx: Context, serving: CollectionState, back: CollectionState, migration: Migration) -> Result:
-    copied = ctx.session.part(CopyMemory)
-    if copied.ledger is None:
-        until = ctx.clock.monotonic() + SLICE_SECONDS
-        memory = ctx.session.part(PairMemories).of(serving.name, back.name)
-        pair = Pair(serving, back, ctx.embedder, ctx.desired.text_field)
-        if not await bring_to_retained(ctx, pair, memory, until):
-            return Result(detail="bringing the retained collection up to date")
-        copied.ledger = ledger_of(memory.known_serving or {})
-        ctx.session.part(Writes).copied += memory.to_retained
     if repair.is_watched_again(ctx, migration):
         await search.prepare_watch(ctx, serving)
-    proof = await attempt.attempt(ctx, serving, back, _rollback_input(ctx))
+    memory = ctx.session.part(PairMemories).of(serving.name, back.name)
+    proof = await attempt.attempt(ctx, serving, back, Rollback(ctx, serving, back))
     if proof is None:
-        return Result(requeue_after=0.2, detail="waiting for a moment without writes")
+        return Result(requeue_after=0.2, detail="bringing the retained collection up to date")
     ctx.session.part(LastCutover).proof = proof
     await ctx.server.mark(back.name, clear=(CutoverBegun.KEY,))
-    writes = ctx.session.part(Writes)
-    taken, losses = writes.copied + writes.deleted, _losses(ctx)
+    losses = _losses(ctx, memory)
     message = (
-        f"The alias {ctx.desired.alias!r} points at {back.name} again; {taken:,} points were brought up to date"
+        f"The alias {ctx.desired.alias!r} points at {back.name} again; {memory.to_retained:,} points were brought "
+        "up to date"
     )
-    ctx.session.part(PairMemories).clear()
     note = Note("MigrationRolledBack", f"{message}{losses}.", "RollBack", warning=bool(losses))
     return Result(notes=(note,), outcome="RolledBack")
 
@@ -89,18 +75,6 @@ def _begins_again(serving: CollectionState, migration: Migration) -> bool:
     """Whether this very return was stopped, and then asked for again."""
     stopped = serving.marks.declined
     return stopped is not None and stopped.lifted and stopped.id == migration.id
-
-
-def _rollback_input(ctx: Context) -> RollbackInput:
-    """What `sync` knows of both sides, and its write-ahead log for the points that the passes will write."""
-
-    async def announce(points: Collection[RawId]) -> None:
-        memory = sync.of(ctx)
-        if memory:
-            await memory.carried.tell(ctx, ctx.the_source().name, ctx.subject, points)
-
-    memory = sync.of(ctx)
-    return RollbackInput(memory.known_retained if memory else None, announce)
 
 
 def _cannot_wait(ctx: Context) -> bool:
@@ -118,10 +92,10 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
     """
     noted = serving.marks.in_step.get(back.name)
     if noted and noted.here and noted.there:
-        await ctx.server.mark(back.name, InStep(serving.name, here=noted.there, there=noted.here))
+        await ctx.server.mark(back.name, noted.exchanged(serving.name))
     ctx.session.stop()
     ctx.session.part(PairMemories).clear()
-    ctx.session.drop(CutoverMemory)
+    ctx.session.drop(Looks)
     await point_alias(ctx, ctx.desired.alias, back.name, expected=serving.name)
     message = (
         f"The alias {ctx.desired.alias!r} points at {back.name} again, but writes since the cut-over are missing "
@@ -131,18 +105,21 @@ async def _force(ctx: Context, serving: CollectionState, back: CollectionState, 
     return Result(notes=(note,), outcome="RolledBack")
 
 
-def _losses(ctx: Context) -> str:
+def _losses(ctx: Context, memory: PairMemory) -> str:
     """Which points were not copied back, and where they are."""
-    left_behind, memory = ctx.session.part(LeftBehind), sync.of(ctx)
-    left, said = len({*left_behind.points, *(memory.uncarried_to_retained if memory else ())}), ""
+    left, said = len(memory.uncarried.get(memory.newer, ())), ""
     if left:
-        told = [left_behind.because, memory.reason if memory else None, *ctx.plan.warnings]
+        told = [memory.reason, *ctx.plan.warnings]
         why = next((text for text in told if text), "they have no text to embed")
         said += f", {left:,} could not be copied and are only on {ctx.plan.source} ({why})"
-    kept = max(ctx.session.part(Writes).kept, memory.kept if memory else 0)
-    if kept:
+    if memory.unsettled:
         said += (
-            f"; {kept:,} points that are gone from {ctx.plan.source} are kept, because losing "
+            f"; {len(memory.unsettled):,} points differ and it is not known which side changed (such as "
+            f"{wire.id_text(next(iter(memory.unsettled)))}): write or delete them again"
+        )
+    if memory.kept:
+        said += (
+            f"; {memory.kept:,} points that are gone from {ctx.plan.source} are kept, because losing "
             "more than half of all points looks like an accident: if it was on purpose, delete them again"
         )
     return said

@@ -21,6 +21,7 @@ from teal.migration.copying.memory import CopyMemory
 from teal.migration.session import Part
 from teal.migration.verification.background import Running
 from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders
+from teal.migration.verification.known import Known
 from teal.qdrant.collection import Quiescence
 
 AGAIN_SECONDS, AGAIN_AT_MOST = 10.0, 300.0
@@ -88,11 +89,11 @@ async def _answers(ctx: Context, running: Running) -> list[Check] | None:
 
 async def comparison(ctx: Context) -> Comparison:
     """What is compared for this plan: green must hold what the last pass saw on blue."""
-    ledger, options = ctx.session.part(CopyMemory).the_ledger, ctx.options
+    ledgers, options = ctx.session.part(CopyMemory).the_ledgers, ctx.options
     return Comparison(
         blue=Side(ctx.server, ctx.the_source()),
         green=Side(ctx.server, ctx.the_subject()),
-        known=ledger.versions,
+        known=Known(ctx.server, ctx.the_source(), ledgers.source, ctx.observed.version),
         same_vectors=ctx.plan.population is Population.COPY,
         tuning=ctx.plan.tuning.without_limits,
         gates=Gates(options.min_coverage, options.min_overlap, options.min_recall, options.max_latency_ratio),

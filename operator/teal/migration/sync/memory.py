@@ -4,75 +4,125 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from teal.domain.in_step import Diff
-from teal.domain.ledger import RawId
+from teal.domain.epoch import Scan
+from teal.domain.in_step import OneWay
+from teal.domain.marks import InStep
+from teal.domain.rest import Numbers
 from teal.migration.context import Context
-from teal.migration.copying.scan import Scan
+from teal.migration.copying.ledgers import Ledgers
 from teal.migration.session import Part
+from teal.migration.sync.notes import OpenPoints
 from teal.migration.sync.write_ahead import WriteAheadLog
-from teal.qdrant.collection import Quiescence
+from teal.qdrant.wire import RawId
 
 WORTH_SHOWING = 60
 
-Rest = tuple[Quiescence | None, Quiescence | None]
-"""The `op_num`s of the serving and of the retained side; `None` where they cannot be read."""
 
+class UnderWay(Protocol):
+    """A round that is not over (`round.Round`)."""
 
-@dataclass
-class UnfinishedRound:
-    """How far a round (`sync/rounds.py`) has come, for the step that goes on with it.
-
-    Attributes:
-        rest: both sides' `op_num`s when it began.
-        only_to_retained: nothing is written to the serving side.
-        diff: what is left to write; `None` while both sides are scanned.
-        ahead: the retained side has changes that were not written to the serving one.
-        left_at: the monotonic time at which the last step left it.
-    """
-
-    serving: Scan
-    retained: Scan
-    rest: Rest
-    only_to_retained: bool
     left_at: float
-    took: float = 0.0
-    diff: Diff | None = None
-    ahead: bool = False
+    took: float
+    only: OneWay | None
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        ...
 
 
 @dataclass
 class PairMemory:
     """What is remembered of one pair between rounds.
 
-    `to_serving` and `to_retained` count the points that were copied; `uncarried_…` are those that could not be.
+    Attributes:
+        ledgers: what both sides held when they were last in step; `target` is the newer one, `source` the other.
+        by_marks: the parts of which no round of this process has left nothing over, so that the marks decide.
+        noted: what an earlier process noted, as long as `by_marks` is not empty.
+        covered: by part, the scans of the newer and the retained side after which nothing was left over.
+        at_rest: the numbers of both sides when the last round began that left nothing over.
+        to_serving, to_retained: how many points were copied.
+        uncarried: the digests of points that could not be carried, by the collection that they stand on.
+        unsettled: the digests on both sides of points of which nobody knows which side changed.
+        exact: whether all that this round took for unchanged is.
+        moved, took: how many points the last round before a rollback wrote, and how many seconds it took.
+        seen_all: whether the last round has seen all that was sent before it.
+        kept: points that were not deleted because it looked like a loss.
     """
 
+    newer: str
     retained: str
     due: float = 0.0
-    round: UnfinishedRound | None = None
-    known_serving: dict[RawId, int] | None = None
-    known_retained: dict[RawId, int] | None = None
-    at_rest: Rest = (None, None)
+    round: UnderWay | None = None
+    ledgers: Ledgers | None = None
+    by_marks: set[int] = field(default_factory=set)
+    noted: InStep | None = None
+    covered: dict[int, tuple[Scan, Scan]] = field(default_factory=dict)
+    at_rest: tuple[Numbers | None, Numbers | None] = (None, None)
     to_serving: int = 0
     to_retained: int = 0
     conflicts: int = 0
     samples: list[str] = field(default_factory=list)
-    uncarried_to_retained: dict[RawId, int] = field(default_factory=dict)
-    uncarried_to_serving: dict[RawId, int] = field(default_factory=dict)
-    carried: WriteAheadLog = field(init=False)
+    uncarried: dict[str, dict[RawId, int]] = field(default_factory=dict)
+    unsettled: dict[RawId, tuple[int, int]] = field(default_factory=dict)
+    log: WriteAheadLog = field(init=False)
+    moved: int = 0
+    took: float = 0.0
+    exact: bool = True
+    seen_all: bool = True
     kept: int = 0
     reason: str | None = None
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        self.carried = WriteAheadLog(self.retained)
+        self.log = WriteAheadLog(self.newer, self.retained)
+
+    @property
+    def the_ledgers(self) -> Ledgers:
+        """The ledgers, where a round has begun."""
+        if self.ledgers is None:
+            raise LookupError("no round has begun")
+        return self.ledgers
 
     @property
     def left_behind(self) -> int:
         """Points that one side has and the other cannot be given."""
-        return len(self.uncarried_to_retained) + len(self.uncarried_to_serving)
+        return sum(map(len, self.uncarried.values()))
+
+    @property
+    def open(self) -> OpenPoints:
+        """The points that are not in step."""
+        return OpenPoints(self.unsettled, self.uncarried)
+
+    @property
+    def complete(self) -> bool:
+        """Whether both sides hold the same, as far as the last round has seen."""
+        return not (self.left_behind or self.unsettled)
+
+    def forget(self) -> None:
+        """Nothing is known any more: the next round goes by the marks."""
+        self.stop()
+        if self.ledgers is not None:
+            self.ledgers.drop()
+        self.ledgers, self.at_rest = None, (None, None)
+        self.by_marks.clear()
+        self.covered.clear()
+
+    def take_over(self, ledgers: Ledgers) -> None:
+        """A cut-over leaves both sides in step, as `ledgers` have it: `target` is the newer one."""
+        self.forget()
+        self.ledgers = ledgers
+        for part, scans in enumerate(zip(ledgers.target.scans, ledgers.source.scans, strict=True)):
+            newer, retained = scans
+            if newer is not None and retained is not None:
+                self.covered[part] = (newer, retained)
+
+    def stop(self) -> None:
+        """Give up the round that is under way."""
+        if self.round is not None:
+            self.round.stop()
+            self.round = None
 
     def as_json(self, now: float) -> dict[str, Any]:
         lag = round(now - self.last) if self.last else 0
@@ -84,6 +134,8 @@ class PairMemory:
             "conflicts": self.conflicts,
             "leftBehind": self.left_behind,
         }
+        if self.unsettled:
+            row["unsettled"] = len(self.unsettled)
         if self.samples:
             row["samples"] = self.samples
         if self.reason:
@@ -92,7 +144,7 @@ class PairMemory:
 
 
 @dataclass
-class PairMemories(Part, survives_plan=False):
+class PairMemories(Part, survives_plan=True):
     """The memory of every pair that is kept in step, by the names of the newer and of the older collection.
 
     The pair of what serves and what served right before comes first.
@@ -111,7 +163,7 @@ class PairMemories(Part, survives_plan=False):
 
     def of(self, newer: str, older: str) -> PairMemory:
         """That of one pair, made empty when it is first asked for."""
-        return self.pairs.setdefault((newer, older), PairMemory(older))
+        return self.pairs.setdefault((newer, older), PairMemory(newer, older))
 
     def keep_only(self, names: Iterable[tuple[str, str]]) -> None:
         """These are all pairs, in this order."""
@@ -119,12 +171,18 @@ class PairMemories(Part, survives_plan=False):
 
     def clear(self) -> None:
         """Another collection serves, so there are other pairs."""
+        self.server_changed()
         self.pairs.clear()
+
+    def stop(self) -> None:
+        for memory in self.pairs.values():
+            if memory.round is not None:
+                memory.round.stop()
 
     def server_changed(self) -> None:
         """A round holds the connections that it began on."""
         for memory in self.pairs.values():
-            memory.round = None
+            memory.stop()
 
 
 def of(ctx: Context) -> PairMemory | None:

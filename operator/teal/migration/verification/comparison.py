@@ -1,31 +1,31 @@
 """Two collections to compare, and what every check needs to know of them.
 
-They may be on different servers. Blue may be written to all the time, so a difference counts only for points whose
-version on blue has not changed: `known` has the versions at which green was brought to blue's state, and a point
-that has changed since is left out. Samples are the same on every run (the smallest hashes of the ids), so a
-verdict can be reproduced.
+They may be on different servers. Blue may be written to all the time, so a difference counts only for points that
+have not moved on blue since green was brought to its state, which is `known`; and whether they have is asked after
+both sides were read. So a point that was born, changed or deleted meanwhile is left out on both sides, even if it
+lived only for a moment. Samples are the same on every run, so a verdict can be reproduced.
 """
 
 from __future__ import annotations
 
 import heapq
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.schema import DenseVector
 from teal.domain.tuning import Tuning
 from teal.migration.clock import Clock
 from teal.migration.contract import ReadJudgedQueries
 from teal.migration.options import Options
+from teal.migration.verification.known import Known
 from teal.qdrant import wire
 from teal.qdrant.admin import Admin
-from teal.qdrant.points import Points, Probe
+from teal.qdrant.points import Points
 from teal.qdrant.pool import Server
 from teal.qdrant.wire import Floats
 from teal.sources.embedder import Embedder
@@ -53,6 +53,11 @@ class Side:
     @property
     def points(self) -> Points:
         return self.server.points
+
+    @property
+    def reads(self) -> Points:
+        """For reads that are compared: from one replica of each shard, where that can be asked for."""
+        return self.server.reads(self.state)
 
     @property
     def admin(self) -> Admin:
@@ -92,7 +97,7 @@ class Comparison:
     """What is compared and how.
 
     Attributes:
-        known: blue's points and their versions when green was last brought to its state.
+        known: what blue held when green was last brought to its state.
         same_vectors: green's vectors were copied from blue's; else another encoder made them.
         tuning: what green's configuration must be.
         sample: how many points are compared whole.
@@ -103,7 +108,7 @@ class Comparison:
 
     blue: Side
     green: Side
-    known: Mapping[RawId, int]
+    known: Known
     same_vectors: bool
     tuning: Tuning = field(default_factory=Tuning)
     gates: Gates = field(default_factory=Gates)
@@ -116,50 +121,16 @@ class Comparison:
     say: Callable[[str], None] = lambda _: None
     _neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
 
-    def sampled(self, count: int) -> list[RawId]:
-        """`count` of blue's points, or all if there are no more; always the same ones."""
-        if count >= len(self.known):
-            return list(self.known)
-        return heapq.nsmallest(count, self.known, key=zlib.crc32)
-
     def extent(self, looked_at: int) -> str:
         """For a message: all points, or a sample."""
         every = looked_at >= len(self.known)
         return f"all {looked_at:,} points" if every else f"{looked_at:,} of {len(self.known):,} points, sampled"
 
-    async def moved(self, ids: Sequence[RawId]) -> set[RawId]:
-        """Those of `ids` that were written or deleted on blue since they were `known`."""
-        now = await self.blue.points.versions(self.blue.name, ids, Probe.of(self.blue.state.schema))
-        return {p for p in ids if now.get(p) != self.known.get(p)}
-
-    async def at_rest(self, ids: Iterable[RawId]) -> set[RawId]:
-        """Those of `ids` that decide something: `known`, and not written or deleted on blue since.
-
-        A point that was born on blue since is not among them, whether it is still there or not: green cannot have
-        it, and a look at blue's present points would not show one that has been deleted again.
-        """
-        asked = [point for point in ids if point in self.known]
-        found: set[RawId] = set()
-        for page in pages(asked, 1000):
-            found |= set(page) - await self.moved(page)
-        return found
-
-    async def all_moved(self) -> set[RawId]:
-        """All points that were written, added or deleted on blue since they were `known`."""
-        found: set[RawId] = set(self.known)
-        async for page in versions(self.blue):
-            for point, version in page.items():
-                if self.known.get(point) == version:
-                    found.discard(point)
-                else:
-                    found.add(point)
-        return found
-
     async def neighbours(self, vector: DenseVector) -> list[Neighbour]:
         """Up to `PROBES` sampled points with their vectors named `vector.name`. Points without one on green, or
         with a zero vector there, are left out: a search by a zero vector has no neighbours."""
         if vector.name not in self._neighbours:
-            ids = self.sampled(min(self.sample, PROBES))
+            ids = await self.known.sampled(min(self.sample, PROBES))
             read = [await self._vectors(side, ids, vector.name) for side in (self.blue, self.green)]
             blue, green = read
             self._neighbours[vector.name] = [
@@ -176,12 +147,6 @@ class Comparison:
                 if (row := wire.read_dense(point.vectors, name)) is not None and np.isfinite(row).all():
                     found[point.id] = row
         return found
-
-
-async def versions(side: Side) -> AsyncIterator[Mapping[RawId, int]]:
-    """All points with their versions, page by page."""
-    async for page in side.points.scan(side.name, Probe.of(side.state.schema)):
-        yield page
 
 
 def pages(items: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:

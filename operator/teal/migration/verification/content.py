@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.schema import Datatype, DenseVector, Distance
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import EVERY_POINT, PAGE, Comparison, pages, samples
@@ -26,7 +26,7 @@ Differ = Callable[[Comparison, RawPoint, RawPoint], bool]
 
 async def payloads(comparison: Comparison) -> list[Check]:
     """`Payloads`: every point's, up to `EVERY_POINT` points."""
-    chosen = comparison.sampled(EVERY_POINT)
+    chosen = await comparison.known.sampled(EVERY_POINT)
 
     def progress(done: int) -> None:
         comparison.say(f"comparing payloads: {done:,} of {len(chosen):,}")
@@ -39,7 +39,7 @@ async def content(comparison: Comparison) -> list[Check]:
     """`Content`: payload and vectors of `sample` points."""
     if not comparison.sample:
         return [Check("Content", Verdict.INCONCLUSIVE, "verification.sample is 0")]
-    chosen = comparison.sampled(comparison.sample)
+    chosen = await comparison.known.sampled(comparison.sample)
 
     def progress(done: int) -> None:
         comparison.say(f"comparing whole points: {done:,} of {len(chosen):,}")
@@ -97,9 +97,9 @@ async def _drill(
     differing: Callable[[Sequence[RawId]], Awaitable[list[RawId]]],
 ) -> tuple[list[RawId], int]:
     """Which of `suspects` really differ, and how many were written meanwhile and are left out."""
-    before = await comparison.moved(suspects)
+    before = await comparison.known.moved(suspects)
     again = await differing([p for p in suspects if p not in before])
-    after = await comparison.moved(again)
+    after = await comparison.known.moved(again)
     return [p for p in again if p not in after], len(before | after)
 
 
@@ -107,7 +107,7 @@ async def _both(
     comparison: Comparison, ids: Sequence[RawId], *, vectors: bool
 ) -> tuple[Mapping[RawId, RawPoint], Mapping[RawId, RawPoint]]:
     sides = (comparison.blue, comparison.green)
-    blue, green = await asyncio.gather(*(s.points.fetch(s.name, ids, vectors=vectors) for s in sides))
+    blue, green = await asyncio.gather(*(s.reads.fetch(s.name, ids, vectors=vectors) for s in sides))
     return {p.id: p for p in blue}, {p.id: p for p in green}
 
 

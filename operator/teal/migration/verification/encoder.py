@@ -80,7 +80,7 @@ async def remade(comparison: Comparison) -> list[Check]:
 
 async def _judge_green(comparison: Comparison, points: Sequence[RawPoint], cosines: Sequence[float]) -> Check:
     suspects = [point.id for point, cosine in zip(points, cosines, strict=True) if cosine < SAME]
-    far = await comparison.at_rest(suspects)
+    far = set(suspects) - await comparison.known.moved(suspects)
     lowest = min(cosines)
     message = f"lowest cosine {lowest:.4f} between green's vectors and new ones of the same {len(points)} texts"
     if not far:
@@ -93,7 +93,7 @@ async def _judge_green(comparison: Comparison, points: Sequence[RawPoint], cosin
 
 
 async def _with_text(comparison: Comparison, side: Side, field: str, vector: DenseVector) -> list[RawPoint]:
-    ids = comparison.sampled(min(comparison.sample, TEXTS))
+    ids = await comparison.known.sampled(min(comparison.sample, TEXTS))
     points = await side.points.fetch(side.name, ids)
     return [p for p in points if _text(p, field) and wire.read_dense(p.vectors, vector.name) is not None]
 

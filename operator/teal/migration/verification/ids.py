@@ -1,39 +1,40 @@
 """Does green hold exactly blue's points, and does its count agree with its listing?
 
 A difference is checked again on both sides before it counts, because an application may write or delete points
-while the ids are listed.
+while the ids are listed. More than `CONFIRMED` cannot come from writers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from teal.domain.ledger import RawId
+from teal.domain.keys import Keys, RawId
 from teal.domain.verdict import Check, Verdict
+from teal.migration.copying.scan import PartScan
+from teal.migration.verification.apart import Few, ids_of, keys_in, side_by_side, without
 from teal.migration.verification.comparison import Comparison, Side, pages, samples
-
-CONFIRMED = 10_000
-"""How many differences are checked again; more than that cannot come from writers."""
+from teal.qdrant.feed import Way
 
 
 async def parity(comparison: Comparison) -> list[Check]:
     """`IdParity` and `Counts`."""
-    expected, green = comparison.known, comparison.green
-    missing, extra, listed = set(expected), [], 0
-    async for page in green.points.ids(green.name):
-        listed += len(page)
-        missing.difference_update(page)
-        extra += [point for point in page if point not in expected]
+    green, expected = comparison.green, len(comparison.known)
+    missing, extra, listed = Few(), Few(), 0
+    async for known, there in _beside(comparison):
+        listed += len(there)
+        missing.add(without(known, there))
+        extra.add(without(there, known))
         comparison.say(f"listing ids: {listed:,}")
     counted = await green.admin.count(green.name)
-    lacking = await only_on(comparison.blue, green, list(missing))
-    surplus = await only_on(green, comparison.blue, extra)
-    coverage = 1.0 - len(lacking) / len(expected) if expected else 1.0
-    enough = coverage >= comparison.gates.min_coverage and not surplus
+    lacking = await _only_on(comparison.blue, green, missing.ids)
+    surplus = await _only_on(green, comparison.blue, extra.ids)
+    lacks, exceeds = len(lacking) + missing.more, len(surplus) + extra.more
+    coverage = 1.0 - lacks / expected if expected else 1.0
+    enough = coverage >= comparison.gates.min_coverage and not exceeds
     ids = Check(
         "IdParity",
         Verdict.PASSED if enough else Verdict.FAILED,
-        f"{listed:,} ids for {len(expected):,} points, {len(lacking):,} missing, {len(surplus):,} not on blue",
+        f"{listed:,} ids for {expected:,} points, {lacks:,} missing, {exceeds:,} not on blue",
         coverage,
         comparison.gates.min_coverage,
         samples([*lacking, *surplus]),
@@ -41,12 +42,28 @@ async def parity(comparison: Comparison) -> list[Check]:
     return [ids, await _counts(comparison, counted, listed)]
 
 
+async def _beside(comparison: Comparison) -> AsyncIterator[tuple[Keys, ...]]:
+    """What is known of blue beside what green has: slice by slice, where green's server has the same slices."""
+    known, green = comparison.known, comparison.green
+    if known.total == 1 or await (await green.server.feed(green.state)).way() is not Way.SLICES:
+        async for row in side_by_side(keys_in(known.in_order()), ids_of(green)):
+            yield row
+        return
+    scan = PartScan(green.server, green.state, known.total)
+    try:
+        while (seen := await scan.next()) is not None:
+            async for row in side_by_side(keys_in(known.rows(seen.slice.index)), keys_in([seen.points])):
+                yield row
+    finally:
+        scan.stop()
+
+
 async def _counts(comparison: Comparison, counted: int, listed: int) -> Check:
     """An exact count must equal the number of listed ids; if not, both are repeated: somebody may be writing."""
     green = comparison.green
     if counted != listed:
         listed = 0
-        async for page in green.points.ids(green.name):
+        async for page in ids_of(green):
             listed += len(page)
         counted = await green.admin.count(green.name)
     return Check(
@@ -58,15 +75,14 @@ async def _counts(comparison: Comparison, counted: int, listed: int) -> Check:
     )
 
 
-async def only_on(here: Side, there: Side, ids: Sequence[RawId]) -> list[RawId]:
+async def _only_on(here: Side, there: Side, ids: Sequence[RawId]) -> list[RawId]:
     """Those of `ids` that are on `here` and not on `there` when both are asked once more."""
-    asked, rest = ids[:CONFIRMED], ids[CONFIRMED:]
     found: list[RawId] = []
-    for page in pages(asked, 1000):
+    for page in pages(ids, 1000):
         absent = set(page) - await _present(there, page)
         found += await _present(here, list(absent))
-    return [*found, *rest]
+    return found
 
 
 async def _present(side: Side, ids: Sequence[RawId]) -> set[RawId]:
-    return {point.id for point in await side.points.fetch(side.name, ids, vectors=False, payload=False)}
+    return {point.id for point in await side.reads.fetch(side.name, ids, vectors=False, payload=False)}

@@ -87,7 +87,7 @@ async def recall(comparison: Comparison) -> list[Check]:
         why = "there is no embedder for green that could embed the judged queries"
         # A copy has the same encoder as blue, so the other checks suffice.
         return [Check("Recall", Verdict.INCONCLUSIVE, why, threshold=threshold, gate=not comparison.same_vectors)]
-    known = _known(comparison, queries)
+    known = await _known(comparison, queries)
     if not known:
         why = f"none of {len(queries)} judged queries names a point that exists"
         return [Check("Recall", Verdict.INCONCLUSIVE, why, threshold=threshold, gate=gate)]
@@ -121,9 +121,9 @@ class _Figures:
         return figures
 
 
-def _known(comparison: Comparison, queries: Sequence[JudgedQuery]) -> list[JudgedQuery]:
+async def _known(comparison: Comparison, queries: Sequence[JudgedQuery]) -> list[JudgedQuery]:
     """The queries with those of their relevant ids that still exist on blue; queries without any are left out."""
-    held = comparison.known
+    held = await comparison.known.held([wire.raw_id(each) for query in queries for each in query.relevant])
 
     def there(ids: Sequence[int | str]) -> tuple[int | str, ...]:
         return tuple(each for each in ids if wire.raw_id(each) in held)

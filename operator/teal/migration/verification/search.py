@@ -11,14 +11,14 @@ scores are interchangeable.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
 
 from teal.domain import quality
-from teal.domain.ledger import RawId
+from teal.domain.keys import RawId
 from teal.domain.schema import Datatype, DenseVector, Distance
 from teal.domain.verdict import Check, Verdict
 from teal.migration.verification.comparison import Comparison, Neighbour, Side, samples
@@ -100,9 +100,9 @@ async def _overlap(comparison: Comparison, old: DenseVector, new: DenseVector) -
         message = f"only {len(there)} sampled points to search by"
         return Check(name, Verdict.INCONCLUSIVE, message, threshold=threshold, gate=gate)
     asked = await _ask(comparison, old, new, there)
-    shares = _shares(comparison, asked)
+    shares = _shares(asked)
     if shares and quality.mean(list(shares.values())) < threshold:
-        shares = _shares(comparison, asked, moved=await comparison.all_moved())
+        shares = _shares(asked, moved=await _moved(comparison, asked))
     if len(shares) < FEWEST:
         message = f"only {len(shares)} of {len(asked)} searches find points that have not been written to since"
         return Check(name, Verdict.INCONCLUSIVE, message, threshold=threshold, gate=gate)
@@ -119,7 +119,7 @@ async def _overlap(comparison: Comparison, old: DenseVector, new: DenseVector) -
             message += ". Remove spec.verification.minOverlap if the change is wanted"
         return Check(name, Verdict.INCONCLUSIVE, message, share, threshold, worst, gate=gate)
     asked = await _ask(comparison, old, new, there, exact=True)
-    exactly = _shares(comparison, asked, moved=await comparison.all_moved())
+    exactly = _shares(asked, moved=await _moved(comparison, asked))
     exact = quality.mean(list(exactly.values())) if exactly else 0.0
     cause = "its index finds less than it holds" if exact >= threshold else "it does not hold the same vectors"
     message += f"; an exact search on green has {exact:.3f} of them: {cause}"
@@ -134,16 +134,12 @@ class _Answers:
     right: Sequence[Hit]
     found: Sequence[Hit]
 
-    def share(self, known: Container[RawId], moved: AbstractSet[RawId] = frozenset()) -> float | None:
+    def share(self, moved: AbstractSet[RawId] = frozenset()) -> float | None:
         """The share of blue's answers that green found; `None` if there are none, or if so many of green's answers
-        are left out that the right ones may have come after them.
-
-        Only `known` points count. One that was born on blue since green was brought to its state, and has been
-        deleted again by the time when `moved` is read, is in neither.
-        """
+        are left out that the right ones may have come after them."""
         without = moved | {self.of}
-        yardstick = [(h.id, h.score) for h in self.right if h.id in known and h.id not in without]
-        found = [hit.id for hit in self.found if hit.id in known and hit.id not in without]
+        yardstick = [(hit.id, hit.score) for hit in self.right if hit.id not in without]
+        found = [hit.id for hit in self.found if hit.id not in without]
         crowded = len(self.found) == MORE and len(found) < min(K, len(yardstick))
         return quality.overlap(found, yardstick, K) if yardstick and not crowded else None
 
@@ -165,16 +161,20 @@ async def _ask(
     return answers
 
 
-def _shares(
-    comparison: Comparison, asked: Sequence[_Answers], *, moved: AbstractSet[RawId] = frozenset()
-) -> dict[RawId, float]:
+def _shares(asked: Sequence[_Answers], *, moved: AbstractSet[RawId] = frozenset()) -> dict[RawId, float]:
     """What green found of blue's exact answers, by sampled point.
 
-    `moved` points, which have changed on blue since they were copied, are left out on both sides. They must be
-    read after the searches, or points written during the searches would count against green.
+    `moved` points are left out on both sides.
     """
-    shares = {answers.of: answers.share(comparison.known, moved) for answers in asked}
+    shares = {answers.of: answers.share(moved) for answers in asked}
     return {point: share for point, share in shares.items() if share is not None}
+
+
+async def _moved(comparison: Comparison, asked: Sequence[_Answers]) -> set[RawId]:
+    """Of all points in these answers, those that have changed on blue since they were copied, or that were never
+    copied. It is asked after the searches, or points written meanwhile would count against green."""
+    found = {hit.id for answers in asked for hit in (*answers.right, *answers.found)}
+    return await comparison.known.moved(sorted(found))
 
 
 async def _answers(
@@ -215,7 +215,7 @@ async def _drift(comparison: Comparison, old: DenseVector, new: DenseVector) -> 
     for n in await comparison.neighbours(new):
         if n.blue is None or n.green is None or not np.any(n.blue):
             continue
-        share = (await _answers(comparison, n.id, (old, n.blue), (new, n.green))).share(comparison.known)
+        share = (await _answers(comparison, n.id, (old, n.blue), (new, n.green))).share()
         if share is not None:
             shares.append(share)
         comparison.say(f"comparing neighbours: {len(shares):,}")

@@ -1,8 +1,8 @@
 """Does every tenant have all of its points? A small tenant can be missing although the totals hardly differ.
 
-Points are counted by exact facets on both sides. Where the counts of a tenant differ, its points are listed on
-both sides, and only those count that have not been written or deleted on blue since green was brought to its
-state.
+Points are counted by exact facets on both sides. Where the counts of a tenant differ, its ids are listed on both
+sides: those that only one side lists and that have moved on blue since green was brought to its state are left
+out. So a point does not count that was born and deleted again between two counts.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from qdrant_client import grpc as qdrant
+
 from teal.domain.errors import TerminalError
-from teal.domain.ledger import RawId
 from teal.domain.observed import CollectionState
 from teal.domain.verdict import Check, Verdict
+from teal.migration.verification.apart import TOO_MANY, Listings
 from teal.migration.verification.comparison import Comparison, Side
-from teal.migration.verification.ids import only_on
-from teal.qdrant.points import equal_to
 
 VALUES = 10_000
 """A field with more values than this is not compared value by value."""
-LISTED = 200_000
-"""Up to so many points of tenants whose counts differ are listed."""
-
 Counts = Mapping[Any, int]
 
 
@@ -43,19 +40,22 @@ async def _field(comparison: Comparison, field: str) -> Check:
     if unindexed:
         return Check(name, Verdict.INCONCLUSIVE, f"{unindexed[0]} has no index on {field!r} to count tenants by")
     try:
-        blue, green = await _facet(comparison.blue, field), await _facet(comparison.green, field)
-        differing = await _differing(comparison, field, blue, green)
+        blue, green, too_many = await _counted(comparison, field)
     except _UnsettledError as error:
         return Check(name, Verdict.INCONCLUSIVE, str(error))
-    total, off = sum(blue.values()), sum(map(len, differing.values()))
+    differing = _differing(blue, green)
+    total = sum(blue.values())
+    off = sum(abs(blue.get(t, 0) - green.get(t, 0)) for t in differing)
     share = max(0.0, 1.0 - off / total) if total else float(not differing)
+    if too_many and share >= comparison.gates.min_coverage:
+        return Check(name, Verdict.INCONCLUSIVE, f"{TOO_MANY} to leave out of the counts")
     return Check(
         name,
         Verdict.PASSED if share >= comparison.gates.min_coverage else Verdict.FAILED,
         f"{len(blue):,} tenants, {len(differing):,} with another number of points{_worst(differing, blue, green)}",
         share,
         comparison.gates.min_coverage,
-        tuple(map(str, _by_difference(differing)[:10])),
+        tuple(map(str, _by_difference(differing, blue, green)[:10])),
     )
 
 
@@ -63,36 +63,42 @@ class _UnsettledError(Exception):
     """The tenants cannot be counted in a way that decides anything."""
 
 
-async def _differing(comparison: Comparison, field: str, blue: Counts, green: Counts) -> dict[Any, set[RawId]]:
-    """The points that one side has for a tenant and the other one lacks, for each tenant that has such points."""
-    suspects = [t for t in blue.keys() | green.keys() if blue.get(t, 0) != green.get(t, 0)]
-    listed = sum(blue.get(t, 0) + green.get(t, 0) for t in suspects)
-    if listed > LISTED:
-        raise _UnsettledError(
-            f"tenants with {listed:,} points differ: too many to tell missing ones from written ones"
-        )
-    found: dict[Any, set[RawId]] = {}
-    for tenant in suspects:
-        comparison.say(f"listing the points of the tenant {tenant} of {field}")
-        where = equal_to(field, tenant)
-        here, there = await _ids(comparison.blue, where), await _ids(comparison.green, where)
-        # Read after both lists: what was written in between does not count.
-        off = await comparison.at_rest(here ^ there)
-        foreign = [point for point in there - here if point not in comparison.known]
-        off |= set(await only_on(comparison.green, comparison.blue, foreign))
-        if off:
-            found[tenant] = off
-    return found
+async def _counted(comparison: Comparison, field: str) -> tuple[Counts, Counts, bool]:
+    """Points by tenant on both sides, without those that were written meanwhile if they make a difference; and
+    whether these were too many to find them all."""
+    blue, green = await _facet(comparison.blue, field), await _facet(comparison.green, field)
+    differing = _by_difference(_differing(blue, green), blue, green)
+    listings = Listings(comparison)
+    for number, tenant in enumerate(differing, 1):
+        await listings.add(_has(field, tenant))
+        comparison.say(f"listing points by {field}: {number:,} of {len(differing):,} tenants")
+    await listings.settle()
+    blue |= dict(zip(differing, listings.blue(), strict=True))
+    green |= dict(zip(differing, listings.green(), strict=True))
+    return _nonzero(blue), _nonzero(green), listings.too_many
 
 
-async def _ids(side: Side, where: bytes) -> set[RawId]:
-    found: set[RawId] = set()
-    async for page in side.points.ids(side.name, where=where):
-        found.update(page)
-    return found
+def _differing(blue: Counts, green: Counts) -> set[Any]:
+    return {tenant for tenant in blue.keys() | green.keys() if blue.get(tenant, 0) != green.get(tenant, 0)}
 
 
-async def _facet(side: Side, field: str) -> Counts:
+def _nonzero(counts: Counts) -> Counts:
+    return {tenant: count for tenant, count in counts.items() if count}
+
+
+def _has(field: str, tenant: Any) -> bytes:
+    """A serialized `Filter` for the points of one tenant."""
+    if isinstance(tenant, bool):
+        match = qdrant.Match(boolean=tenant)
+    elif isinstance(tenant, int):
+        match = qdrant.Match(integer=tenant)
+    else:
+        match = qdrant.Match(keyword=str(tenant))
+    condition = qdrant.Condition(field=qdrant.FieldCondition(key=field, match=match))
+    return bytes(qdrant.Filter(must=[condition]).SerializeToString())
+
+
+async def _facet(side: Side, field: str) -> dict[Any, int]:
     try:
         found = await side.admin.facet(side.name, field, limit=VALUES + 1)
     except TerminalError as error:
@@ -104,12 +110,12 @@ async def _facet(side: Side, field: str) -> Counts:
     return found
 
 
-def _by_difference(differing: Mapping[Any, Collection[RawId]]) -> list[Any]:
-    return sorted(differing, key=lambda t: (-len(differing[t]), str(t)))
+def _by_difference(differing: Collection[Any], blue: Counts, green: Counts) -> list[Any]:
+    return sorted(differing, key=lambda t: (-abs(blue.get(t, 0) - green.get(t, 0)), str(t)))
 
 
-def _worst(differing: Mapping[Any, Collection[RawId]], blue: Counts, green: Counts) -> str:
+def _worst(differing: Collection[Any], blue: Counts, green: Counts) -> str:
     if not differing:
         return ""
-    worst = _by_difference(differing)[0]
+    worst = _by_difference(differing, blue, green)[0]
     return f"; {worst}: {blue.get(worst, 0):,} on blue, {green.get(worst, 0):,} on green"

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -154,13 +154,16 @@ class TestKopf:
         async def nowhere() -> Connection:
             raise NoClusterError("not asked")
 
-        registered = handlers_by_registry(handlers.registry(lambda *_: None, nowhere))
+        registered = handlers_by_registry(handlers.registry(lambda *_: None, nowhere, lambda: None))
         assert registered.keys() == {"WatchingRegistry", "ActivityRegistry"}
         watched = {each.selector for each in registered["WatchingRegistry"]}
         assert {(each.group, each.version, each.any_name) for each in watched} == {
             ("teal.dev", "v1alpha1", kind.plural) for kind in Kind
         }
-        assert {each.activity.value for each in registered["ActivityRegistry"]} == {"authentication"}
+        assert {each.activity.value for each in registered["ActivityRegistry"]} == {
+            "authentication",
+            "cleanup",
+        }
 
     async def test_events_are_handed_on(self) -> None:
         delivered: list[tuple[object, ...]] = []
@@ -209,7 +212,7 @@ class TestKopf:
             raise NoClusterError("not asked")
 
         monkeypatch.setattr(kopf, "operator", operator)
-        monkeypatch.setattr(handlers, "registry", lambda deliver, _: deliver)
+        monkeypatch.setattr(handlers, "registry", lambda deliver, *_: deliver)
         metrics = Metrics()
         informer = Informer(
             nowhere, (), lambda _, event, __: delivered.put_nowait(event), served, metrics, restart_seconds=0.001
@@ -219,6 +222,41 @@ class TestKopf:
         await informer.stop()
         assert len(runs) == 3
         assert metrics.registry.get_sample_value("teal_informer_restarts_total") == 2
+
+    @pytest.mark.parametrize("told_to_stop", [False, True])
+    async def test_one_that_cannot_end_is_abandoned(
+        self, monkeypatch: pytest.MonkeyPatch, told_to_stop: bool
+    ) -> None:
+        """A watch of kopf's that waits for the API server may swallow its cancellation."""
+        runs: list[int] = []
+        watching = asyncio.Queue[int]()
+        main = asyncio.get_running_loop()
+
+        async def operator(*, registry: Callable[[], None], stop_flag: asyncio.Event, **_: object) -> None:
+            runs.append(1)
+            main.call_soon_threadsafe(watching.put_nowait, len(runs))
+            if told_to_stop or len(runs) == 2:
+                await stop_flag.wait()
+            registry()
+            if len(runs) == 1:
+                await asyncio.Event().wait()
+
+        async def served() -> None:
+            return
+
+        async def nowhere() -> Connection:
+            raise NoClusterError("not asked")
+
+        monkeypatch.setattr(kopf, "operator", operator)
+        monkeypatch.setattr(handlers, "registry", lambda _, __, cleaned_up: cleaned_up)
+        informer = Informer(
+            nowhere, (), lambda *_: None, served, Metrics(), restart_seconds=0.001, ending_seconds=0.05
+        )
+        informer.start()
+        assert await watching.get() == 1
+        if not told_to_stop:
+            assert await watching.get() == 2
+        await informer.stop()
 
 
 async def test_stopping_an_informer_that_waits_for_definitions() -> None:

@@ -1,7 +1,8 @@
-"""All that Teal uses of kopf: two handlers that pass events on, and settings that switch the rest off.
+"""All that Teal uses of kopf: two handlers that pass events on, two activities, and settings that switch the rest
+off.
 
-Invariant: kopf never writes. Only `on.event` handlers are registered, which need no finalizer, annotation or
-Event, and the settings switch off or rename what other handlers would write.
+Invariant: kopf never writes. Objects have only `on.event` handlers, which need no finalizer, annotation or Event,
+and the settings switch off or rename what other handlers would write.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ class EndlessBackoff:
         return itertools.chain((1.0, 2.0, 3.0, 5.0), itertools.repeat(8.0))
 
 
-def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
-    """Handlers that pass every event of both kinds to `deliver`, and log in with `connect`."""
+def registry(deliver: Deliver, connect: Connect, cleaned_up: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Handlers that pass every event of both kinds to `deliver`, and log in with `connect`.
+
+    `cleaned_up` is called when kopf is about to end: nothing is watched any more.
+    """
     handlers = kopf.OperatorRegistry()
     for kind in Kind:
         kopf.on.event(GROUP, VERSION, kind.plural, registry=handlers)(observer(kind, deliver))
@@ -41,6 +45,10 @@ def registry(deliver: Deliver, connect: Connect) -> kopf.OperatorRegistry:
     @kopf.on.login(registry=handlers, backoff=LOGIN_RETRY_SECONDS)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return credentials(await connect())
+
+    @kopf.on.cleanup(registry=handlers)
+    async def cleanup(**_: Any) -> None:
+        cleaned_up()
 
     return handlers
 

@@ -3,6 +3,10 @@
 kopf needs its own thread because it takes over its event loop. When it ends, it cancels every task that was
 created since it started, which would include steps of migrations. In the main thread it would also take over the
 signals. In its own thread its end harms nothing, and it is simply started again.
+
+kopf ends when one of its parts fails, for example when a definition is deleted between a list and a watch (404). A
+watch that is waiting for the API server then may swallow its cancellation, and kopf would wait for it for ever,
+with nobody watching. So once kopf has cleaned up, it is given `ENDING_SECONDS` and is then abandoned.
 """
 
 from __future__ import annotations
@@ -24,6 +28,12 @@ logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 5.0
 CLOSING_SECONDS = 0.3
+ENDING_SECONDS = 15.0
+"""kopf itself cancels after 5 s what goes on after its end."""
+
+
+class WatchingError(Exception):
+    """The watches have ended in a way that they should not."""
 
 
 class Informer:
@@ -38,6 +48,7 @@ class Informer:
         metrics: Metrics,
         *,
         restart_seconds: float = RESTART_SECONDS,
+        ending_seconds: float = ENDING_SECONDS,
     ) -> None:
         """Empty `namespaces` mean all. `until_served` returns when the API server knows both kinds."""
         self._connect = connect
@@ -46,6 +57,7 @@ class Informer:
         self._until_served = until_served
         self._metrics = metrics
         self._restart_seconds = restart_seconds
+        self._ending_seconds = ending_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="informer")
         self._stopping = False
         self._end: Callable[[], None] | None = None
@@ -92,15 +104,33 @@ class Informer:
         self._end = end
         try:
             if not self._stopping:
-                await kopf.operator(
-                    registry=handlers.registry(deliver, self._connect),
-                    settings=handlers.settings(),
-                    clusterwide=not self._namespaces,
-                    namespaces=self._namespaces,
-                    standalone=True,
-                    stop_flag=stop,
-                )
+                await self._until_over(deliver, stop)
         finally:
             # aiohttp closes its transports in later iterations of the loop, which asyncio.run would not run.
             await asyncio.sleep(CLOSING_SECONDS)
             self._end = None
+
+    async def _until_over(self, deliver: Deliver, stop: asyncio.Event) -> None:
+        """Run kopf until it is over, or until it has not ended in time after it has cleaned up.
+
+        Raises:
+            WatchingError: it has not; what it has left running ends with the event loop.
+        """
+        cleaned_up = asyncio.Event()
+        ending = asyncio.create_task(cleaned_up.wait())
+        operator = asyncio.create_task(
+            kopf.operator(
+                registry=handlers.registry(deliver, self._connect, cleaned_up.set),
+                settings=handlers.settings(),
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                standalone=True,
+                stop_flag=stop,
+            )
+        )
+        await asyncio.wait({operator, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        done, _ = await asyncio.wait({operator}, timeout=self._ending_seconds)
+        if not done:
+            raise WatchingError(f"kopf has not ended within {self._ending_seconds:.0f} s; it is abandoned")
+        operator.result()

@@ -11,7 +11,7 @@ import pytest
 from teal.domain.quality import JudgedQuery
 from teal.domain.verdict import Verdict, overall
 from teal.migration.clock import Clock
-from teal.migration.verification import apart, content, judged, latency, search, tenants, vectors
+from teal.migration.verification import apart, content, encoder, judged, latency, search, tenants, vectors
 from teal.migration.verification.comparison import Comparison, Gates, Side, SideEncoders
 from teal.qdrant import wire
 from tests.integration.verification.support import (
@@ -242,6 +242,26 @@ async def test_what_lives_only_while_vectors_are_counted_is_no_difference(pair: 
     assert (found.verdict, found.observed, found.samples) == (Verdict.FAILED, 1.0, ("5",))
 
 
+async def test_what_blue_loses_while_vectors_are_counted_is_no_difference(pair: Pair) -> None:
+    """A point without its vector on both sides, which blue loses after the look at what has moved."""
+    for name in (pair.blue, pair.green):
+        await pair.revector(name, 5, None)
+    comparison, told = await pair.comparison(), pair.server.admin.count
+
+    async def count(name: str, **given: Any) -> int:
+        if name == pair.blue:
+            await pair.server.points.delete(pair.blue, [wire.raw_id(5)])
+        return await told(name, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair.server.admin, "count", count)
+        (found,) = await vectors.presence(comparison)
+        assert found.verdict is Verdict.PASSED, found.message
+        await pair.revector(pair.green, 6, None)
+        (found,) = await vectors.presence(comparison)
+    assert found.samples == ("6",)
+
+
 @pytest.mark.parametrize("moved", [0, 1])
 async def test_more_points_than_can_be_asked_about(
     pair: Pair, moved: int, monkeypatch: pytest.MonkeyPatch
@@ -364,9 +384,28 @@ async def test_an_encoder_that_has_become_another(pair: Pair) -> None:
     found = await checks(await pair.comparison(encoders=changed))
     assert set(failed(found)) == {"Encoder"}
     assert len(found["Encoder"].samples) == 10
-    found = await checks(await pair.comparison(encoders=changed, same_vectors=False))
+    anew = SideEncoders(FakeEncoder(1), FakeEncoder(), "text")
+    found = await checks(await pair.comparison(encoders=anew, same_vectors=False))
     assert found["Encoder"].verdict is Verdict.INCONCLUSIVE
+    assert found["Embeddings"].verdict is Verdict.PASSED
     assert overall(found.values()) is Verdict.PASSED
+
+
+async def test_vectors_that_greens_encoder_does_not_make(pair: Pair) -> None:
+    """One is enough: Teal made all of them a short time ago. What is written to blue meanwhile does not count."""
+    encoders = SideEncoders(None, FakeEncoder(), "text")
+    await pair.revector(pair.green, 5, vector_of("nonsense").tolist())
+    comparison = await pair.comparison(encoders=encoders, same_vectors=False, sample=1000)
+
+    async def some(count: int) -> list[bytes]:
+        return [wire.raw_id(n) for n in range(1, count + 1)]
+
+    comparison.known.sampled = some  # type: ignore[method-assign]
+    (found,) = await encoder.remade(comparison)
+    assert (found.verdict, found.samples) == (Verdict.FAILED, ("5",))
+    await pair.write("POST", pair.blue, "points/payload", {"payload": {"text": "edited"}, "points": [5]})
+    (found,) = await encoder.remade(comparison)
+    assert found.verdict is Verdict.PASSED
 
 
 async def test_judged_queries(pair: Pair) -> None:

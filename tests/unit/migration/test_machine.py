@@ -186,7 +186,8 @@ class Migrations(RuleBasedStateMachine):
 EXAMPLES = int(os.environ.get("TEAL_HYPOTHESIS", "0"))
 """How many stories to tell, and random ones; without it, always the same few."""
 
-TestMigrations = pytest.mark.timeout(0 if EXAMPLES else 300)(Migrations.TestCase)
+# Against hanging, not for speed: all stories are one test, which takes two minutes on an idle core.
+TestMigrations = pytest.mark.timeout(0 if EXAMPLES else 900)(Migrations.TestCase)
 TestMigrations.settings = settings(
     max_examples=EXAMPLES or 40,
     stateful_step_count=30 if EXAMPLES else 20,

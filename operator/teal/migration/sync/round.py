@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from teal.domain import keys as k
-from teal.domain.columns import CONTENT, NO_DIGEST
+from teal.domain.columns import CONTENT, NO_DIGEST, UNKNOWN
 from teal.domain.epoch import Scan, comparable
 from teal.domain.in_step import Move, OneWay, ruling
 from teal.domain.marks import InStep
@@ -47,15 +47,19 @@ WAYS: Mapping[OneWay, tuple[int, int]] = {Move.TO_RETAINED: (NEWER, RETAINED), M
 SAMPLES = 10
 
 
-@dataclass
+@dataclass(frozen=True)
 class Found:
-    """One suspect: for each side its state, its content now (`None`: it is not there) and the digest of that."""
+    """One suspect: for each side its state, its content now (`None`: it is not there) and the digest of that.
+
+    `versions` are those of the scan. `by_scan`: that this side is unchanged is known from the scan alone.
+    """
 
     id: RawId
     states: tuple[State, State]
     points: tuple[RawPoint | None, RawPoint | None]
     digests: tuple[int, int]
     versions: tuple[int, int]
+    by_scan: tuple[bool, bool]
 
 
 class Round:
@@ -196,7 +200,7 @@ class Round:
     # One batch
 
     async def _settle(self, work: PartWork, batch: Suspects) -> None:
-        found = await self._read(work, batch)
+        found = await self._as_it_was_read(await self._read(work, batch))
         moves: dict[Move, list[Found]] = {move: [] for move in Move}
         settled: list[Found] = []
         for each in found:
@@ -229,7 +233,7 @@ class Round:
         for row, point in enumerate(ids):
             points = (here.get(point), there.get(point))
             digests = tuple(wire.content_digest(each) if each is not None else DELETED for each in points)
-            states = tuple(
+            judgements = [
                 self._state(
                     side,
                     point,
@@ -239,36 +243,56 @@ class Round:
                     judged=work.restored or not (known[side][2][row] or work.evidence[side].complete),
                 )
                 for side in (NEWER, RETAINED)
-            )
+            ]
+            states, by_scan = zip(*judgements, strict=True)
             versions = tuple(seen[side][0][row] for side in (NEWER, RETAINED))
-            found.append(Found(point, states, points, digests, versions))  # type: ignore[arg-type]
+            found.append(Found(point, states, points, digests, versions, by_scan))  # type: ignore[arg-type]
         return found
+
+    async def _as_it_was_read(self, found: list[Found]) -> list[Found]:
+        """Contents are read after the scan. Where only the scan says that a side is unchanged, its version has to
+        be the same after the read, too: else the content is that of a write which the scan has not seen.
+        """
+        told = [
+            [each for each in found if each.by_scan[side] and not self._equal(each)] for side in (NEWER, RETAINED)
+        ]
+        moved = await both(*(self._moved_since_scan(side, told[side]) for side in (NEWER, RETAINED)))
+        return [
+            replace(each, states=(moved[NEWER].get(each.id, here), moved[RETAINED].get(each.id, there)))
+            for each in found
+            for here, there in [each.states]
+        ]
+
+    async def _moved_since_scan(self, side: int, told: list[Found]) -> dict[RawId, State]:
+        if not told:
+            return {}
+        now = await self._sides[side].versions([each.id for each in told])
+        return {each.id: State.CHANGED for each in told if now.get(each.id, UNKNOWN) != each.versions[side]}
 
     def _state(
         self, side: int, point: RawId, digest: int, by_version: State, known: int | None, *, judged: bool
-    ) -> State:
-        """Of one point on one side, whose content was read. `known`: the digest of its row, if it has one.
+    ) -> tuple[State, bool]:
+        """Of one point on one side, whose content was read; and whether only the scan says that it is unchanged.
 
-        `judged`: its row, or that there is none, tells nothing more than the scan did.
+        `known`: the digest of its row, if it has one. `judged`: its row, or that there is none, tells nothing more
+        than the scan did.
         """
         log = self._memory.log
         if log.has(self._sides[side].name, point, digest):
-            return State.UNCHANGED
+            return State.UNCHANGED, False
         if by_version is State.CHANGED and point in self._stale[1 - side]:
-            return State.CHANGED  # its text has changed before, and now its vector, if only on this side
+            return State.CHANGED, False  # its text has changed before, and now its vector, if only on this side
         if point in self._memory.uncarried.get(self._sides[side].name, {}):
-            return State.CHANGED
+            return State.CHANGED, False
         if digest == DELETED and log.brought(self._sides[1 - side].name, point):
-            return State.CHANGED  # it was here, or Teal would not have brought it to the other side
+            return State.CHANGED, False  # it was here, or Teal would not have brought it to the other side
         if point in self._memory.unsettled:
-            return State.UNKNOWN if self._memory.unsettled[point][side] == digest else State.CHANGED
-        if judged:
-            return by_version
+            return State.UNKNOWN if self._memory.unsettled[point][side] == digest else State.CHANGED, False
+        if judged or (known == NO_DIGEST and digest != DELETED):
+            return by_version, by_version is State.UNCHANGED
         if known is None or digest == DELETED:
-            return State.UNCHANGED if known is None and digest == DELETED else State.CHANGED
-        if known == NO_DIGEST:
-            return by_version
-        return State.UNCHANGED if known == digest else State.CHANGED
+            return State.UNCHANGED if known is None and digest == DELETED else State.CHANGED, False
+        return State.UNCHANGED if known == digest else State.CHANGED, False
 
     def _equal(self, found: Found) -> bool:
         here, there = found.points

@@ -9,7 +9,7 @@ import numpy as np
 
 from teal.domain import keys as k
 from teal.domain.buckets import Buckets
-from teal.domain.columns import NO_DIGEST, Columns, aligned, pieces
+from teal.domain.columns import NO_DIGEST, Columns, aligned, columns_of, pieces
 from teal.domain.epoch import Floors, Scan, comparable
 from teal.domain.keys import Keys
 from teal.domain.marks import SideNote
@@ -143,6 +143,12 @@ class RoundSide:
     async def digests(self, ids: list[RawId]) -> dict[RawId, int]:
         """The digests of the points of these ids as they are now."""
         return {point: wire.content_digest(found) for point, found in (await self.contents(ids)).items()}
+
+    async def versions(self, ids: list[RawId]) -> dict[RawId, int]:
+        """The versions that those of these points which exist have now."""
+        feed = await self._ctx.server.feed(self.state)
+        found = await feed.versions(columns_of(raw_keys.of(ids)).keys)
+        return dict(zip(raw_keys.raw_ids(found.keys), found.versions.tolist(), strict=True))
 
     async def agreed(self, ids: list[RawId]) -> dict[RawId, int]:
         """The digests of those points of these ids that all replicas hold alike."""

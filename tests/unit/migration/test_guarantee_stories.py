@@ -425,3 +425,30 @@ def test_of_two_writes_to_a_point_a_cut_over_that_is_taken_back_keeps_the_later_
     in_step(world)
     assert world.serving == blue
     assert behind(world, ALIAS, 1) == world.application.told[wire.raw_id(1)]["n"]
+
+
+def test_a_write_between_a_scan_and_the_read_of_its_suspects_is_not_overwritten(
+    made: Callable[..., World],
+) -> None:
+    """After a restart only versions tell what is unchanged, and the content that is read may be a later one."""
+    world = made()
+    unchecked(world)
+    move_to(world, "v2")
+    in_step(world)
+    world.restart()
+    in_step(world)
+    world.application.write("change", 1, "v1")
+    real, scans = world.after_call, []
+
+    def write_after_the_scans(kind: str) -> None:
+        real(kind)
+        scans.extend([kind] if kind == "versions" else [])
+        if len(scans) == 4:  # of each side: whether it answers formulas, and all of it
+            world.after_call = real  # type: ignore[method-assign]
+            world.application.write("change", 1, looks=False)
+
+    world.after_call = write_after_the_scans  # type: ignore[method-assign]
+    in_step(world)
+    assert world.after_call == real, "both sides were scanned"
+    newest = world.application.told[wire.raw_id(1)]["n"]
+    assert (behind(world, ALIAS, 1), behind(world, version_alias(ALIAS, "v1"), 1)) == (newest, newest)

@@ -14,8 +14,9 @@ SEED ?=
 TESTS ?=
 WORKERS ?= 3
 BENCHMARKS ?= copy_rate version_scan migration
+MUTANTS ?=
 
-.PHONY: help demo test test-fast check fix crds control-plane qdrant bench picture lock clean
+.PHONY: help demo test test-fast check fix crds control-plane qdrant bench mutants picture lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
@@ -69,6 +70,10 @@ qdrant: $(READY) ## Run the embedded Qdrant until Ctrl-C
 bench: $(READY) ## Measure: BENCHMARKS="copy_rate version_scan migration"
 	@for each in $(BENCHMARKS); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each; done
 
+mutants: $(READY) ## Mutation tests of the core: MUTANTS="teal.domain.rest.*" for some of it; takes hours
+	@$(PIP) install --require-hashes -r requirements/mutants.txt
+	@$(BIN)/python -m devkit.mutants $(MUTANTS)
+
 picture: $(READY) ## Play the demo and draw docs/demo.svg
 	@$(BIN)/python -m devkit.demo.picture docs/demo.svg
 
@@ -77,6 +82,7 @@ lock: ## Renew requirements/ from pyproject.toml; pins stay unless they have to 
 	@.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) pyproject.toml --group devkit --group test --group check --group build -o requirements/dev.txt
 	@$(COMPILE) pyproject.toml --constraint requirements/dev.txt -o requirements/runtime.txt
+	@$(COMPILE) --group pyproject.toml:mutants --constraint requirements/dev.txt -o requirements/mutants.txt
 	@$(COMPILE) --group pyproject.toml:build --constraint requirements/dev.txt -o requirements/build.txt
 
 clean: ## Remove what was made here (the devkit's data folder stays)

@@ -2,7 +2,8 @@
 
 The peers have one HTTP port, and the gRPC port QDRANT_GRPC_PORT (6334), as pods have. Without it these tests are
 skipped: neither the embedded server nor one node has replicas. The suites of one server run on such a cluster, too
-(QDRANT_URL).
+(QDRANT_URL). QDRANT_KILL_PEER and QDRANT_START_PEER are commands that end the peer `{peer}` (1, 2, …) without
+warning and start it again; tests that need them are skipped without.
 """
 
 from __future__ import annotations

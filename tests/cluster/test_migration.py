@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cluster.topology import Cluster, result
 from tests.cluster.writers import SIZE, Writers
 from tests.integration.migration.support import EngineHarness
 from tests.plugins.qdrant import Qdrant
@@ -82,32 +83,11 @@ async def test_a_shard_that_moves_in_the_midst_of_a_migration(engine: EngineHarn
     engine.edit(schemaVersion="v2", migration={"promotion": {"mode": "Manual", "quietWait": "3s"}})
     async with writers.at_work():
         await engine.until_phase("AwaitingPromotion", patience=PATIENCE)
-        await move_a_shard(peers, blue)
+        await Cluster(peers, blue).move_a_shard()
         engine.annotate("promote", engine.migration["planHash"])
         await engine.until(lambda: engine.serving() != blue, patience=PATIENCE)
         await asyncio.sleep(1.0)
     assert await writers.differences(engine.serving()) == []
-
-
-async def move_a_shard(peers: list[str], collection: str) -> None:
-    """One replica of one shard to a peer that has none of it, by sending its points one by one."""
-    async with httpx.AsyncClient(base_url=peers[0], timeout=60.0) as client:
-        ids = [int(peer) for peer in (await _result(client, "/cluster"))["peers"]]
-        before = await _result(client, f"/collections/{collection}/cluster")
-        own = int(before["peer_id"])
-        holders = {shard["shard_id"]: {own} for shard in before["local_shards"]}
-        for shard in before["remote_shards"]:
-            holders.setdefault(shard["shard_id"], set()).add(int(shard["peer_id"]))
-        shard, held = next((s, h) for s, h in holders.items() if len(h) < len(ids))
-        source, target = min(held), next(peer for peer in ids if peer not in held)
-        body = {"shard_id": shard, "from_peer_id": source, "to_peer_id": target, "method": "stream_records"}
-        answer = await client.post(f"/collections/{collection}/cluster", json={"move_shard": body})
-        answer.raise_for_status()
-        for _ in range(300):
-            if not (await _result(client, f"/collections/{collection}/cluster"))["shard_transfers"]:
-                return
-            await asyncio.sleep(0.2)
-    raise AssertionError("the shard is still being moved")
 
 
 async def all_applied(peers: list[str], collection: str) -> None:
@@ -120,15 +100,11 @@ async def all_applied(peers: list[str], collection: str) -> None:
 
 async def states(peers: list[str], collection: str) -> set[str]:
     async with httpx.AsyncClient(base_url=peers[0], timeout=60.0) as client:
-        found = await _result(client, f"/collections/{collection}/cluster")
+        found = await result(client, f"/collections/{collection}/cluster")
         return {shard["state"] for shard in (*found["local_shards"], *found["remote_shards"])}
 
 
 async def factor(peers: list[str], collection: str) -> int:
     async with httpx.AsyncClient(base_url=peers[0], timeout=60.0) as client:
-        found = await _result(client, f"/collections/{collection}")
+        found = await result(client, f"/collections/{collection}")
         return int(found["config"]["params"]["write_consistency_factor"])
-
-
-async def _result(client: httpx.AsyncClient, path: str) -> Any:
-    return (await client.get(path)).raise_for_status().json()["result"]

@@ -221,6 +221,12 @@ def test_every_reason_is_named_by_a_test() -> None:
     assert sorted(found - named_by_tests()) == []
 
 
+def test_every_metric_is_described_and_no_other() -> None:
+    code = (ROOT / "operator/teal/controller/metrics.py").read_text()
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert set(re.findall(r"`(teal_\w+)`", page)) == set(re.findall(r'"(teal_\w+)"', code))
+
+
 def test_the_page_of_checks_has_every_check_and_no_other() -> None:
     table = (ROOT / "docs" / "checks.md").read_text().split("\n## What each check compares\n")[1]
     assert len(checks_in_code()) > 10

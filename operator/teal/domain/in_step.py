@@ -3,7 +3,8 @@
 Each side of a point is unchanged since both were in step, changed, or unknown (`domain.point_state`). Invariant: a
 point is moved only away from a side that is known to have changed, or if the other side is known not to have. What
 is unknown on both sides, or changed on the retained side alone while the serving side is unknown, stays as it is:
-it is *unsettled*, shown, and keeps the retained collection from being retired.
+it is *unsettled*, shown, and keeps the retained collection from being retired. The one exception: an application
+that has promised to write to both sides (DualWrite) is right on the serving side where that one is unknown.
 """
 
 from __future__ import annotations

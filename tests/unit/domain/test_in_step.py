@@ -35,6 +35,12 @@ def test_of_two_changes_the_later_one_counts_where_it_is_known() -> None:
     assert ruling(C, X, equal=False, retained_is_later=True) == Ruling(Move.TO_RETAINED, conflict=True)
 
 
+@pytest.mark.parametrize("retained", [U, C, X])
+def test_an_application_that_writes_to_both_is_right_on_the_serving_side(retained: State) -> None:
+    assert ruling(X, retained, equal=False, both_written=True) == Ruling(Move.TO_RETAINED)
+    assert ruling(U, C, equal=False, both_written=True) == Ruling(Move.TO_SERVING)
+
+
 @pytest.mark.parametrize(("serving", "retained"), list(product(State, State)))
 def test_what_is_equal_on_both_sides_needs_nothing(serving: State, retained: State) -> None:
     assert ruling(serving, retained, equal=True) == Ruling(Move.NONE)

@@ -452,3 +452,22 @@ def test_a_write_between_a_scan_and_the_read_of_its_suspects_is_not_overwritten(
     assert world.after_call == real, "both sides were scanned"
     newest = world.application.told[wire.raw_id(1)]["n"]
     assert (behind(world, ALIAS, 1), behind(world, version_alias(ALIAS, "v1"), 1)) == (newest, newest)
+
+
+def test_what_is_deleted_while_nobody_copies_is_not_left_on_green(made: Callable[..., World]) -> None:
+    """The process that had copied it is gone, and the next one never sees it on the serving collection."""
+    world = made()
+    unchecked(world)
+    world.encode_by(schemaVersion="v2")
+    assert world.until("Populating")
+    while not (copied := _on_green(world)):
+        world.reconcile([Trouble("upsert", "crash after")])
+    point = next(number for number in range(1, 25) if wire.raw_id(number) in copied)
+    world.application.write("delete", point)
+    world.until_ready()
+    assert behind(world, ALIAS, point) is None
+
+
+def _on_green(world: World) -> set[wire.RawId]:
+    green = world.migration.get("target")
+    return set(world.server.points(green)) if green in world.server.names else set()

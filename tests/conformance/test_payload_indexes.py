@@ -86,10 +86,18 @@ def fill(rest: Rest, c: str, kind: Kind) -> None:
     rest.upsert(c, [{"id": i, "vector": [1, 2, 3, i], "payload": p} for i, p in enumerate(payloads, 1)])
 
 
+SHOWN_ALWAYS: dict[str, Json] = {
+    "integer": {"lookup": None, "range": None, "is_principal": None},
+    "float": {"is_principal": None},
+    "datetime": {"is_principal": None},
+}
+"""Options that are shown as null where nobody asked for them."""
+
+
 def asked_schema(name: str, schema: Json, points: int) -> Json:
     """How `payload_schema` shows an index that was asked for as `schema`."""
     shown = {"data_type": name, "points": points}
-    return shown if isinstance(schema, str) else {**shown, "params": schema}
+    return shown if isinstance(schema, str) else {**shown, "params": SHOWN_ALWAYS.get(name, {}) | schema}
 
 
 @pytest.mark.parametrize(("name", "schema"), ASKED, ids=[str(schema) for _, schema in ASKED])

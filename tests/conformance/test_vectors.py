@@ -120,9 +120,22 @@ def test_each_named_vector_can_be_queried(rest: Rest, named: str) -> None:
     other = {**POINT, "dense": [-1.0, 0, 0], "multi": [[-9.0, -9.0]], "words": {"indices": [3], "values": [9.0]}}
     rest.upsert(named, [{"id": 1, "vector": POINT}, {"id": 2, "vector": other}])
     assert [p["id"] for p in rest.query(named, [1, 0, 0], using="dense")] == [1, 2]
-    assert [p["id"] for p in rest.query(named, [[1, 1], [0, 1]], using="multi")] == [1, 2]
+    assert [p["id"] for p in rest.query(named, [[1.0, 1.0], [0.0, 1.0]], using="multi")] == [1, 2]
     sparse = rest.query(named, {"indices": [3], "values": [1]}, using="words")
     assert [(p["id"], p["score"]) for p in sparse] == [(2, 9.0), (1, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"), [([[1, 1], [0, 1]], 422), ([[1, 2], [0, 1]], 400), ([[1, 2], [3, 4], [5, 6]], 200)]
+)
+def test_two_rows_of_whole_numbers_are_taken_for_a_sparse_vector(
+    rest: Rest, named: str, rows: list[list[int]], status: int
+) -> None:
+    """In JSON: the first row for the indices, the second one for the values. Over gRPC a multivector says so."""
+    body = {"query": rows, "using": "multi"}
+    assert rest.call("POST", f"/collections/{named}/points/query", body).status == status
+    point = {"points": [{"id": 1, "vector": {"multi": rows}}]}
+    assert rest.call("PUT", f"/collections/{named}/points?wait=true", point).status == status
 
 
 def test_a_sparse_query_scores_only_overlapping_points(rest: Rest, named: str) -> None:

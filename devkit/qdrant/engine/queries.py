@@ -38,12 +38,22 @@ def with_vector(given: Any) -> Any:
 
 
 def vector(given: Any) -> Any:
-    """A vector of the REST interface: numbers, lists of numbers, or `{indices, values}`."""
+    """A vector of the REST interface: numbers, lists of numbers, or `{indices, values}`.
+
+    Qdrant takes two lists of which the first has whole numbers only for a sparse vector, even where they were
+    meant as a multivector of two rows.
+    """
     if isinstance(given, dict):
         if given.keys() != {"indices", "values"}:
             raise unserved("inference (a vector given as text, image or object)")
         return sparse_vector(given["indices"], given["values"])
+    if _is_pair_of_lists(given) and all(type(number) is int and number >= 0 for number in given[0]):
+        return sparse_vector(*given)
     return given
+
+
+def _is_pair_of_lists(given: Any) -> bool:
+    return isinstance(given, list) and len(given) == 2 and all(isinstance(row, list) for row in given)
 
 
 def sparse_vector(indices: list[int], values: list[float]) -> edge.SparseVector:

@@ -170,6 +170,14 @@ _FIELDS = (
 )  # fmt: skip
 
 
+_SHOWN_ALWAYS = {
+    "integer": ("lookup", "range", "is_principal"),
+    "float": ("is_principal",),
+    "datetime": ("is_principal",),
+}
+"""Qdrant shows these also where they are not set."""
+
+
 def index_schema(given: str | Json) -> Any:
     """The engine's index parameters from `"keyword"` or `{"type": "keyword", ...}`."""
     kind = given if isinstance(given, str) else given.get("type")
@@ -191,7 +199,10 @@ def index_json(info: edge.PayloadIndexInfo) -> Json:
     shown: Json = {"data_type": kind}
     if info.params is not None:
         given = ((field, getattr(info.params, field, None)) for field in _FIELDS)
-        shown["params"] = {"type": kind} | {field: _shown(value) for field, value in given if value is not None}
+        unset: Json = dict.fromkeys(_SHOWN_ALWAYS.get(kind, ()))
+        shown["params"] = (
+            {"type": kind} | unset | {field: _shown(value) for field, value in given if value is not None}
+        )
     return shown | {"points": info.points}
 
 

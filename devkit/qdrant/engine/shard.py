@@ -206,10 +206,10 @@ def _nothing() -> edge.UpdateOperation:
 
 
 def _check_size(vector: Any, size: int) -> None:
+    if isinstance(vector, edge.SparseVector):
+        raise wrong_input("Conversion between sparse and regular vectors failed")
     rows = vector if vector and isinstance(vector[0], list | tuple) else (vector,)
     for row in rows:
-        if isinstance(row, edge.SparseVector):
-            raise wrong_input("Conversion between sparse and regular vectors failed")
         if len(row) != size:
             raise wrong_input(f"Vector dimension error: expected dim: {size}, got {len(row)}")
 

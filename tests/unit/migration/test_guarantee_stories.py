@@ -471,3 +471,22 @@ def test_what_is_deleted_while_nobody_copies_is_not_left_on_green(made: Callable
 def _on_green(world: World) -> set[wire.RawId]:
     green = world.migration.get("target")
     return set(world.server.points(green)) if green in world.server.names else set()
+
+
+def test_a_return_to_a_collection_that_is_no_partner_of_the_serving_one_loses_no_write(
+    made: Callable[..., World],
+) -> None:
+    """v3 serves and v1 is its partner; v2 is kept in step with v1 alone, and lags behind."""
+    world = made()
+    unchecked(world)
+    move_to(world, "v2")
+    in_step(world)
+    move_to(world, "v1")
+    for number in range(1, 7):
+        world.application.write("change", number)
+    move_to(world, "v3")
+    for number in range(4, 10):
+        world.application.write("change", number)
+    move_to(world, "v2")
+    told = {n: world.application.told[wire.raw_id(n)]["n"] for n in range(1, 10)}
+    assert {n: behind(world, ALIAS, n) for n in told} == told

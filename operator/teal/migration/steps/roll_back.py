@@ -22,6 +22,7 @@ from teal.migration.cutover.looks import Looks
 from teal.migration.cutover.proof import LastCutover
 from teal.migration.probing import search
 from teal.migration.steps import decline, repair, stages
+from teal.migration.sync import between
 from teal.migration.sync.catching_up import Rollback
 from teal.migration.sync.memory import PairMemories, PairMemory
 from teal.qdrant import wire
@@ -57,6 +58,8 @@ async def _return(ctx: Context, serving: CollectionState, back: CollectionState,
     if repair.is_watched_again(ctx, migration):
         await search.prepare_watch(ctx, serving)
     memory = ctx.session.part(PairMemories).of(serving.name, back.name)
+    if memory.ledgers is None and not await between.bring_in_step(ctx, back.name):
+        return Result(requeue_after=0.2, detail="bringing the collections in between in step")
     proof = await attempt.attempt(ctx, serving, back, Rollback(ctx, serving, back))
     if proof is None:
         return Result(requeue_after=0.2, detail="bringing the retained collection up to date")

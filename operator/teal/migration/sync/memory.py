@@ -48,6 +48,7 @@ class PairMemory:
         exact: whether all that this round took for unchanged is.
         moved, took: how many points the last round before a rollback wrote, and how many seconds it took.
         seen_all: whether the last round has seen all that was sent before it.
+        leftover: whether the last round with both directions left something over.
         kept: points that were not deleted because it looked like a loss.
     """
 
@@ -71,6 +72,7 @@ class PairMemory:
     took: float = 0.0
     exact: bool = True
     seen_all: bool = True
+    leftover: bool = False
     kept: int = 0
     reason: str | None = None
     last: float = 0.0

@@ -42,11 +42,12 @@ async def keep(ctx: Context, pair: Pair, memory: PairMemory, until: float = math
         if began < memory.due:
             return True
         if memory.ledgers is not None and not memory.log and _still(memory.at_rest, await _numbers(ctx, pair)):
-            memory.due, memory.last = clock.monotonic() + PAUSE_SECONDS, clock.now()
+            memory.due, memory.last, memory.leftover = clock.monotonic() + PAUSE_SECONDS, clock.now(), False
             return True
     found = await _advance(ctx, pair, memory, until)
     if found is None:
         return False
+    memory.leftover = found.leftover
     memory.at_rest = (None, None) if found.leftover or memory.open.may_pass() else found.at_rest
     now = clock.monotonic()
     memory.due, memory.last = now + max(PAUSE_SECONDS, found.took / SHARE), clock.now()

@@ -181,6 +181,29 @@ def test_a_kill_right_after_the_alias_moved_loses_no_late_write(made: Callable[.
     assert not lost, f"{lost} of the late writes are lost: {[note.message for note in world.notes[-4:]]}"
 
 
+def test_a_restart_brings_back_nothing_that_was_deleted_though_one_shard_is_far_ahead(
+    made: Callable[..., World],
+) -> None:
+    """Which shard a point is on is not known, so a version between the two floors says nothing."""
+    world = made(spec={"shardNumber": 2})
+    unchecked(world)
+    for _ in range(40):
+        world.application.write("change", 1)
+    for number in range(2, 25):
+        world.application.write("change", number)
+    blue = world.serving
+    move_to(world, "v2")
+    gone = range(2, 9)
+    for number in gone:
+        world.application.write("delete", number)
+    world.restart()
+    world.annotate("rollback")
+    assert world.until("Held")
+    assert world.serving == blue
+    back = [number for number in gone if behind(world, ALIAS, number) is not None]
+    assert not back, f"deleted, then back after the rollback: {back}"
+
+
 def test_an_alias_request_that_commits_after_its_time_out_undoes_no_deletion(made: Callable[..., World]) -> None:
     """Teal gives up and the writers go on by the old side; then the alias moves after all."""
     world = made(spec=AWAITING)

@@ -11,7 +11,7 @@ from teal.domain import keys as k
 from teal.domain.buckets import Buckets
 from teal.domain.columns import NO_DIGEST, Columns, aligned, columns_of, pieces
 from teal.domain.epoch import Floors, Scan, comparable
-from teal.domain.keys import Keys
+from teal.domain.keys import Keys, Mask
 from teal.domain.marks import SideNote
 from teal.domain.observed import CollectionState
 from teal.domain.point_state import State, States, by_ledger, by_marks, out_of_order
@@ -108,7 +108,9 @@ class RoundSide:
         if then is None:
             return Evidence(None, restored=True), seen
         if floors is None:
-            seen = [await self._with_digests(piece) for piece in seen]
+            seen = [await self._with_digests(piece, np.ones(len(piece), np.bool_)) for piece in seen]
+        elif floors.low < floors.high:
+            seen = await self._with_digests_in_doubt(seen, floors, then)
         self.relied = self.relied or floors is not None
         now = Buckets(len(then))
         for piece in seen:
@@ -127,13 +129,24 @@ class RoundSide:
         rows = aligned(self.ledger.rows(part), iter(seen))
         return any(out_of_order(known, now, floors).any() for known, now in rows)
 
-    async def _with_digests(self, piece: Columns) -> Columns:
-        digests = np.full(len(piece), NO_DIGEST, np.uint64)
-        for start in range(0, len(piece), READ_AT_ONCE):
-            part = slice(start, start + READ_AT_ONCE)
-            ids = raw_keys.raw_ids(k.take(piece.keys, part))
+    async def _with_digests_in_doubt(self, seen: list[Columns], floors: Floors, sums: Buckets) -> list[Columns]:
+        """Which shard a point is on is not known, so a version between the floors says nothing. Then the sum of
+        its bucket has to, which takes the contents of all points of the bucket.
+        """
+        doubtful = np.zeros(len(sums), np.bool_)
+        for piece in seen:
+            between = (piece.versions > floors.low) & (piece.versions <= floors.high)
+            doubtful[sums.of(piece.keys)[between]] = True
+        return [await self._with_digests(piece, doubtful[sums.of(piece.keys)]) for piece in seen]
+
+    async def _with_digests(self, piece: Columns, wanted: Mask) -> Columns:
+        """`piece` with the digests of the `wanted` rows as they are now."""
+        digests, rows = np.full(len(piece), NO_DIGEST, np.uint64), np.flatnonzero(wanted)
+        for start in range(0, len(rows), READ_AT_ONCE):
+            some = rows[start : start + READ_AT_ONCE]
+            ids = raw_keys.raw_ids(k.take(piece.keys, some))
             found = await self.contents(ids)
-            digests[part] = [wire.content_digest(found[point]) if point in found else NO_DIGEST for point in ids]
+            digests[some] = [wire.content_digest(found[point]) if point in found else NO_DIGEST for point in ids]
         return replace(piece, digests=digests)
 
     async def contents(self, ids: list[RawId]) -> dict[RawId, RawPoint]:

@@ -79,3 +79,13 @@ def test_a_barrier_uses_up_what_a_limit_on_writes_still_allows(
     points = [{"id": i, "vector": [i, 0, 0, 1]} for i in range(1, 9)]
     assert {rest.try_upsert(c, [point]).status for point in points} == {429}
     assert rest.update_queues(c) == before
+
+
+def test_a_version_is_a_number_of_the_points_own_shard(rest: Rest, new_collection: Callable[..., str]) -> None:
+    """So it is never above the `op_num` of the shard that has come furthest."""
+    c, ids = new_collection(shard_number=2), range(1, 25)
+    for i in ids:
+        rest.upsert(c, [{"id": i, "vector": [i, 0, 0, 1]}])
+    versions = rest.versions(c, ids, PROBE)
+    assert versions.keys() == {*ids}
+    assert max(versions.values()) <= max(number for number, _ in rest.update_queues(c)) < len(ids)

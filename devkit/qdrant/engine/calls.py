@@ -27,6 +27,7 @@ from .requests import (
     SetPayload,
     UpdateVectors,
     Upsert,
+    VersionOf,
 )
 from .rest import RestRequest
 from .shard import Shard, engine_errors
@@ -62,8 +63,8 @@ class Request(Protocol):
     def operated(self, operation_id: int, *, completed: bool) -> bytes: ...
     def records(self, records: Sequence[edge.Record]) -> bytes: ...
     def page(self, records: Sequence[edge.Record], offset: Any) -> bytes: ...
-    def scored(self, points: Sequence[edge.ScoredPoint]) -> bytes: ...
-    def batches(self, batches: Sequence[Sequence[edge.ScoredPoint]]) -> bytes: ...
+    def scored(self, points: Sequence[edge.ScoredPoint], version_of: VersionOf) -> bytes: ...
+    def batches(self, batches: Sequence[Sequence[edge.ScoredPoint]], version_of: VersionOf) -> bytes: ...
     def counted(self, count: int) -> bytes: ...
     def faceted(self, hits: Sequence[tuple[Any, int]]) -> bytes: ...
 
@@ -214,7 +215,7 @@ class Calls:
         self.strict.read()
         with engine_errors():
             found = self.engine.query(given)
-        return request.scored(found)
+        return request.scored(found, self.shard.version_of)
 
     def query_batch(self, request: Request) -> bytes:
         given = request.query_batch(self._vector_of)
@@ -224,7 +225,7 @@ class Calls:
         self.strict.read(len(given))
         with engine_errors():
             found = self.engine.query_batch(edge.QueryBatchRequest(given))
-        return request.batches(found)
+        return request.batches(found, self.shard.version_of)
 
     def count(self, request: Request) -> bytes:
         given = request.count()

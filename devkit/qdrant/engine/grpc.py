@@ -27,6 +27,7 @@ from .requests import (
     SetPayload,
     UpdateVectors,
     Upsert,
+    VersionOf,
 )
 
 Json = dict[str, Any]
@@ -169,11 +170,11 @@ class GrpcRequest:
             _fill_id(tail.next_page_offset, offset)
         return b"".join(wire.delimited(2, _record(each)) for each in records) + _packed(tail)
 
-    def scored(self, points: Sequence[edge.ScoredPoint]) -> bytes:
-        return _results(points) + _packed(grpc.QueryResponse(time=self._time()))
+    def scored(self, points: Sequence[edge.ScoredPoint], version_of: VersionOf) -> bytes:
+        return _results(points, version_of) + _packed(grpc.QueryResponse(time=self._time()))
 
-    def batches(self, batches: Sequence[Sequence[edge.ScoredPoint]]) -> bytes:
-        return b"".join(wire.delimited(1, _results(points)) for points in batches) + _packed(
+    def batches(self, batches: Sequence[Sequence[edge.ScoredPoint]], version_of: VersionOf) -> bytes:
+        return b"".join(wire.delimited(1, _results(points, version_of)) for points in batches) + _packed(
             grpc.QueryBatchResponse(time=self._time())
         )
 
@@ -338,14 +339,14 @@ def _record(record: edge.Record) -> bytes:
     return _packed(message) + (b"" if vector is None else wire.delimited(4, wire.vectors_output(vector)))
 
 
-def _results(points: Sequence[edge.ScoredPoint]) -> bytes:
-    return b"".join(wire.delimited(1, _scored(each)) for each in points)
+def _results(points: Sequence[edge.ScoredPoint], version_of: VersionOf) -> bytes:
+    return b"".join(wire.delimited(1, _scored(each, version_of(each))) for each in points)
 
 
-def _scored(point: edge.ScoredPoint) -> bytes:
+def _scored(point: edge.ScoredPoint, version: int) -> bytes:
     if point.payload is None and point.vector is None and point.order_value is None:
-        return wire.scored(point.id, point.score, point.version)
-    message = grpc.ScoredPoint(score=point.score, version=point.version)
+        return wire.scored(point.id, point.score, version)
+    message = grpc.ScoredPoint(score=point.score, version=version)
     _fill_point(message, point)
     vector = point.vector
     return _packed(message) + (b"" if vector is None else wire.delimited(6, wire.vectors_output(vector)))

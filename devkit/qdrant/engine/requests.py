@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import qdrant_edge as edge
 
 PointId = int | str
+VersionOf = Callable[[edge.ScoredPoint], int]
+"""What is shown as the version of a point."""
 
 
 @dataclass(frozen=True, slots=True)

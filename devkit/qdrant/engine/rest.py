@@ -28,6 +28,7 @@ from .requests import (
     SetPayload,
     UpdateVectors,
     Upsert,
+    VersionOf,
 )
 from .schema import index_schema
 
@@ -208,11 +209,11 @@ class RestRequest:
         following = None if offset is None else point_id(offset)
         return to_json({"points": _records(records), "next_page_offset": following}, inf_nan_mode="null")
 
-    def scored(self, points: Sequence[edge.ScoredPoint]) -> bytes:
-        return to_json({"points": _scored(points)}, inf_nan_mode="null")
+    def scored(self, points: Sequence[edge.ScoredPoint], version_of: VersionOf) -> bytes:
+        return to_json({"points": _scored(points, version_of)}, inf_nan_mode="null")
 
-    def batches(self, batches: Sequence[Sequence[edge.ScoredPoint]]) -> bytes:
-        return to_json([{"points": _scored(points)} for points in batches], inf_nan_mode="null")
+    def batches(self, batches: Sequence[Sequence[edge.ScoredPoint]], version_of: VersionOf) -> bytes:
+        return to_json([{"points": _scored(points, version_of)} for points in batches], inf_nan_mode="null")
 
     def counted(self, count: int) -> bytes:
         return to_json({"count": count})
@@ -257,11 +258,11 @@ def _records(records: Sequence[edge.Record]) -> list[Json]:
     return [_point(record, vector) for record, vector in zip(records, vectors, strict=True)]
 
 
-def _scored(points: Sequence[edge.ScoredPoint]) -> list[Json]:
+def _scored(points: Sequence[edge.ScoredPoint], version_of: VersionOf) -> list[Json]:
     vectors = _vectors_json([point.vector for point in points])
     scores = shortest([point.score for point in points])
     return [
-        {"id": point_id(point.id), "version": point.version, "score": score} | _rest(point, vector)
+        {"id": point_id(point.id), "version": version_of(point), "score": score} | _rest(point, vector)
         for point, vector, score in zip(points, vectors, scores, strict=True)
     ]
 

@@ -6,13 +6,15 @@ quiescence check would disagree: so every update goes through `apply`, the numbe
 sees the update, and an update that could be refused for its vectors is refused before it takes a number.
 
 A collection of several shards is one engine shard here. Which of them a point belongs to is its slice of the
-id space, so that `op_num` moves only for the shards that a write touches. Versions are numbered across all.
+id space, so that `op_num` moves only for the shards that a write touches. The engine numbers across all of them;
+what is shown as a point's version is the number that its shard had at that update.
 """
 
 from __future__ import annotations
 
 import fcntl
 import mmap
+import os
 import re
 import shutil
 import struct
@@ -60,6 +62,23 @@ class Numbers:
         self._map.close()
 
 
+class History:
+    """For every number of the engine, those that the shards had then, in a file that outlives the process."""
+
+    def __init__(self, path: Path, shards: int) -> None:
+        self._row = struct.Struct(f"<{shards}Q")
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+
+    def note(self, number: int, shards: Sequence[int]) -> None:
+        os.pwrite(self._file.fileno(), self._row.pack(*shards), self._row.size * number)
+
+    def at(self, number: int) -> tuple[int, ...]:
+        return self._row.unpack(os.pread(self._file.fileno(), self._row.size, self._row.size * number))
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Shard:
     """The shard under `directory`, created there if it is not."""
 
@@ -73,6 +92,7 @@ class Shard:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.engine = self._opened()
         self.numbers = Numbers(directory / "numbers", self.shards)
+        self.history = History(directory / "history", self.shards)
         self._dirty_since: float | None = None
 
     def _opened(self) -> edge.EdgeShard:
@@ -94,13 +114,13 @@ class Shard:
 
     def apply_schema(self, operation: edge.UpdateOperation) -> int:
         """Apply a change of schema, for which a server takes two numbers on every shard."""
-        for shard in range(self.shards):
-            self.numbers.add(1 + shard, 2)
-        self._apply(_nothing())
-        return self._apply(operation)
+        self.apply(_nothing(), None)
+        return self.apply(operation, None)
 
     def _apply(self, operation: edge.UpdateOperation) -> int:
         self.numbers.add(0)
+        if self.shards > 1:
+            self.history.note(self.numbers[0], self.op_nums())
         self._dirty_since = self._dirty_since or time.monotonic()
         with engine_errors():
             self.engine.update(operation)
@@ -126,6 +146,13 @@ class Shard:
 
     def shard_of(self, point: PointId) -> int:
         return int(point_id_slice(point, self.shards))
+
+    def version_of(self, point: edge.ScoredPoint) -> int:
+        """The number that the point's shard had when it changed it."""
+        if self.shards == 1:
+            return int(point.version)
+        name = point.id if isinstance(point.id, int) else str(point.id)
+        return self.history.at(point.version)[self.shard_of(name)]
 
     def costs(self, ids: Sequence[PointId] | None) -> Iterator[tuple[int, int]]:
         """What a write costs, by shard: its points, or one where it is given by a filter."""
@@ -188,7 +215,8 @@ class Shard:
         self._dirty_since = None
         directory.mkdir(parents=True)
         copy_tree(self.directory / "shard", directory / "shard")
-        shutil.copy(self.directory / "numbers", directory / "numbers")
+        for name in ("numbers", "history"):
+            shutil.copy(self.directory / name, directory / name)
 
     def close_engine(self) -> None:
         self.engine.flush()
@@ -198,6 +226,7 @@ class Shard:
     def close(self) -> None:
         self.close_engine()
         self.numbers.close()
+        self.history.close()
         self._lock.close()
 
 

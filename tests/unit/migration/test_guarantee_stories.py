@@ -513,3 +513,37 @@ def test_a_return_to_a_collection_that_is_no_partner_of_the_serving_one_loses_no
     move_to(world, "v2")
     told = {n: world.application.told[wire.raw_id(n)]["n"] for n in range(1, 10)}
     assert {n: behind(world, ALIAS, n) for n in told} == told
+
+
+def test_what_teal_has_carried_after_a_restart_hides_no_deletion_of_the_rounds_that_follow(
+    made: Callable[..., World],
+) -> None:
+    """Under a writer every round leaves something over, so the note of the earlier process goes on to decide. What
+    Teal has carried meanwhile changes the sums of the retained side."""
+    world = made(spec={"shardNumber": 2})
+    unchecked(world)
+    for _ in range(40):
+        world.application.write("change", 1)
+    for number in range(2, 25):
+        world.application.write("change", number)
+    blue, real = world.serving, world.after_call
+    move_to(world, "v2")
+    for number in range(2, 8):
+        world.application.write("delete", number)
+    world.application.write("change", 1)
+    world.restart()
+
+    def write_after_each_read(kind: str) -> None:
+        real(kind)
+        if kind == "get":
+            world.application.write("change", 1, looks=False)
+
+    world.after_call = write_after_each_read  # type: ignore[method-assign]
+    in_step(world, rounds=1)
+    for number in range(8, 14):
+        world.application.write("delete", number)
+    world.annotate("rollback")
+    assert world.until("Held")
+    assert world.serving == blue
+    back = [number for number in range(2, 14) if behind(world, ALIAS, number) is not None]
+    assert not back, f"deleted, then back after the rollback: {back}"

@@ -68,8 +68,12 @@ class PartWork:
 
     def record(self, side: int, keys: Keys, versions: list[int], digests: list[int]) -> None:
         """In step now, at these versions and with these contents."""
-        if len(keys):
-            self.recorded[side].append(columns_of(keys, versions, np.array(digests, np.uint64)))
+        self.record_rows(side, columns_of(keys, versions, np.array(digests, np.uint64)))
+
+    def record_rows(self, side: int, rows: Columns) -> None:
+        """The same, of rows."""
+        if len(rows):
+            self.recorded[side].append(rows)
 
     def drop(self, side: int, keys: Keys) -> None:
         """Not there any more."""

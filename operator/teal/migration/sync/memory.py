@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from teal.domain.buckets import Buckets
 from teal.domain.epoch import Scan
 from teal.domain.in_step import OneWay
 from teal.domain.marks import InStep
@@ -40,6 +41,8 @@ class PairMemory:
         ledgers: what both sides held when they were last in step; `target` is the newer one, `source` the other.
         by_marks: the parts of which no round of this process has left nothing over, so that the marks decide.
         noted: what an earlier process noted, as long as `by_marks` is not empty.
+        sums: the noted sums of each collection, and since then what Teal has carried there; so other points of a
+            bucket stay proven.
         covered: by part, the scans of the newer and the retained side after which nothing was left over.
         at_rest: the numbers of both sides when the last round began that left nothing over.
         to_serving, to_retained: how many points were copied.
@@ -59,6 +62,7 @@ class PairMemory:
     ledgers: Ledgers | None = None
     by_marks: set[int] = field(default_factory=set)
     noted: InStep | None = None
+    sums: dict[str, Buckets] = field(default_factory=dict)
     covered: dict[int, tuple[Scan, Scan]] = field(default_factory=dict)
     at_rest: tuple[Numbers | None, Numbers | None] = (None, None)
     to_serving: int = 0
@@ -109,6 +113,7 @@ class PairMemory:
             self.ledgers.drop()
         self.ledgers, self.at_rest = None, (None, None)
         self.by_marks.clear()
+        self.sums.clear()
         self.covered.clear()
 
     def take_over(self, ledgers: Ledgers) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+import numpy as np
+
 from teal.domain import keys as k
-from teal.domain.columns import CONTENT
+from teal.domain.columns import CONTENT, Columns, columns_of
 from teal.domain.epoch import Scan, comparable
 from teal.domain.in_step import Move, OneWay, ruling
 from teal.domain.marks import InStep
@@ -30,7 +32,7 @@ from teal.migration.sync.carry import carry
 from teal.migration.sync.comparison import PartWork, Suspects, compared
 from teal.migration.sync.judge import NEWER, RETAINED, Found, Judge
 from teal.migration.sync.memory import PairMemory
-from teal.migration.sync.notes import AGAIN, OPEN_AT_MOST, OpenPoints, side_note
+from teal.migration.sync.notes import AGAIN, OPEN_AT_MOST, OpenPoints, side_note, sums_of
 from teal.migration.sync.pairs import Pair
 from teal.migration.sync.side import RoundSide
 from teal.qdrant import raw_keys, wire
@@ -93,9 +95,15 @@ class Round:
         """
         ledgers = memory.the_ledgers
         noted = memory.noted or InStep(pair.retained.name)
+        serving, retained = pair.serving, pair.retained
+        for state, note in ((serving, noted.here), (retained, noted.there)):
+            sums = sums_of(note, state, ledgers.total)
+            if sums is not None:
+                memory.sums.setdefault(state.name, sums)
+        sums_here, sums_there = memory.sums.get(serving.name), memory.sums.get(retained.name)
         sides = (
-            RoundSide(ctx, pair.serving, ledgers.target, await barriers_on(ctx, pair.serving), noted.here),
-            RoundSide(ctx, pair.retained, ledgers.source, await barriers_on(ctx, pair.retained), noted.there),
+            RoundSide(ctx, serving, ledgers.target, await barriers_on(ctx, serving), noted.here, sums_here),
+            RoundSide(ctx, retained, ledgers.source, await barriers_on(ctx, retained), noted.there, sums_there),
         )
         found = cls(ctx, pair, memory, sides, only, retained_is_later=retained_is_later)
         memory.log.seal()
@@ -247,7 +255,10 @@ class Round:
         self.overtaken += overtaken
         work.leftover = work.leftover or bool(overtaken)
         self._note(work, source, [by_id[point] for point in done.written])
-        work.record(target, raw_keys.of([*done.written]), [-1] * len(done.written), [*done.written.values()])
+        written = _columns(done.written)
+        work.record_rows(target, written)
+        replaced = {point: seen[point] for point in (*done.written, *done.deleted) if point in seen}
+        self._sides[target].carried(_columns(replaced), written)
         for side in (NEWER, RETAINED):
             work.drop(side, raw_keys.of([*done.deleted]))
         self._record(work, [by_id[point] for point in done.left])
@@ -326,6 +337,10 @@ class Round:
         await self._ctx.server.mark(newer.name, note, clear=covered_keys.pop(newer.name, ()))
         for name, keys in covered_keys.items():
             await self._ctx.server.mark(name, clear=keys)
+
+
+def _columns(digests: Mapping[RawId, int]) -> Columns:
+    return columns_of(raw_keys.of([*digests]), digests=np.array([*digests.values()], np.uint64))
 
 
 def _as_before(then: Scan | None, now: Scan) -> Scan:

@@ -20,7 +20,7 @@ from teal.migration.context import Context
 from teal.migration.copying.circumstances import NOTHING, circumstances_of
 from teal.migration.copying.scan import PartScan
 from teal.migration.copying.side_ledger import SideLedger
-from teal.migration.sync.notes import floors_of, sums_of
+from teal.migration.sync.notes import floors_of
 from teal.qdrant import raw_keys, wire
 from teal.qdrant.barrier import Barriers
 from teal.qdrant.wire import RawId, RawPoint
@@ -51,8 +51,15 @@ class RoundSide:
     """`seen` of one part after the other, in step with the other side's."""
 
     def __init__(
-        self, ctx: Context, state: CollectionState, ledger: SideLedger, barriers: Barriers, note: SideNote | None
+        self,
+        ctx: Context,
+        state: CollectionState,
+        ledger: SideLedger,
+        barriers: Barriers,
+        note: SideNote | None,
+        sums: Buckets | None,
     ) -> None:
+        """`note` is that of an earlier process; `sums`: of what it noted and what Teal has carried since."""
         self.state, self.ledger, self.barriers = state, ledger, barriers
         self.begun_in: Scan = NOTHING
         self.numbers: Numbers | None = None
@@ -62,7 +69,7 @@ class RoundSide:
         """Whether the note of an earlier process is of another epoch, so that its floors say nothing any more."""
         self.seen_all = False
         """Whether all that was sent before the round is applied, and so seen by it."""
-        self._ctx, self._note = ctx, note
+        self._ctx, self._note, self._sums = ctx, note, sums
         self._reads = ctx.server.reads(state)
         self._scan = PartScan(ctx.server, state, ledger.total)
 
@@ -104,7 +111,7 @@ class RoundSide:
             return Evidence(floors, complete=part not in self.ledger.incomplete), seen
         floors = floors_of(self._note, part, self.begun_in)
         self.outlived = self.outlived or floors is None
-        then = sums_of(self._note, self.state, self.ledger.total)
+        then = self._sums
         if then is None:
             return Evidence(None, restored=True), seen
         if floors is None:
@@ -148,6 +155,12 @@ class RoundSide:
             found = await self.contents(ids)
             digests[some] = [wire.content_digest(found[point]) if point in found else NO_DIGEST for point in ids]
         return replace(piece, digests=digests)
+
+    def carried(self, before: Columns, now: Columns) -> None:
+        """Teal has written these here: the sums of their buckets tell of other changes only."""
+        if self._sums is not None:
+            self._sums.remove(before)
+            self._sums.add(now)
 
     async def contents(self, ids: list[RawId]) -> dict[RawId, RawPoint]:
         """The points of these ids as they are now."""

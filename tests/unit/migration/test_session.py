@@ -44,6 +44,7 @@ def _name(kind: type) -> str:
 
 PARTS = _parts()
 SURVIVES_PLAN = {
+    "Between": False,
     "ChangedTexts": True,
     "CopyMemory": False,
     "Cost": False,

@@ -2,8 +2,7 @@
 
 mutmut changes one thing at a time and runs the tests that reach the function; a mutant that no test notices has
 *survived*. It finds sources only in a folder that is named `source` or `src`, so it works on a copy of the project
-in `.cache/mutants`. Only tests that need no server are run. Which modules are the core stands in `CORE`; survivors
-that are no fault are listed, with the reason, in `docs/mutants.md`.
+in `.cache/mutants`. Only tests that need no server are run. Which modules are the core stands in `CORE`.
 
     python -m devkit.mutants [PATTERN ...] [--fresh]    # PATTERN: teal.domain.rest.*
 """

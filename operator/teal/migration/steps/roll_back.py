@@ -38,6 +38,7 @@ async def run(ctx: Context) -> Result:
     serving, back = ctx.the_source(), ctx.the_subject()
     migration = back.marks.migration
     if migration is None or migration.stage is not Stage.ROLLING_BACK or _begins_again(serving, migration):
+        ctx.session.drop(between.Between)
         await _begin(ctx, migration)
         reasons = "; ".join(str(reason) for reason in ctx.plan.reasons)
         why = ctx.declined.message if ctx.declined else reasons
